@@ -1,0 +1,50 @@
+"""What the tests share: JAX without silent promotions, a small random model, small pictures."""
+
+import os
+from pathlib import Path
+
+# Four CPU devices, for the sharding tests; before JAX starts.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+
+import jax
+import numpy as np
+import pytest
+
+from wct_jax.model import LAYERS, Decoder, Encoder, Model
+from wct_jax.weights import encoder_digest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real weights, golden pictures and photos beside the checkout."""
+    if not (_SHARED / "golden").is_dir():
+        pytest.skip(f"needs the yardsticks in {_SHARED.name}/ beside the checkout")
+    return _SHARED
+
+
+def random_model(widths, layers=LAYERS, seed=0):
+    """He-initialised networks: no pictures worth looking at, but every shape and step of the real ones."""
+    keys = iter(jax.random.split(jax.random.key(seed), 1 + len(layers)))
+    image = jax.numpy.zeros((1, 1, 3))
+    encoder = Encoder(widths).init(next(keys), image)["params"]
+    decoders = {}
+    for layer in layers:
+        feature = jax.numpy.zeros((1, 1, widths[LAYERS.index(layer)]))
+        decoders[layer] = Decoder(layer, widths).init(next(keys), feature)["params"]
+    return Model(encoder, decoders, widths, encoder_digest(encoder))
+
+
+@pytest.fixture(scope="session")
+def model():
+    """Five levels, a few channels each."""
+    return random_model((4, 6, 8, 8, 8))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,0 +1,60 @@
+"""Writing a file whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a scratch path that becomes `path` when the block ends well.
+
+    The scratch file stands in the same directory, so that the last step is a rename: readers see the
+    old file or the new one, never half of one. When the block raises, the scratch file is removed and
+    `path` is as it was.
+
+    Args:
+        path: Where the file is to be. An existing regular file is replaced.
+
+    Yields:
+        A path in the same directory, with the same suffix, to write to.
+
+    Raises:
+        ValueError: As `check_target`, or the system refuses.
+    """
+    target = check_target(path)
+    scratch = target.with_name(f".{secrets.token_hex(6)}{target.suffix}")
+    try:
+        yield scratch
+        # Without this a power cut after the rename could leave an empty file under the final name.
+        with open(scratch, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, target)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Find out whether a file can be written at a path.
+
+    Args:
+        path: Where the file is to be.
+
+    Returns:
+        The path with its links resolved.
+
+    Raises:
+        ValueError: The directory does not exist, or `path` is a directory or a device.
+    """
+    target = os.path.realpath(path)
+    directory = os.path.dirname(target)
+    if not os.path.isdir(directory):
+        raise ValueError(f"cannot write {path}: the directory {directory} does not exist")
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise ValueError(f"cannot write {path}: it is not a regular file")
+    return Path(target)

@@ -1,0 +1,250 @@
+"""The networks: VGG-19 up to relu5_1 read at five taps, and a mirrored decoder for each of them.
+
+The encoder is Simonyan and Zisserman's VGG-19 (arXiv:1409.1556) with reflection padding and pooling that keeps odd
+last rows and columns; the decoders are those of Li et al., NIPS 2017, section 3.1. The widths of the five blocks
+are free: the same topology serves the small networks.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jax import Array
+
+from wct_jax.conv import conv3x3
+
+VGG19_WIDTHS = (64, 128, 256, 512, 512)
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+# The one table of the network, in the order an image meets it. Taps are after the ReLU of convN_1.
+_TABLE = (
+    *("conv1_1", "conv1_2", "pool"),
+    *("conv2_1", "conv2_2", "pool"),
+    *("conv3_1", "conv3_2", "conv3_3", "conv3_4", "pool"),
+    *("conv4_1", "conv4_2", "conv4_3", "conv4_4", "pool"),
+    "conv5_1",
+)
+
+Parameters = Mapping[str, Mapping[str, Array]]
+
+
+def table_to(layer: str) -> tuple[str, ...]:
+    """The rows of the table from the image to a tap, "pool" included.
+
+    Args:
+        layer: A tap, "relu1_1" to "relu5_1".
+
+    Raises:
+        ValueError: An unknown name.
+    """
+    if layer not in LAYERS:
+        raise ValueError(f"unknown layer {layer!r}, expected one of {', '.join(LAYERS)}")
+    return _TABLE[: _TABLE.index(layer.replace("relu", "conv")) + 1]
+
+
+def encoder_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Input and output channels of each convolution of an encoder, in order.
+
+    Args:
+        widths: Channels of its blocks; as many blocks as the encoder has.
+
+    Raises:
+        ValueError: Not one to five positive widths.
+    """
+    if not 1 <= len(widths) <= len(LAYERS) or min(widths) < 1:
+        raise ValueError(f"an encoder has one to {len(LAYERS)} blocks of positive width, got widths {tuple(widths)}")
+    shapes, fan_in = {}, 3
+    for name in table_to(LAYERS[len(widths) - 1]):
+        if name != "pool":
+            width = widths[int(name[4]) - 1]
+            shapes[name] = (fan_in, width)
+            fan_in = width
+    return shapes
+
+
+def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Input and output channels of each convolution of a decoder, in order: the encoder's, mirrored.
+
+    Args:
+        layer: The tap it inverts.
+        widths: Channels of the encoder's blocks, at least down to `layer`.
+
+    Raises:
+        ValueError: An unknown layer, or fewer widths than it needs.
+    """
+    depth = LAYERS.index(layer) + 1 if layer in LAYERS else len(table_to(layer))
+    if len(widths) < depth:
+        raise ValueError(f"a decoder of {layer} needs {depth} widths, got {tuple(widths)}")
+    return {name: (outputs, inputs) for name, (inputs, outputs) in reversed(encoder_shapes(widths[:depth]).items())}
+
+
+class _Convolution(nn.Module):
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (3, 3, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return conv3x3(x, kernel, bias)
+
+
+class Encoder(nn.Module):
+    """VGG-19's convolutions down to relu5_1, or to the last block that has a width.
+
+    Attributes:
+        widths: Channels of the blocks.
+    """
+
+    widths: Sequence[int] = VGG19_WIDTHS
+
+    @nn.compact
+    def __call__(self, images: Array, layers: Sequence[str] | None = None) -> dict[str, Array]:
+        """Encode, no deeper than the deepest layer asked for.
+
+        Args:
+            images: `[..., H, W, 3]`, RGB in 0..1, any size from 1x1.
+            layers: The taps wanted; None for all that the encoder has.
+
+        Returns:
+            Tap name to feature `[..., H', W', C]`, sides halved and rounded up for each block after the first.
+
+        Raises:
+            ValueError: A layer that the encoder does not have, or an image that is not `[..., H, W, 3]`.
+        """
+        available = LAYERS[: len(self.widths)]
+        wanted = available if layers is None else tuple(layers)
+        if not wanted or not set(wanted) <= set(available):
+            raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
+        if images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape[-3:]:
+            raise ValueError(f"images must be [..., H, W, 3] with at least one pixel, got shape {images.shape}")
+        shapes = encoder_shapes(self.widths)
+        taps, x = {}, images
+        for name in table_to(max(wanted)):
+            if name == "pool":
+                x = _pool(nn.max_pool, x)
+            else:
+                x = nn.relu(_Convolution(shapes[name][1], name=name)(x))
+                tap = name.replace("conv", "relu")
+                if tap in wanted:
+                    taps[tap] = x
+        return taps
+
+
+class Decoder(nn.Module):
+    """From the feature of one layer back to an image.
+
+    Attributes:
+        layer: The tap it inverts.
+        widths: Channels of the encoder's blocks.
+    """
+
+    layer: str
+    widths: Sequence[int] = VGG19_WIDTHS
+
+    @nn.compact
+    def __call__(self, feature: Array) -> Array:
+        """Decode: 3x3 convolutions with ReLU, nearest upsampling where the encoder pools, a linear last one.
+
+        Args:
+            feature: `[..., H', W', C]` of the layer.
+
+        Returns:
+            `[..., H, W, 3]`, not clipped; the sides are those of the feature times 2 for each pooling, which for
+            odd images is up to that much larger than the image was.
+
+        Raises:
+            ValueError: A feature of another number of channels.
+        """
+        shapes = decoder_shapes(self.layer, self.widths)
+        inputs = next(iter(shapes.values()))[0]
+        if feature.ndim < 3 or feature.shape[-1] != inputs:
+            raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
+        x = feature
+        for name in reversed(table_to(self.layer)):
+            if name == "pool":
+                x = x.repeat(2, axis=-3).repeat(2, axis=-2)
+            else:
+                x = _Convolution(shapes[name][1], name=name)(x)
+                if name != "conv1_1":
+                    x = nn.relu(x)
+        return x
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("encoder", "decoders", "auxiliary"),
+    meta_fields=("widths", "digest", "document"),
+)
+@dataclass(frozen=True)
+class Model:
+    """An encoder and the decoders there are for it.
+
+    A pytree of parameters that passes through `jit`; what is not an array is static.
+
+    Attributes:
+        encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
+        decoders: Layer to the parameters of its decoder, named the same way.
+        widths: Channels of the encoder's blocks.
+        digest: Of the encoder's names, shapes and values: what styles are tied to.
+        auxiliary: Layer to `kernel` `[1, 1, in, out]` and `bias` `[out]` of a map whose ReLU approximates another
+            network's feature. Only distillation uses it.
+        document: JSON: where the weights came from, their licence, how each decoder was trained.
+    """
+
+    encoder: Parameters
+    decoders: Mapping[str, Parameters]
+    widths: tuple[int, ...]
+    digest: str = ""
+    auxiliary: Parameters = field(default_factory=dict)
+    document: str = "{}"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that can be stylized, deepest first."""
+        return tuple(sorted(self.decoders, reverse=True))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The document as a dictionary."""
+        return dict(json.loads(self.document))
+
+    def encode(self, images: Array, layers: Sequence[str] | None = None) -> dict[str, Array]:
+        """The encoder's features, see `Encoder`."""
+        return Encoder(self.widths).apply({"params": self.encoder}, images, layers)  # type: ignore[return-value]
+
+    def decode(self, layer: str, feature: Array) -> Array:
+        """The image of a feature, see `Decoder`.
+
+        Raises:
+            ValueError: The model has no decoder for the layer.
+        """
+        if layer not in self.decoders:
+            have = ", ".join(self.layers) or "none"
+            raise ValueError(f"the model has no decoder for {layer} (it has {have})")
+        return Decoder(layer, self.widths).apply({"params": self.decoders[layer]}, feature)  # type: ignore[return-value]
+
+
+def pool_weights(weights: Array, layer: str) -> Array:
+    """Bring per-pixel weights to the resolution of a layer, by the mean over the pixels of each cell.
+
+    Args:
+        weights: `[..., H, W]`.
+        layer: A tap.
+
+    Returns:
+        `[..., H', W']`.
+    """
+    x = weights[..., None]
+    for _ in range(table_to(layer).count("pool")):
+        x = _pool(functools.partial(nn.avg_pool, count_include_pad=False), x)
+    return x[..., 0]
+
+
+def _pool(kind: Callable[..., Array], x: Array) -> Array:
+    # SAME is ceil mode for windows of 2: an odd last row or column makes a cell of its own.
+    return kind(x, window_shape=(2, 2), strides=(2, 2), padding="SAME")

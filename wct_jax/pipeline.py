@@ -1,0 +1,122 @@
+"""Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+from jax import Array
+from jax.typing import ArrayLike
+
+from wct_jax.model import Model, pool_weights
+from wct_jax.style import Style, as_image, as_weights
+from wct_jax.transform import transfer
+
+
+def stylize(
+    model: Model,
+    content: ArrayLike,
+    style: Style,
+    alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
+    *,
+    layers: Sequence[str] | None = None,
+    eps: float = 1e-6,
+    content_weights: ArrayLike | None = None,
+) -> Array:
+    """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
+
+    Pure, so that it can be jitted, vmapped and differentiated; it compiles itself once for each size.
+
+    Args:
+        model: Encoder and decoders.
+        content: `[..., H, W, 3]`, RGB in 0..1.
+        style: What `extract_style` made with the same encoder.
+        alpha: Strength in 0..1: a scalar, or one for each of `layers` in their order.
+        layers: The layers to use; None for all that model and style have. They are used deepest first, whatever
+            their order here.
+        eps: Where the spectra are cut, see `wct`.
+        content_weights: How much each pixel counts in the content's statistics, broadcasting to `[..., H, W]`.
+
+    Returns:
+        `[..., H, W, 3]`, the size of the content, in its dtype. Not clipped to 0..1.
+
+    Raises:
+        ValueError: A layer without decoder or statistics, a style of another encoder, a wrong shape or dtype.
+    """
+    image = as_image("content", content)
+    weights = as_weights(content_weights, image)
+    for layer, strength in plan(model, style, alpha, layers):
+        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights)
+    return image
+
+
+def plan(
+    model: Model, style: Style, alpha: ArrayLike | Sequence[ArrayLike] = 1.0, layers: Sequence[str] | None = None
+) -> list[tuple[str, ArrayLike]]:
+    """The levels of `stylize` in the order they are run, each with its alpha.
+
+    Args:
+        model: As for `stylize`.
+        style: As for `stylize`.
+        alpha: As for `stylize`.
+        layers: As for `stylize`.
+
+    Returns:
+        Pairs of layer and alpha, deepest first.
+
+    Raises:
+        ValueError: A layer named twice, or without decoder or statistics; a number of alphas that is neither one
+            nor that of the layers; a style of another encoder.
+    """
+    if style.digest != model.digest:
+        raise ValueError(
+            f"the style was made with another encoder: its digest is {style.digest[:12]}, "
+            f"the model's {model.digest[:12]}"
+        )
+    usable = [layer for layer in model.layers if layer in style.moments]
+    names = usable if layers is None else list(layers)
+    if not names:
+        raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
+    if len(set(names)) < len(names):
+        raise ValueError(f"each layer can be named once, got {', '.join(names)}")
+    for name in names:
+        if name not in usable:
+            lacks = "the style has no statistics" if name in model.layers else "the model has no decoder"
+            raise ValueError(f"{lacks} for {name}, expected one of {', '.join(usable) or 'none'}")
+    strengths = list(alpha) if isinstance(alpha, Sequence) else [alpha] * len(names)
+    if len(strengths) == 1:
+        strengths *= len(names)
+    if len(strengths) != len(names):
+        raise ValueError(f"alpha must be one number or one for each of {len(names)} layers, got {len(strengths)}")
+    return sorted(zip(names, strengths, strict=True), key=lambda level: level[0], reverse=True)
+
+
+@functools.partial(jax.jit, static_argnames="layer")
+def stylize_level(
+    model: Model,
+    image: Array,
+    style: Style,
+    layer: str,
+    alpha: ArrayLike = 1.0,
+    *,
+    eps: ArrayLike = 1e-6,
+    content_weights: Array | None = None,
+) -> Array:
+    """One level of the cascade: the image's feature at `layer`, transformed and decoded.
+
+    Args:
+        model: Encoder and decoders.
+        image: `[..., H, W, 3]`.
+        style: With statistics for `layer`.
+        layer: The level.
+        alpha: Scalar strength in 0..1.
+        eps: Where the spectra are cut, see `wct`.
+        content_weights: `[..., H, W]` or None.
+
+    Returns:
+        `[..., H, W, 3]`, the size of the image, in its dtype.
+    """
+    feature = model.encode(image, (layer,))[layer]
+    weights = None if content_weights is None else pool_weights(content_weights, layer)
+    feature = transfer(feature, style.moments[layer], alpha, eps=eps, content_weights=weights)
+    height, width = image.shape[-3:-1]
+    return model.decode(layer, feature)[..., :height, :width, :]

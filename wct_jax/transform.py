@@ -1,0 +1,353 @@
+"""Whitening and coloring of features, Li et al., "Universal Style Transfer via Feature Transforms", NIPS 2017.
+
+A feature is an array `[..., H, W, C]`: leading dimensions, rows, columns, channels. Everything here is a
+pure function of arrays and works under `jax.jit`, `jax.vmap`, `jax.grad` and on sharded arrays.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+
+_Result = TypeVar("_Result")
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+# Variance below (this times the dtype's machine epsilon)² of the feature's mean square is rounding, not
+# signal: a flat picture leaves it behind. Measured by benchmarks/rounding.py.
+_ROUNDING = 32
+
+# Pixels whose weights add up to no more than this count as none.
+_NO_WEIGHT = 1e-12
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Moments:
+    """Weighted count, mean and scatter of a set of pixels.
+
+    A pytree, so it goes through `jit`, `vmap` and `grad`, and can be kept in place of the feature.
+
+    Attributes:
+        count: `[...]`, the sum of the weights: the number of pixels where none were given.
+        mean: `[..., C]`.
+        scatter: `[..., C, C]`, the sum of w (x - mean)(x - mean)ᵀ.
+    """
+
+    count: Array
+    mean: Array
+    scatter: Array
+
+    @property
+    def covariance(self) -> Array:
+        """`[..., C, C]`: scatter / max(count - 1, 1), the unbiased estimate where it exists."""
+        return self.scatter / jnp.maximum(self.count - 1, 1)[..., None, None]
+
+
+def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
+    """Take count, mean and scatter over the pixels of a feature.
+
+    Args:
+        feature: `[..., H, W, C]`, floating point.
+        weights: How much each pixel counts, 0..1, broadcasting to `[..., H, W]`; None for 1 everywhere.
+
+    Returns:
+        Moments with the leading dimensions of `feature`, in float32, or float64 for a float64 feature.
+        Where no pixel has weight (1e-12 in all, or less) all of them are zero.
+
+    Raises:
+        ValueError: A shape or dtype that does not fit.
+    """
+    feature = _feature("feature", feature)
+    weights = _per_pixel("weights", 1.0 if weights is None else weights, feature.shape[:-1])
+    return _on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
+
+
+def _moments(feature: Array, weights: Array) -> Moments:
+    x = feature.astype(_statistics_dtype(feature))
+    w = weights.astype(x.dtype)
+    count = jnp.sum(w, (-2, -1))
+    # Not > 0: the derivative of the mean has 1 / count², which overflows long before count vanishes.
+    weighed = count > _NO_WEIGHT
+    count = jnp.where(weighed, count, 0)
+    w = jnp.where(weighed[..., None, None], w, 0)
+    share = (1 / jnp.where(weighed, count, 1))[..., None]
+    mean = jnp.sum(w[..., None] * x, (-3, -2)) * share
+    centered = x - mean[..., None, None, :]
+    # A float32 sum over a million pixels is off in the fourth digit. The mean of what is left after
+    # centering measures by how much, and is itself small enough to be summed exactly enough.
+    correction = jnp.sum(w[..., None] * centered, (-3, -2)) * share
+    mean = mean + correction
+    centered = centered - correction[..., None, None, :]
+    scatter = jnp.einsum("...hwi,...hwj->...ij", w[..., None] * centered, centered, precision=_HIGHEST)
+    return Moments(count, mean, scatter)
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Moments of two disjoint sets of pixels together, from the moments of each.
+
+    Exact, with moments of no pixels as the identity: Chan, Golub and LeVeque, "Updating Formulae and a
+    Pairwise Algorithm for Computing Sample Variances", 1979, equation 2.1, for weights and vectors.
+
+    Args:
+        a: Moments `[...]` of C channels.
+        b: Moments of the same shapes.
+
+    Returns:
+        Moments of the same shapes.
+    """
+    count = a.count + b.count
+    share = jnp.where(count > 0, b.count / jnp.where(count > 0, count, 1), 0)[..., None]
+    delta = b.mean - a.mean
+    between = (a.count[..., None] * share * delta)[..., :, None] * delta[..., None, :]
+    return Moments(count, a.mean + share * delta, a.scatter + b.scatter + between)
+
+
+def whiten_color(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -> tuple[Array, Array]:
+    """The affine map that gives content the style's mean and covariance, equations 1 and 2 of the paper.
+
+    With C = E Λ Eᵀ the covariances, `matrix` = C_s^½ C_c^-½ and `bias` = m_s - matrix m_c, so that
+    `y = matrix @ x + bias`. Eigenvalues at or below `eps` times the largest, or within rounding of zero, are
+    dropped on both sides: their directions map to nothing.
+
+    Args:
+        content: Moments of the content's feature, C channels.
+        style: Moments of the style's feature, C channels; leading dimensions broadcast.
+        eps: Where the spectra are cut, relative to the largest eigenvalue.
+
+    Returns:
+        Matrix `[..., C, C]` and bias `[..., C]`.
+    """
+    matrix = jnp.matmul(_root_of(style, eps), _inverse_root_of(content, eps), precision=_HIGHEST)
+    return matrix, style.mean - jnp.einsum("...ij,...j->...i", matrix, content.mean, precision=_HIGHEST)
+
+
+def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | None = None) -> Array:
+    """Remove the mean and the correlations of a feature, equation 1 of the paper: C^-½ (x - m).
+
+    Args:
+        feature: `[..., H, W, C]`, floating point.
+        eps: Eigenvalues at or below `eps` times the largest are dropped.
+        weights: How much each pixel counts in the statistics, 0..1, broadcasting to `[..., H, W]`.
+
+    Returns:
+        `[..., H, W, C]` in the dtype of `feature`: mean zero, covariance the identity on the directions kept.
+
+    Raises:
+        ValueError: A shape or dtype that does not fit.
+    """
+    feature = _feature("feature", feature)
+    return _on_any_mesh(_whiten, lambda lead, pixels: pixels, feature, moments(feature, weights), eps)
+
+
+def _whiten(feature: Array, statistics: Moments, eps: ArrayLike) -> Array:
+    zero = jnp.zeros_like(statistics.mean)
+    whitened = _apply(feature, statistics.mean, _inverse_root_of(statistics, eps), zero)
+    return whitened.astype(feature.dtype)
+
+
+def wct(
+    content: ArrayLike,
+    style: ArrayLike,
+    alpha: ArrayLike = 1.0,
+    *,
+    eps: ArrayLike = 1e-6,
+    content_weights: ArrayLike | None = None,
+    style_weights: ArrayLike | None = None,
+) -> Array:
+    """Whiten the content's feature, color it with the style's, and blend: the paper's transform.
+
+    y = alpha (C_s^½ C_c^-½ (x - m_c) + m_s) + (1 - alpha) x, equations 1-3 of the paper.
+
+    Args:
+        content: `[..., H, W, C]`, floating point.
+        style: `[..., Hs, Ws, C]`, floating point; leading dimensions broadcast with those of `content`.
+        alpha: Strength of the style in 0..1, broadcasting to `[..., H, W]`; usually a scalar.
+        eps: Eigenvalues at or below `eps` times the largest are dropped, on both sides.
+        content_weights: How much each pixel counts in the content's statistics, 0..1, broadcasting to
+            `[..., H, W]`. All pixels are transformed, whatever their weight.
+        style_weights: The same for the style, broadcasting to `[..., Hs, Ws]`. A style without any weight
+            has no statistics, and the content comes back as it is.
+
+    Returns:
+        `[..., H, W, C]` in the dtype of `content`. Statistics are taken in float32 (float64 for float64).
+
+    Raises:
+        ValueError: A shape or dtype that does not fit. Values are not checked: they may be traced.
+    """
+    content, style = _feature("content", content), _feature("style", style)
+    if content.shape[-1] != style.shape[-1]:
+        raise ValueError(f"content and style must have as many channels, got {content.shape[-1]} and {style.shape[-1]}")
+    return transfer(content, moments(style, style_weights), alpha, eps=eps, content_weights=content_weights)
+
+
+def transfer(
+    content: ArrayLike,
+    style: Moments,
+    alpha: ArrayLike = 1.0,
+    *,
+    eps: ArrayLike = 1e-6,
+    content_weights: ArrayLike | None = None,
+) -> Array:
+    """`wct` with the style given by its moments, as a kept style is.
+
+    Args:
+        content: `[..., H, W, C]`, floating point.
+        style: Moments of C channels; leading dimensions broadcast with those of `content`.
+        alpha: As for `wct`.
+        eps: As for `wct`.
+        content_weights: As for `wct`.
+
+    Returns:
+        `[..., H, W, C]` in the dtype of `content`.
+
+    Raises:
+        ValueError: A shape or dtype that does not fit.
+    """
+    content = _feature("content", content)
+    if content.shape[-1] != style.mean.shape[-1]:
+        raise ValueError(f"style must be moments of {content.shape[-1]} channels, got {style.mean.shape[-1]}")
+    try:
+        lead = jnp.broadcast_shapes(content.shape[:-3], style.count.shape)
+    except ValueError:
+        raise ValueError(
+            f"leading dimensions of content and style must broadcast, got {content.shape[:-3]} and {style.count.shape}"
+        ) from None
+    strength = _per_pixel("alpha", alpha, (*lead, *content.shape[-3:-1]))
+    statistics = moments(content, content_weights)
+    return _on_any_mesh(_transfer, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
+
+
+def _transfer(content: Array, statistics: Moments, style: Moments, alpha: Array, eps: ArrayLike) -> Array:
+    dtype = _statistics_dtype(statistics.mean, style.mean)
+    rank = alpha.ndim - 2
+    x, statistics = _lift((content, statistics), rank - statistics.count.ndim, dtype)
+    style = _lift(style, rank - style.count.ndim, dtype)
+    matrix, _ = whiten_color(statistics, style, eps)
+    y = _apply(x, statistics.mean, matrix, style.mean)
+    strength = jnp.where(style.count[..., None, None] > 0, alpha.astype(dtype), 0)[..., None]
+    return (strength * y + (1 - strength) * x).astype(content.dtype)
+
+
+def _apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:
+    # Centered first: matrix @ x + bias is the same in exact arithmetic, but where the matrix is large (small
+    # eigenvalues of the content) it is a difference of large numbers.
+    centered = x.astype(mean.dtype) - mean[..., None, None, :]
+    return jnp.einsum("...ij,...hwj->...hwi", matrix, centered, precision=_HIGHEST) + target[..., None, None, :]
+
+
+def _root_of(statistics: Moments, eps: ArrayLike) -> Array:
+    return _power(statistics.covariance, jnp.asarray(eps), _floor(statistics), False)
+
+
+def _inverse_root_of(statistics: Moments, eps: ArrayLike) -> Array:
+    return _power(statistics.covariance, jnp.asarray(eps), _floor(statistics), True)
+
+
+def _floor(statistics: Moments) -> Array:
+    # A relative cut alone is not enough: a constant feature has a covariance of about 1e-13 from rounding, and
+    # relative to itself that is as good a spectrum as any.
+    unit = (_ROUNDING * jnp.finfo(statistics.mean.dtype).eps) ** 2
+    mean_square = jnp.sum(statistics.mean**2, -1) + jnp.trace(statistics.covariance, axis1=-2, axis2=-1)
+    return unit * mean_square
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _power(covariance: Array, eps: Array, floor: Array, inverse: bool) -> Array:
+    """C^½, or C^-½ if `inverse`, over the eigenvalues above eps times the largest and above `floor`."""
+    vectors, roots, kept = _spectrum(covariance, eps, floor)
+    return _compose(vectors, jnp.where(kept, 1 / roots if inverse else roots, 0))
+
+
+@_power.defjvp
+def _power_jvp(inverse: bool, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Daleckii-Krein: df(C) = E (F ∘ (Eᵀ dC E)) Eᵀ, F the divided differences of f at the eigenvalues.
+
+    Autodiff of `eigh` divides by differences of eigenvalues, which repeat and vanish. Of f they are in closed
+    form, without subtraction: for kept a and b, 1 / (√a + √b) and -1 / (√a √b (√a + √b)). A dropped eigenvalue
+    counts as zero, where f is zero: f(a) / a. The set of kept ones is held fixed: the cut has no derivative.
+    """
+    vectors, roots, kept = _spectrum(*primals)
+    power = jnp.where(kept, 1 / roots if inverse else roots, 0)
+    a, b = roots[..., :, None], roots[..., None, :]
+    # The stand-in for a dropped root is 1, so that in a product only the kept one counts.
+    both = -1 / (a * b * (a + b)) if inverse else 1 / (a + b)
+    one = 1 / (a * b) ** 3 if inverse else 1 / (a * b)
+    kept_a, kept_b = kept[..., :, None], kept[..., None, :]
+    divided = jnp.where(kept_a & kept_b, both, jnp.where(kept_a | kept_b, one, 0))
+    change = (tangents[0] + jnp.matrix_transpose(tangents[0])) / 2
+    product = functools.partial(jnp.matmul, precision=_HIGHEST)
+    transposed = jnp.matrix_transpose(vectors)
+    inner = divided * product(product(transposed, change), vectors)
+    return _compose(vectors, power), product(product(vectors, inner), transposed)
+
+
+def _spectrum(covariance: Array, eps: Array, floor: Array) -> tuple[Array, Array, Array]:
+    """Eigenvectors `[..., C, C]`, square roots of the eigenvalues `[..., C]` (1 where dropped), which are kept."""
+    values, vectors = jnp.linalg.eigh(covariance)
+    cut = jnp.maximum(eps.astype(values.dtype) * values[..., -1:], floor[..., None])
+    kept = values > cut  # not >=, or a covariance of zeros would keep everything
+    return vectors, jnp.sqrt(jnp.where(kept, values, 1)), kept
+
+
+def _compose(vectors: Array, values: Array) -> Array:
+    return jnp.matmul(vectors * values[..., None, :], jnp.matrix_transpose(vectors), precision=_HIGHEST)
+
+
+def _feature(name: str, value: ArrayLike) -> Array:
+    array = jnp.asarray(value)
+    if array.ndim < 3 or 0 in array.shape[-3:]:
+        raise ValueError(f"{name} must be [..., H, W, C] with at least one pixel and channel, got shape {array.shape}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} must be floating point, got {array.dtype}")
+    return array
+
+
+def _per_pixel(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+    array = jnp.asarray(value)
+    try:
+        fits = jnp.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must broadcast to {shape}, got shape {array.shape}")
+    return jnp.broadcast_to(array, shape)
+
+
+def _lift(tree: Any, ranks: int, dtype: jnp.dtype) -> Any:
+    # Leading ones, so that nothing relies on JAX promoting ranks, which it can be told not to.
+    return jax.tree.map(lambda leaf: leaf.astype(dtype).reshape((1,) * ranks + leaf.shape), tree)
+
+
+def _statistics_dtype(*arrays: Array) -> jnp.dtype:
+    return jnp.dtype("float64" if any(array.dtype == jnp.float64 for array in arrays) else "float32")
+
+
+def _on_any_mesh(
+    function: Callable[..., _Result],
+    result: Callable[[NamedSharding, NamedSharding], Any],
+    feature: Array,
+    *rest: Any,
+) -> _Result:
+    """Call `function(feature, *rest)`, also where `feature` lies on a mesh with explicit axes.
+
+    On such a mesh (`jax.make_mesh` makes them by default) every contraction over a sharded dimension must say how
+    its result is to be sharded. What this file computes has one right answer, which the compiler finds by itself:
+    the axes are handed to it, and `result` says how what comes out is sharded, given the feature's sharding over
+    its leading dimensions and over all of them.
+    """
+    sharding = jax.typeof(feature).sharding
+    mesh = sharding.mesh
+    axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
+    if not axes:
+        return function(feature, *rest)
+    lead = NamedSharding(mesh, PartitionSpec(*sharding.spec[:-3]))
+    automatic = jax.sharding.auto_axes(function, axes=axes, out_sharding=result(lead, sharding))
+    # Compiled, since outside jit arguments that lie on one device cannot be brought onto the mesh.
+    return jax.jit(automatic)(feature, *rest)

@@ -1,0 +1,211 @@
+"""The model file: one `.safetensors` with an encoder and the decoders there are for it.
+
+Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
+`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. One metadata key, `wct_jax`, holds a JSON document.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from safetensors.numpy import save
+
+from wct_jax.atomic import atomic_write
+from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
+
+METADATA_KEY = "wct_jax"
+FORMAT = 1
+
+
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The file that a model's name or path stands for.
+
+    Args:
+        model: "vgg19", which is `$WCT_JAX_HOME/vgg19.safetensors` (by default in the user's cache folder), or a path.
+    """
+    if model == "vgg19":
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(os.environ.get("WCT_JAX_HOME") or Path(cache) / "wct_jax") / "vgg19.safetensors"
+    return Path(model)
+
+
+def load_model(model: str | os.PathLike[str]) -> Model:
+    """Read a model file and verify it.
+
+    Args:
+        model: A path, or the name "vgg19".
+
+    Returns:
+        The model, in float32.
+
+    Raises:
+        ValueError: No such file, not a model file, missing or extra or misshapen arrays, values that are not finite,
+            or an encoder that is not the one the file says it holds.
+    """
+    path = model_path(model)
+    if not os.path.isfile(path):  # Unlike Path's, no error for a name that the system cannot take.
+        how = "python convert_vgg.py makes one, see --help"
+        raise ValueError(f"there is no model file {path}: {'it is a directory' if os.path.isdir(path) else how}")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            document = (file.metadata() or {}).get(METADATA_KEY)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        raise ValueError(f"{path} is not a model file: {error}") from error
+    if document is None:
+        raise ValueError(
+            f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
+        )
+    metadata = _document(path, document)
+    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"])
+    tree: dict[str, Any] = {"encoder": {}, "decoder": {}, "auxiliary": {}}
+    for name, array in arrays.items():
+        *parents, leaf = name.split("/")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = jnp.asarray(array, jnp.float32)
+    digest = encoder_digest(tree["encoder"])
+    if digest != metadata["digest"]:
+        raise ValueError(
+            f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {metadata['digest'][:12]}"
+        )
+    return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
+
+
+def is_model_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that it is a model file."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
+def save_model(path: str | os.PathLike[str], model: Model) -> None:
+    """Write a model file, whole or not at all.
+
+    Args:
+        path: Where to; an existing file is replaced.
+        model: What to write. Its document's format, widths, layers and digest are brought up to date.
+
+    Raises:
+        ValueError: The file cannot be written, or the arrays are not those of a model.
+    """
+    arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
+    for layer, parameters in model.decoders.items():
+        arrays |= _flatten(f"decoder/{layer}", parameters)
+    _verify(Path(path), arrays, model.widths, model.layers)
+    facts = {
+        "format": FORMAT,
+        "widths": list(model.widths),
+        "layers": list(model.layers),
+        "digest": encoder_digest(model.encoder),
+    }
+    document = json.dumps(model.metadata | facts, indent=1)
+    with atomic_write(path) as scratch:
+        # Not by save_file, which hides the system's complaint when a disk is full.
+        scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
+
+
+def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
+    """The layers to stylize, after making sure that the model can decode them.
+
+    Args:
+        model: What was loaded.
+        name: What it was loaded from, for the message.
+        layers: The layers asked for; None for all the model has.
+
+    Returns:
+        `layers`, or all of the model's, deepest first.
+
+    Raises:
+        ValueError: An unknown layer, or one without a decoder: the message has the command that trains it.
+    """
+    wanted = tuple(model.layers if layers is None else layers)
+    depth = len(model.widths)
+    for layer in wanted or LAYERS[depth - 1 : depth]:
+        if layer not in LAYERS[:depth]:
+            raise ValueError(f"unknown layer {layer!r}: the encoder of {name} has {', '.join(LAYERS[:depth])}")
+        if layer not in model.decoders:
+            raise ValueError(
+                f"the model {name} has no decoder for {layer} (it has {', '.join(model.layers) or 'none'}): "
+                f"python train.py --layer {layer} --model {name} trains one"
+            )
+    return wanted
+
+
+def encoder_digest(encoder: Parameters) -> str:
+    """SHA-256 over the sorted names, shapes and float32 values of an encoder, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, array in sorted(_flatten("encoder", encoder).items()):
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
+    # In C order: safetensors writes the memory as it lies, and not every array or device has it so.
+    return {
+        f"{prefix}/{name}/{leaf}": np.asarray(array, order="C")
+        for name, leaves in parameters.items()
+        for leaf, array in leaves.items()
+    }
+
+
+def _document(path: Path, document: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        metadata = dict(json.loads(document))
+    version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
+    if version not in (None, FORMAT):
+        raise ValueError(f"{path} has format {version}, and this version of wct_jax reads format {FORMAT}")
+    fits = (
+        version is not None
+        and isinstance(widths, list)
+        and 1 <= len(widths) <= len(LAYERS)
+        and all(isinstance(width, int) and width > 0 for width in widths)
+        and isinstance(layers, list)
+        and all(layer in LAYERS[: len(widths)] for layer in layers)
+        and isinstance(digest, str)
+    )
+    if not fits:
+        raise ValueError(f"{path} is not a model file: its metadata does not say format, widths, layers and digest")
+    return metadata
+
+
+def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...], layers: tuple[str, ...]) -> None:
+    networks = {"encoder": encoder_shapes(widths)}
+    networks |= {f"decoder/{layer}": decoder_shapes(layer, widths) for layer in layers}
+    expected: dict[str, tuple[int, ...]] = {}
+    for network, convolutions in networks.items():
+        for name, (inputs, outputs) in convolutions.items():
+            expected[f"{network}/{name}/kernel"] = (3, 3, inputs, outputs)
+            expected[f"{network}/{name}/bias"] = (outputs,)
+    for name, array in arrays.items():
+        # The auxiliary maps lead to another network, whose widths are its own.
+        prefix, _, rest = name.partition("/")
+        layer, _, leaf = rest.partition("/")
+        if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
+            outputs = array.shape[-1]
+            inputs = widths[LAYERS.index(layer)]
+            expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
+    missing = [name for name in expected if name not in arrays]
+    extra = [name for name in arrays if name not in expected]
+    misshapen = [
+        f"{name} {arrays[name].shape} for {shape}"
+        for name, shape in expected.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    infinite = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    faults = {"missing": missing, "extra": extra, "wrong shape": misshapen, "not finite": infinite}
+    found = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
+    if found:
+        raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {found}")
