@@ -1,0 +1,43 @@
+"""Look into the wheel and the sdist, then convert and stylize with the installed commands, far from the checkout.
+
+python .ci/try_wheel.py DIST SCRATCH, in an environment where only the wheel is installed.
+"""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+
+dist, scratch = (Path(argument).resolve() for argument in sys.argv[1:])
+(wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+with zipfile.ZipFile(wheel) as archive:
+    tops = {name.split("/")[0].split("-")[0] for name in archive.namelist()}
+assert tops == {"wct_jax"}, f"the wheel installs {tops}"
+with tarfile.open(sdist) as archive:
+    names = {name.partition("/")[2] for name in archive.getnames()}
+expected = {"stylize.py", "convert_vgg.py", "tests/conftest.py", "wct_jax/py.typed", "examples/content.jpg", "LICENSE"}
+assert expected <= names, f"the sdist lacks {expected - names}"
+
+rng = np.random.default_rng(0)
+encoder = {"block1_conv1/kernel": rng.normal(size=(3, 3, 3, 8)), "block1_conv1/bias": rng.normal(size=8)}
+np.savez(scratch / "encoder.npz", **{name: array.astype(np.float32) for name, array in encoder.items()})
+decoder = {"0.weight": rng.normal(size=(3, 8, 3, 3)), "0.bias": rng.normal(size=3)}
+save_file({name: array.astype(np.float32) for name, array in decoder.items()}, scratch / "decoder.safetensors")
+for name in ("photo", "picture"):
+    Image.fromarray(rng.integers(0, 256, (33, 47, 3), np.uint8)).save(scratch / f"{name}.png")
+
+
+def command(name: str, *arguments: str) -> None:
+    """Run an installed command in the scratch folder."""
+    subprocess.run([Path(sys.executable).with_name(name), *arguments], cwd=scratch, check=True)
+
+
+command("wct-convert-vgg", "encoder.npz", "--decoder", "decoder.safetensors", "--output", "model.safetensors")
+command("wct-stylize", "--content", "photo.png", "--style", "picture.png", "--model", "model.safetensors")
+assert Image.open(scratch / "photo__picture.png").size == (47, 33)
+print("the wheel installs, converts and stylizes")

@@ -1,0 +1,120 @@
+"""The networks: their shapes, their topology, and the golden features of real weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wct_jax import Decoder, Encoder, Model
+from wct_jax.model import LAYERS, decoder_shapes, encoder_shapes, pool_weights, table_to
+
+WIDTHS = (4, 6, 8, 8, 8)
+
+
+def test_the_table_is_vgg19():
+    assert list(encoder_shapes((64, 128, 256, 512, 512)).items())[:6] == [
+        ("conv1_1", (3, 64)),
+        ("conv1_2", (64, 64)),
+        ("conv2_1", (64, 128)),
+        ("conv2_2", (128, 128)),
+        ("conv3_1", (128, 256)),
+        ("conv3_2", (256, 256)),
+    ]
+    assert [len(encoder_shapes(WIDTHS[:n])) for n in range(1, 6)] == [1, 3, 5, 9, 13]
+    assert [table_to(layer).count("pool") for layer in LAYERS] == [0, 1, 2, 3, 4]
+
+
+def test_decoder_of_relu3_1_is_the_designs():
+    assert list(decoder_shapes("relu3_1", WIDTHS).items()) == [
+        ("conv3_1", (8, 6)),
+        ("conv2_2", (6, 6)),
+        ("conv2_1", (6, 4)),
+        ("conv1_2", (4, 4)),
+        ("conv1_1", (4, 3)),
+    ]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (16, 16), (17, 33)])
+def test_every_layer_encodes_and_decodes_any_size(model, size):
+    image = np.full((*size, 3), 0.5, np.float32)
+    features = model.encode(image)
+    assert list(features) == list(LAYERS)
+    for depth, (layer, feature) in enumerate(features.items()):
+        cells = tuple(-(-side // 2**depth) for side in size)
+        assert feature.shape == (*cells, WIDTHS[depth])
+        assert model.decode(layer, feature).shape == (*(side * 2**depth for side in cells), 3)
+
+
+def test_only_the_taps_asked_for_and_no_deeper(model, rng):
+    image = rng.uniform(size=(16, 16, 3)).astype(np.float32)
+    features = model.encode(image, ("relu2_1",))
+    assert list(features) == ["relu2_1"]
+    np.testing.assert_array_equal(features["relu2_1"], model.encode(image)["relu2_1"])
+    shallow = jax.jit(lambda x: model.encode(x, ("relu2_1",))).lower(image).as_text()
+    assert shallow.count("stablehlo.convolution") == 3
+
+
+def test_pooling_keeps_odd_rows_and_columns(rng):
+    encoder = Encoder((3, 3))
+    identity = np.zeros((3, 3, 3, 3), np.float32)
+    identity[1, 1] = np.eye(3)
+    layer = {"kernel": identity, "bias": np.zeros(3, np.float32)}
+    image = rng.uniform(size=(3, 5, 3)).astype(np.float32)
+    got = encoder.apply({"params": dict.fromkeys(encoder_shapes((3, 3)), layer)}, image)["relu2_1"]
+    expected = [[image[y : y + 2, x : x + 2].max((0, 1)) for x in (0, 2, 4)] for y in (0, 2)]
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_leading_dimensions(model, rng):
+    images = rng.uniform(size=(2, 3, 9, 7, 3)).astype(np.float32)
+    feature = model.encode(images, ("relu3_1",))["relu3_1"]
+    single = model.encode(images[1, 2], ("relu3_1",))["relu3_1"]
+    np.testing.assert_allclose(feature[1, 2], single, atol=1e-5)
+    np.testing.assert_allclose(model.decode("relu3_1", feature)[1, 2], model.decode("relu3_1", single), atol=1e-5)
+
+
+def test_last_convolution_is_linear(model):
+    black = model.decode("relu1_1", -jnp.ones((2, 2, 4)))
+    np.testing.assert_allclose(black, -model.decode("relu1_1", jnp.ones((2, 2, 4))), atol=1e-6)
+
+
+def test_model_passes_through_jit(model, rng):
+    image = rng.uniform(size=(8, 8, 3)).astype(np.float32)
+
+    @jax.jit
+    def feature(model, image):
+        assert isinstance(model, Model)
+        assert model.widths == WIDTHS
+        return model.encode(image, ("relu1_1",))["relu1_1"]
+
+    np.testing.assert_allclose(feature(model, image), model.encode(image)["relu1_1"], atol=1e-6)
+    assert jax.tree.structure(model) == jax.tree.structure(jax.tree.map(lambda x: x + 0, model))
+
+
+def test_layers_are_deepest_first(model):
+    assert model.layers == tuple(reversed(LAYERS))
+
+
+def test_pool_weights_averages_the_pixels_of_each_cell():
+    weights = jnp.arange(15.0).reshape(3, 5)
+    np.testing.assert_allclose(pool_weights(weights, "relu1_1"), weights)
+    np.testing.assert_allclose(pool_weights(weights, "relu2_1"), [[3, 5, 6.5], [10.5, 12.5, 14]])
+    np.testing.assert_allclose(pool_weights(jnp.ones((9, 7)), "relu5_1"), [[1]])
+
+
+def test_bad_calls_are_refused(model):
+    image = jnp.zeros((4, 4, 3))
+    with pytest.raises(ValueError, match="expected one of relu1_1"):
+        table_to("relu6_1")
+    with pytest.raises(ValueError, match=r"has layers .*got relu9_1"):
+        model.encode(image, ("relu9_1",))
+    with pytest.raises(ValueError, match=r"\[..., H, W, 3\].*\(4, 4, 4\)"):
+        model.encode(jnp.zeros((4, 4, 4)))
+    with pytest.raises(ValueError, match="no decoder for relu9_1"):
+        model.decode("relu9_1", image)
+    with pytest.raises(ValueError, match=r"relu1_1 must be \[..., H, W, 4\]"):
+        model.decode("relu1_1", image)
+    with pytest.raises(ValueError, match="needs 3 widths"):
+        Decoder("relu3_1", (4, 4)).init(jax.random.key(0), image)
+    with pytest.raises(ValueError, match="positive width"):
+        encoder_shapes((4, 0))
