@@ -7,10 +7,11 @@ from pathlib import Path
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax.model import LAYERS, Decoder, Encoder, Model
+from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
 from wct_jax.weights import encoder_digest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,13 +30,19 @@ def shared():
 
 def random_model(widths, layers=LAYERS, seed=0):
     """He-initialised networks: no pictures worth looking at, but every shape and step of the real ones."""
-    keys = iter(jax.random.split(jax.random.key(seed), 1 + len(layers)))
-    image = jax.numpy.zeros((1, 1, 3))
-    encoder = Encoder(widths).init(next(keys), image)["params"]
-    decoders = {}
-    for layer in layers:
-        feature = jax.numpy.zeros((1, 1, widths[LAYERS.index(layer)]))
-        decoders[layer] = Decoder(layer, widths).init(next(keys), feature)["params"]
+    rng = np.random.default_rng(seed)
+
+    def parameters(shapes):
+        return {
+            name: {
+                "kernel": jnp.asarray(rng.normal(0, (2 / 9 / shape[0]) ** 0.5, (3, 3, *shape)), jnp.float32),
+                "bias": jnp.zeros(shape[1]),
+            }
+            for name, shape in shapes.items()
+        }
+
+    encoder = parameters(encoder_shapes(widths))
+    decoders = {layer: parameters(decoder_shapes(layer, widths)) for layer in layers}
     return Model(encoder, decoders, widths, encoder_digest(encoder))
 
 

@@ -39,10 +39,11 @@ def test_levels_run_deepest_first(model, pictures, style):
     np.testing.assert_allclose(result, expected, atol=2e-3)
 
 
-def test_all_layers_are_the_default(model, style):
-    assert plan(model, style, 0.5) == [(f"relu{n}_1", 0.5) for n in (5, 4, 3, 2, 1)]
-    assert plan(model, style, [0.5]) == plan(model, style, 0.5)
-    assert plan(model, style, (0.1, 0.2, 0.3, 0.4, 0.5))[0] == ("relu5_1", 0.1)
+def test_plan_pairs_layers_with_their_alpha():
+    layers = ["relu2_1", "relu5_1", "relu1_1"]
+    assert plan(layers, 0.5) == [("relu5_1", 0.5), ("relu2_1", 0.5), ("relu1_1", 0.5)]
+    assert plan(layers, [0.5]) == plan(layers, 0.5)
+    assert plan(layers, (0.1, 0.2, 0.3)) == [("relu5_1", 0.2), ("relu2_1", 0.1), ("relu1_1", 0.3)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 2)])

@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import stat
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -65,13 +66,20 @@ def read_picture(path: PathLike, short_side: int | None = None) -> Picture:
         The picture.
 
     Raises:
-        ValueError: The file is missing, unreadable, no picture, damaged or too large, or `short_side` is below 1.
+        ValueError: The file is missing, unreadable, no picture, damaged or too large, or `short_side` is below 1
+            or makes it too large.
     """
     if short_side is not None and short_side < 1:
         raise ValueError(f"the short side of {path} can be resized to 1 pixel or more, not to {short_side}")
     try:
         pixels, alpha, metadata = _decode(path)
         if short_side is not None:
+            height, width = pixels.shape[:2]
+            if height * width * (short_side / min(height, width)) ** 2 > _most_pixels():
+                raise ValueError(
+                    f"cannot resize {path}, {width} x {height} pixels, to a short side of {short_side}: "
+                    f"that is more than {_most_pixels()} pixels, the most we open"
+                )
             pixels, alpha = resize(pixels, alpha, short_side)
         if alpha is not None:
             show_hidden(pixels, alpha)
@@ -135,8 +143,7 @@ def _load(file: BinaryIO, path: PathLike) -> tuple[Image.Image, Metadata, int]:
             raise ValueError(f"{path} is a HEIC picture; to read those, pip install pillow-heif") from None
         raise ValueError(f"{path} is not a picture Pillow can read") from None
     except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(f"cannot read {path}: it claims more than {most} pixels, the most we open") from None
+        raise ValueError(f"cannot read {path}: it claims more than {_most_pixels()} pixels, the most we open") from None
     except MemoryError:
         raise
     except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
@@ -150,6 +157,11 @@ def _load(file: BinaryIO, path: PathLike) -> tuple[Image.Image, Metadata, int]:
         dpi = _dpi(image, exif, sideways=(stored or orientation) in SIDEWAYS)
         metadata = Metadata(_lasting_exif(exif, dpi), dpi)
     return image, metadata, orientation
+
+
+def _most_pixels() -> int:
+    # Where Pillow stops warning of a decompression bomb and refuses it.
+    return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize)
 
 
 _LASTING_TAGS = (

@@ -44,50 +44,45 @@ def stylize(
     """
     image = as_image("content", content)
     weights = as_weights(content_weights, image)
-    for layer, strength in plan(model, style, alpha, layers):
-        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights)
-    return image
-
-
-def plan(
-    model: Model, style: Style, alpha: ArrayLike | Sequence[ArrayLike] = 1.0, layers: Sequence[str] | None = None
-) -> list[tuple[str, ArrayLike]]:
-    """The levels of `stylize` in the order they are run, each with its alpha.
-
-    Args:
-        model: As for `stylize`.
-        style: As for `stylize`.
-        alpha: As for `stylize`.
-        layers: As for `stylize`.
-
-    Returns:
-        Pairs of layer and alpha, deepest first.
-
-    Raises:
-        ValueError: A layer named twice, or without decoder or statistics; a number of alphas that is neither one
-            nor that of the layers; a style of another encoder.
-    """
     if style.digest != model.digest:
         raise ValueError(
             f"the style was made with another encoder: its digest is {style.digest[:12]}, "
             f"the model's {model.digest[:12]}"
         )
     usable = [layer for layer in model.layers if layer in style.moments]
-    names = usable if layers is None else list(layers)
-    if not names:
+    levels = plan(usable if layers is None else layers, alpha)
+    for layer, _ in levels:
+        if layer not in usable:
+            lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
+            raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
+    for layer, strength in levels:
+        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights)
+    return image
+
+
+def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
+    """Put layers in the order they are run, each with its alpha.
+
+    Args:
+        layers: In any order.
+        alpha: A scalar, or one for each of `layers` in their order.
+
+    Returns:
+        Pairs of layer and alpha, deepest first.
+
+    Raises:
+        ValueError: No layer, one named twice, or a number of alphas that is neither one nor that of the layers.
+    """
+    if not layers:
         raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
-    if len(set(names)) < len(names):
-        raise ValueError(f"each layer can be named once, got {', '.join(names)}")
-    for name in names:
-        if name not in usable:
-            lacks = "the style has no statistics" if name in model.layers else "the model has no decoder"
-            raise ValueError(f"{lacks} for {name}, expected one of {', '.join(usable) or 'none'}")
-    strengths = list(alpha) if isinstance(alpha, Sequence) else [alpha] * len(names)
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
+    strengths = list(alpha) if isinstance(alpha, Sequence) else [alpha]
     if len(strengths) == 1:
-        strengths *= len(names)
-    if len(strengths) != len(names):
-        raise ValueError(f"alpha must be one number or one for each of {len(names)} layers, got {len(strengths)}")
-    return sorted(zip(names, strengths, strict=True), key=lambda level: level[0], reverse=True)
+        strengths *= len(layers)
+    if len(strengths) != len(layers):
+        raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(strengths)}")
+    return sorted(zip(layers, strengths, strict=True), key=lambda level: level[0], reverse=True)
 
 
 @functools.partial(jax.jit, static_argnames="layer")

@@ -1,0 +1,3 @@
+from wct_jax.cli.convert_vgg import main
+
+main()

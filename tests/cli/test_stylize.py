@@ -1,0 +1,534 @@
+import contextlib
+import dataclasses
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+from wct_jax import extract_style, load_model, read_image, stylize
+from wct_jax.cli.stylize import main
+from wct_jax.images import read_picture
+from wct_jax.model import Model, decoder_shapes, encoder_shapes
+from wct_jax.weights import save_model
+
+if os.name == "posix":
+    import resource
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = (4, 6, 8, 8)
+LAYERS = ("relu3_1", "relu2_1", "relu1_1")
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path, array, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image, int)
+
+
+def random_parameters(shapes, rng):
+    return {
+        name: {
+            "kernel": rng.normal(scale=(2 / 9 / channels[0]) ** 0.5, size=(3, 3, *channels)).astype(np.float32),
+            "bias": np.zeros(channels[1], np.float32),
+        }
+        for name, channels in shapes.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """A model of four levels and three decoders, another one, a photo and a picture: none of them is written to."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    encoder = random_parameters(encoder_shapes(WIDTHS), rng)
+    decoders = {layer: random_parameters(decoder_shapes(layer, WIDTHS), rng) for layer in LAYERS}
+    for decoder in decoders.values():  # into 0..1
+        decoder["conv1_1"] = {"kernel": decoder["conv1_1"]["kernel"] / 4, "bias": np.full(3, 0.5, np.float32)}
+    model = Model(encoder, decoders, WIDTHS)
+    save_model(folder / "model.safetensors", model)
+    other = dataclasses.replace(model, decoders=jax.tree.map(lambda array: array * np.float32(0.8), decoders))
+    save_model(folder / "other.safetensors", other)
+    save(folder / "photo.png", noise(17, 24, 3))
+    save(folder / "picture.png", noise(16, 20, 3, seed=1) // 2)
+    return folder
+
+
+@pytest.fixture
+def repaint(run, files, tmp_path):
+    """Run the command on the files, where nothing else is said, into a new file; its pixels."""
+
+    def repaint(*flags, output="out.png", content=files / "photo.png", style=files / "picture.png"):
+        path = tmp_path / output
+        path.unlink(missing_ok=True)
+        model = [] if "--model" in flags else ["--model", files / "model.safetensors"]
+        status, out, err = run(main, "--content", content, "--style", style, "--output", path, *model, *flags)
+        assert (status, err) == (0, "")
+        result = pixels(path)
+        assert out.startswith(f"{path}: {result.shape[1]} x {result.shape[0]} pixels, ")
+        return result
+
+    return repaint
+
+
+@pytest.fixture
+def library(files):
+    """The same by the library: pixels in 0..255."""
+    model = load_model(files / "model.safetensors")
+    content, picture = read_image(files / "photo.png"), read_image(files / "picture.png")
+
+    def library(alpha=1.0, layers=None):
+        image = stylize(model, content, extract_style(model, picture), alpha, layers=layers)
+        return np.asarray(image).clip(0, 1) * 255
+
+    return library
+
+
+# Every flag changes the result
+
+
+def test_the_result_is_the_librarys(repaint, library):
+    result = repaint()
+    assert result.shape == (17, 24, 3)
+    assert np.abs(result - library()).max() <= 1
+    assert result.std() > 10
+
+
+def test_content_size_is_the_short_side(repaint):
+    for size, shape in ((8, (8, 11, 3)), (34, (34, 48, 3))):
+        assert repaint("--content-size", size, "--layers", "relu1_1").shape == shape
+
+
+def test_style_size_changes_the_style(repaint):
+    small, full = repaint("--style-size", 8, "--layers", "relu1_1"), repaint("--layers", "relu1_1")
+    assert small.shape == full.shape
+    assert np.abs(small - full).mean() > 1
+
+
+def test_layers_are_those_named_deepest_first_in_any_order(repaint, library):
+    chosen = repaint("--layers", "relu1_1", "relu2_1")
+    np.testing.assert_array_equal(chosen, repaint("--layers", "relu2_1", "relu1_1"))
+    assert np.abs(chosen - library(layers=("relu2_1", "relu1_1"))).max() <= 1
+    assert np.abs(chosen - repaint()).mean() > 1
+
+
+def test_one_alpha_is_for_all_layers(repaint, library):
+    half, none = repaint("--alpha", 0.5), repaint("--alpha", 0)
+    assert np.abs(half - library(0.5)).max() <= 1
+    assert np.abs(none - library(0.0)).max() <= 1
+    assert min(np.abs(half - none).mean(), np.abs(half - repaint()).mean()) > 1
+
+
+def test_alphas_are_in_the_order_of_the_layers(repaint, library):
+    named = repaint("--layers", "relu1_1", "relu3_1", "relu2_1", "--alpha", 0.1, 0.9, 0.4)
+    np.testing.assert_array_equal(named, repaint("--layers", *LAYERS, "--alpha", 0.9, 0.4, 0.1))
+    np.testing.assert_array_equal(named, repaint("--alpha", 0.9, 0.4, 0.1))  # without --layers: deepest first
+    assert np.abs(named - library((0.9, 0.4, 0.1), LAYERS)).max() <= 1
+    assert np.abs(named - repaint("--alpha", 0.1, 0.4, 0.9)).mean() > 1
+
+
+def test_another_model_gives_another_picture(repaint, files):
+    other = repaint("--model", files / "other.safetensors")
+    assert np.abs(other - repaint()).mean() > 1
+
+
+def test_the_model_named_vgg19_is_the_default(run, files, tmp_path, monkeypatch):
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
+    status, _, err = run(main, *arguments)
+    assert status == 2
+    assert f"there is no model file {tmp_path / 'home' / 'vgg19.safetensors'}: python convert_vgg.py makes one" in err
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "vgg19.safetensors").write_bytes((files / "model.safetensors").read_bytes())
+    assert run(main, *arguments)[0] == 0
+    explicit = run(main, *arguments[:-1], tmp_path / "explicit.png", "--model", files / "model.safetensors")
+    assert explicit[0] == 0
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "explicit.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [("png", "PNG"), ("JPG", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF")]
+)
+def test_the_outputs_suffix_is_its_format(repaint, tmp_path, suffix, kind):
+    result = repaint("--layers", "relu1_1", output=f"out.{suffix}")
+    with Image.open(tmp_path / f"out.{suffix}") as image:
+        assert image.format == kind
+    assert np.abs(result - repaint("--layers", "relu1_1")).mean() < (20 if kind in ("JPEG", "WEBP") else 0.01)
+
+
+def test_the_default_output_lies_beside_the_photo_and_is_never_overwritten(run, refused, files, tmp_path):
+    photo = tmp_path / "my.photo.png"
+    photo.write_bytes((files / "photo.png").read_bytes())
+    output = tmp_path / "my.photo__picture.png"
+    arguments = ["--content", photo, "--style", files / "picture.png", "--model", files / "model.safetensors"]
+    status, out, err = run(main, *arguments)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{output}: 24 x 17 pixels, 3 layers, ")
+    assert out.endswith(" s\n")
+    assert sorted(os.listdir(tmp_path)) == ["my.photo.png", output.name]
+    assert refused(main, *arguments) == f"cannot write {output}: it exists, and overwriting it was not asked for"
+    refused(main, *arguments, "--output", photo)
+    output.write_bytes(b"")
+    assert run(main, *arguments, "--overwrite")[0] == 0
+    assert pixels(output).shape == (17, 24, 3)
+
+
+# Pictures of every kind
+
+
+def test_transparent_pixels_carry_no_weight_and_the_alpha_is_kept(repaint, files, tmp_path):
+    content, style = noise(17, 24, 4), noise(16, 20, 4, seed=1)
+    content[..., 3] = np.where(np.arange(24) < 9, 0, content[..., 3] | 1)
+    style[..., 3] = np.where(np.arange(20) < 9, 0, 255)
+    hidden, hidden_style = content.copy(), style.copy()
+    hidden[:, :9, :3], hidden_style[:, :9, :3] = 255, 0
+    paths = {"content": save(tmp_path / "content.png", content), "style": save(tmp_path / "style.png", style)}
+    hidden_paths = {"content": save(tmp_path / "c.png", hidden), "style": save(tmp_path / "s.png", hidden_style)}
+    first = repaint("--layers", "relu2_1", **paths, output="first.png")
+    second = repaint("--layers", "relu2_1", **hidden_paths)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first[..., 3], content[..., 3])
+    # Not only for want of a colour of their own: what is weighed is the alpha.
+    model, seen, styled = load_model(files / "model.safetensors"), *map(read_picture, paths.values())
+    style = extract_style(model, styled.pixels, ["relu2_1"], weights=styled.alpha)
+    expected = np.asarray(stylize(model, seen.pixels, style, content_weights=seen.alpha)).clip(0, 1) * 255
+    assert np.abs(first[..., :3] - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("content", "style"),
+    [
+        (noise(1, 1, 3), noise(5, 1, 3, seed=1)),
+        (noise(17, 24), np.full((16, 20, 3), 99, np.uint8)),
+        (np.full((17, 24, 3), 200, np.uint8), noise(16, 20)),
+    ],
+    ids=["one pixel", "grey on flat", "flat on grey"],
+)
+def test_pictures_that_other_programs_fail_on(repaint, tmp_path, content, style):
+    result = repaint(content=save(tmp_path / "c.png", content), style=save(tmp_path / "s.png", style))
+    assert result.shape == (*content.shape[:2], 3)
+
+
+def test_a_wholly_transparent_photo(repaint, tmp_path):
+    content = noise(17, 24, 4)
+    content[..., 3] = 0
+    assert not repaint("--layers", "relu2_1", content=save(tmp_path / "content.png", content))[..., 3].any()
+
+
+def test_what_the_photo_says_of_itself_is_kept_without_its_orientation(repaint, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x013B] = 6, "Maker", "Author"
+    photo = save(tmp_path / "photo.jpg", noise(24, 17, 3), exif=exif)
+    for output in ("out.png", "out.jpg"):
+        assert repaint(content=photo, output=output).shape == (17, 24, 3)
+        with Image.open(tmp_path / output) as image:
+            kept = image.getexif()
+        assert (kept[0x010F], kept[0x013B]) == ("Maker", "Author")
+        assert 0x0112 not in kept
+
+
+# What a user can get wrong
+
+
+@pytest.fixture
+def refuse(refused, files, tmp_path):
+    """Run the command on the files with something wrong: the sentence it says."""
+
+    def refuse(*flags, content=files / "photo.png", style=files / "picture.png", output=tmp_path / "out.png"):
+        model = [] if "--model" in flags else ["--model", files / "model.safetensors"]
+        return refused(main, "--content", content, "--style", style, "--output", output, *model, *flags)
+
+    return refuse
+
+
+def bomb():
+    """A PNG of 100000 x 100000 pixels by its header, small and otherwise in order."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">2I5B", 100_000, 100_000, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1_000_000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("role", ["content", "style"])
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("missing.png", None, "No such file"),
+        ("folder.png", "folder", "directory"),
+        ("text.jpg", b"Dear diary,\n", "is not a picture"),
+        ("cut.jpg", "jpeg", "cut short or damaged"),
+        ("empty.png", b"", "the file is empty"),
+        ("bomb.png", bomb(), "claims more than"),
+    ],
+)
+def test_a_bad_picture(refuse, tmp_path, role, name, data, reason):
+    path = tmp_path / name
+    if data == "folder":
+        path.mkdir()
+    elif data == "jpeg":
+        save(path, noise(99, 99, 3))
+        path.write_bytes(path.read_bytes()[:3000])
+    elif data is not None:
+        path.write_bytes(data)
+    sentence = refuse(**{role: path})
+    assert str(path) in sentence
+    assert reason in sentence
+
+
+@pytest.mark.parametrize("flag", ["--content-size", "--style-size"])
+@pytest.mark.parametrize("size", ["0", "-3", "1.5", "ten", "nan", "", "9" * 5000])
+def test_a_bad_size(refuse, flag, size):
+    assert refuse(flag, size).startswith(f"argument {flag}: ")
+
+
+def test_a_size_that_no_memory_holds(refuse, monkeypatch):
+    assert "more than 178956970 pixels" in refuse("--content-size", 10**20)
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 100, "SC_PAGE_SIZE": 4096}[name])
+    assert "GB of memory with this model" in refuse("--style-size", 200)
+
+
+@pytest.mark.parametrize("alpha", ["1.01", "-0.1", "nan", "inf", "half", ""])
+def test_a_bad_alpha(refuse, alpha):
+    assert "argument --alpha: expected" in refuse("--alpha", "1", "0.5", alpha)
+    assert "argument --alpha: expected a number from 0 to 1" in refuse(f"--alpha={alpha}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--alpha", "1", "0.5"], "one number or one for each of 3 layers, got 2"),
+        (["--layers", "relu1_1", "--alpha", "1", "0.5"], "one number or one for each of 1 layers, got 2"),
+        (["--layers", "relu4_2"], "unknown layer 'relu4_2'"),
+        (["--layers", "conv1_1", "relu1_1"], "unknown layer 'conv1_1'"),
+        (["--layers", "relu1_1", "relu2_1", "relu1_1"], "named once, got relu1_1, relu2_1, relu1_1"),
+        (["--layers"], "argument --layers: expected at least one"),
+        (["--colour"], "unrecognized arguments: --colour"),
+        (["one\ntwo"], "unrecognized arguments: one two"),
+        (["--over"], "unrecognized arguments: --over"),
+    ],
+)
+def test_bad_flags(refuse, flags, reason):
+    assert reason in refuse(*flags)
+
+
+def test_nothing_asked(refused):
+    assert refused(main) == "the following arguments are required: --content, --style"
+
+
+def test_a_layer_the_model_lacks_comes_with_the_command_that_trains_it(refuse, files):
+    path = files / "model.safetensors"
+    assert refuse("--layers", "relu4_1", "relu1_1") == (
+        f"the model {path} has no decoder for relu4_1 (it has relu3_1, relu2_1, relu1_1): "
+        f"python train.py --layer relu4_1 --model {path} trains one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("text", "is not a model file"),
+        ("empty", "is not a model file"),
+        ("truncated", "is not a model file"),
+        ("missing", "there is no model file"),
+        ("folder", "it is a directory"),
+        ("foreign", "convert it with python convert_vgg.py"),
+        ("damaged", "is damaged"),
+    ],
+)
+def test_a_bad_model(refuse, files, tmp_path, kind, reason):
+    path = tmp_path / "bad.safetensors"
+    whole = (files / "model.safetensors").read_bytes()
+    match kind:
+        case "text":
+            path.write_text("not a model")
+        case "empty":
+            path.touch()
+        case "truncated":
+            path.write_bytes(whole[:-9])
+        case "folder":
+            path.mkdir()
+        case "foreign":
+            safetensors.numpy.save_file({"features.0.bias": np.zeros(3, np.float32)}, path)
+        case "damaged":
+            kernel = np.asarray(load_model(files / "model.safetensors").encoder["conv1_1"]["kernel"]).tobytes()
+            path.write_bytes(whole.replace(kernel, kernel[::-1]))
+    sentence = refuse("--model", path)
+    assert str(path) in sentence
+    assert reason in sentence
+
+
+def test_outputs_that_cannot_be(refuse, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "old.png").touch()
+    for output, reason in (
+        ("missing/out.png", "does not exist"),
+        ("folder.png", "it is a directory"),
+        ("old.png", "it exists"),
+        ("out.gif", "its suffix must be one of .png, .jpg"),
+        ("out", "its suffix must be one of .png, .jpg"),
+        ("old.png/out.png", "Not a directory"),
+        (f"{'x' * 300}.png", "File name too long"),
+    ):
+        sentence = refuse(output=tmp_path / output)
+        assert sentence.startswith(f"cannot write {tmp_path / output}: ")
+        assert reason in sentence
+    refuse("--overwrite", output=tmp_path / "folder.png")
+    assert "must be one of" in refuse(content="/", output="out.gif")
+
+
+@contextlib.contextmanager
+def mounted(folder, options):
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        mount = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs mount")
+    if mount.returncode:
+        pytest.skip(f"needs leave to mount: {mount.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_directory_that_cannot_be_written_to(refuse, tmp_path):
+    folder = tmp_path / "locked"
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0:  # who may write wherever the file system can be written to
+            stack.enter_context(mounted(folder, "ro"))
+        else:
+            folder.mkdir(0o500)
+        assert refuse(output=folder / "out.png").startswith(f"cannot write {folder / 'out.png'}: ")
+
+
+def test_a_full_disk(refuse, tmp_path):
+    folder = tmp_path / "full"
+    with mounted(folder, "size=4k"):
+        (folder / "filler").write_bytes(bytes(4096))
+        assert refuse(output=folder / "out.png") == f"cannot write {folder / 'out.png'}: No space left on device"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
+def test_a_file_that_cannot_grow(refuse, tmp_path):
+    (tmp_path / "out.png").write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        assert refuse("--overwrite") == f"cannot write {tmp_path / 'out.png'}: File too large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
+)
+@pytest.mark.parametrize("where", ["wct_jax.style.extract_style", "wct_jax.pipeline.stylize_level"])
+def test_out_of_memory(refuse, monkeypatch, where, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(where, fail)
+    assert refuse() == (
+        "there is not enough memory for pictures of this size: make them smaller, as with --content-size 512"
+    )
+
+
+def test_a_mistake_of_ours_is_not_hidden(refuse, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("INTERNAL")
+
+    monkeypatch.setattr("wct_jax.pipeline.stylize_level", fail)
+    with pytest.raises(RuntimeError, match="INTERNAL"):
+        refuse()
+
+
+def test_an_interrupt(run, files, tmp_path, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wct_jax.images.Image.Image.save", interrupt)
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
+    status, out, err = run(main, *arguments, "--model", files / "model.safetensors")
+    assert (status, out) == (130, "")
+    assert err.endswith(": interrupted\n")
+    assert not os.listdir(tmp_path)
+
+
+# As a program
+
+
+def program(*arguments):
+    command = [sys.executable, "-W", "error", "stylize.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_program_repaints(files, tmp_path):
+    output = tmp_path / "out.png"
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
+    process = program(*arguments, "--model", files / "model.safetensors", "--layers", "relu1_1")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith(f"{output}: 24 x 17 pixels, 1 layers, ")
+    assert pixels(output).shape == (17, 24, 3)
+
+
+def test_the_program_refuses(files, tmp_path):
+    process = program("--content", tmp_path / "missing.png", "--style", files / "picture.png")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr == f"stylize.py: error: cannot read {tmp_path / 'missing.png'}: No such file or directory\n"
+    assert not os.listdir(tmp_path)
+
+
+def test_the_program_says_its_version():
+    import wct_jax
+
+    assert program("--version").stdout == f"wct_jax {wct_jax.__version__}\n"
+
+
+# Against the published networks
+
+
+def psnr(path, expected):
+    return 10 * np.log10(255**2 / np.mean((pixels(path) - pixels(expected)) ** 2))
+
+
+def test_the_published_networks_give_the_known_pictures(run, shared, tmp_path):
+    from wct_jax.cli import convert_vgg
+
+    weights = shared / "weights" / "vgg19_normalised"
+    decoders = [weights / f"feature_invertor_conv{level}_1.pth" for level in (1, 2, 3)]
+    model = tmp_path / "vgg19.safetensors"
+    source = weights / "vgg_normalised_conv3_1.pth"
+    assert run(convert_vgg.main, source, "--decoder", *decoders, "--output", model)[0] == 0
+    golden = shared / "golden"
+    pictures = ["--content", golden / "content.png", "--style", golden / "style.png", "--model", model]
+    for alpha in ("1.0", "0.6"):
+        output = tmp_path / f"{alpha}.png"
+        assert run(main, *pictures, "--output", output, "--alpha", alpha)[0] == 0
+        assert psnr(output, golden / f"vgg19_321_alpha{alpha}.png") >= 50
+
+    network, known = load_model(model), np.load(golden / "small_features.npz")
+    features = jax.jit(lambda image: network.encode(image))(read_image(golden / "small.png"))
+    for layer, feature in features.items():
+        expected = known[f"vgg19/{layer}"]
+        assert np.abs(feature - expected).max() <= 1e-4 * np.abs(expected).max()
+        image = network.decode(layer, expected)
+        assert np.abs(image - known[f"vgg19/reconstruction_{layer}"]).max() <= 1e-4

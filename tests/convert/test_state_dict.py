@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from wct_jax.convert.reading import read_checkpoint
+
+TORCHVISION = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
+# The network of https://github.com/naoto0804/pytorch-AdaIN: padding and ReLU around each, pooling between blocks.
+NORMALISED = [0, 2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51]
+DECODER = [1, 5, 8, 11, 14, 18, 21, 25, 28]
+
+
+@pytest.fixture(params=["torch", "safetensors"])
+def save(request, tmp_path):
+    def save(state):
+        path = tmp_path / "network"
+        if request.param == "torch":
+            torch.save(state, path)
+        else:
+            safetensors.torch.save_file(state, path)
+        return path
+
+    return save
+
+
+def refusal(path):
+    with pytest.raises(ValueError, match=str(path)) as error:
+        read_checkpoint(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("depth", [1, 9, 16])
+def test_torchvision(save, state_dict, layers, assert_holds, depth):
+    state = state_dict([f"features.{index}" for index in TORCHVISION[:depth]], layers(depth))
+    state["classifier.0.weight"], state["classifier.0.bias"] = torch.zeros(2, 8), torch.zeros(2)
+    checkpoint = read_checkpoint(save(state))
+    assert_holds(checkpoint, layers(depth))
+    assert checkpoint.kind == "torchvision VGG-19 state dict"
+    assert not checkpoint.normalised
+    assert checkpoint.convolutions[0].name == "features.0"
+    rgb = np.array([0.2, 0.5, 0.9])
+    expected = (rgb - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(checkpoint.preprocessing.matrix @ rgb + checkpoint.preprocessing.offset, expected)
+
+
+@pytest.mark.parametrize("prefix", ["module.features.{}", "features.module.{}", "module.module.features.{}"])
+def test_data_parallel(save, state_dict, layers, assert_holds, prefix):
+    state = state_dict([prefix.format(index) for index in TORCHVISION[:3]], layers(3))
+    assert_holds(read_checkpoint(save(state)), layers(3))
+
+
+def test_channels_and_space_are_not_mixed_up(save, layers):
+    kernel, bias = layers(1)[0]
+    convolution = nn.Conv2d(3, 4, 3)
+    convolution.load_state_dict(
+        {"weight": torch.from_numpy(kernel.transpose(3, 2, 0, 1)), "bias": torch.from_numpy(bias)}
+    )
+    picture = np.random.default_rng(0).normal(size=(3, 3, 3)).astype(np.float32)
+    expected = convolution(torch.from_numpy(picture.transpose(2, 0, 1))[None]).detach().numpy().ravel()
+    state = {f"features.0.{name}": tensor.contiguous() for name, tensor in convolution.state_dict().items()}
+    layer = read_checkpoint(save(state)).convolutions[0]
+    np.testing.assert_allclose(np.einsum("hwi,hwio->o", picture, layer.kernel) + layer.bias, expected, rtol=1e-5)
+
+
+def test_vgg16(save, state_dict, layers):
+    # torchvision.models.vgg16().features
+    indices = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+    message = refusal(save(state_dict([f"features.{index}" for index in indices], layers(13))))
+    assert "it has layers at features 0, 2, 5, 7, 10, 12, 14, 17, 19" in message
+    assert "expected VGG-19's convolutions at 0, 2, 5, 7, 10, 12, 14, 16, 19" in message
+
+
+def test_batch_normalisation(save):
+    network = nn.Module()
+    network.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    assert "it holds batch normalisation, features.1.running_mean" in refusal(save(network.state_dict()))
+    sequential = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    assert "', expected the weight and bias of VGG-19's convolutions only" in refusal(save(sequential.state_dict()))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 13, 16])
+def test_normalised_vgg(save, state_dict, layers, colour, assert_holds, depth):
+    state = state_dict([str(index) for index in NORMALISED[: depth + 1]], [colour, *layers(depth)])
+    checkpoint = read_checkpoint(save(state))
+    assert_holds(checkpoint, layers(depth))
+    assert checkpoint.kind == "normalised VGG-19, Sequential state dict"
+    assert checkpoint.normalised
+    np.testing.assert_array_equal(checkpoint.preprocessing.matrix, colour[0][0, 0].T)
+    np.testing.assert_array_equal(checkpoint.preprocessing.offset, colour[1])
+    assert checkpoint.preprocessing.matrix.dtype == np.float64
+
+
+def test_preprocessing_is_what_the_convolution_does(save, state_dict, layers, colour):
+    state = state_dict(["0", "2"], [colour, *layers(1)])
+    rgb = np.array([0.2, 0.5, 0.9], np.float32)
+    expected = torch.conv2d(torch.from_numpy(rgb)[None, :, None, None], state["0.weight"], state["0.bias"]).numpy()
+    preprocessing = read_checkpoint(save(state)).preprocessing
+    np.testing.assert_allclose(preprocessing.matrix @ rgb + preprocessing.offset, expected.ravel(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5, 9])
+def test_sequential_decoder(save, state_dict, decoder, assert_holds, depth):
+    # Backwards, since the order is that of the numbers: 5 comes before 11.
+    state = dict(reversed(state_dict([str(index) for index in DECODER[-depth:]], decoder(depth)).items()))
+    checkpoint = read_checkpoint(save(state))
+    assert_holds(checkpoint, decoder(depth))
+    assert checkpoint.kind == "decoder, Sequential state dict"
+    assert checkpoint.preprocessing is None
+    assert not checkpoint.normalised
+
+
+def test_sequential_without_its_preprocessing(save, state_dict, layers):
+    message = refusal(save(state_dict(["0", "2"], layers(2))))
+    assert "expected an encoder that begins with a 1x1 convolution of RGB or a decoder" in message
+
+
+def test_preprocessing_alone(save, state_dict, colour):
+    assert "it has no 3x3 convolutions" in refusal(save(state_dict(["0"], [colour])))
+
+
+NAMES = ["conv11", "conv12", "conv21", "conv22", "conv31", "conv32", "conv33", "conv34", "conv41"]
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5, 9])
+def test_compressed_encoder(save, state_dict, layers, colour, assert_holds, depth):
+    rng = np.random.default_rng(3)
+    maps = {
+        name: (rng.normal(size=(1, 1, kernel.shape[3], 9)).astype(np.float32), rng.normal(size=9).astype(np.float32))
+        for name, (kernel, _) in zip(NAMES, layers(depth), strict=False)
+        if name.endswith("1")
+    }
+    names = ["conv0", *NAMES[:depth], *(f"{name}_aux" for name in maps)]
+    state = state_dict(names, [colour, *layers(depth), *maps.values()])
+    checkpoint = read_checkpoint(save(dict(reversed(state.items()))))
+    assert_holds(checkpoint, layers(depth))
+    assert checkpoint.kind == "compressed encoder state dict"
+    assert checkpoint.normalised
+    np.testing.assert_array_equal(checkpoint.preprocessing.matrix, colour[0][0, 0].T)
+    assert {f"conv{tap[4]}1" for tap in checkpoint.auxiliary} == set(maps)
+    for tap, layer in checkpoint.auxiliary.items():
+        assert layer.name == f"conv{tap[4]}1_aux"
+        np.testing.assert_array_equal(layer.kernel, maps[f"conv{tap[4]}1"][0])
+        np.testing.assert_array_equal(layer.bias, maps[f"conv{tap[4]}1"][1])
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5, 9])
+def test_compressed_decoder(save, state_dict, decoder, assert_holds, depth):
+    state = state_dict(NAMES[:depth][::-1], decoder(depth))
+    checkpoint = read_checkpoint(save(dict(sorted(state.items()))))
+    assert_holds(checkpoint, decoder(depth))
+    assert checkpoint.kind == "compressed decoder state dict"
+    assert checkpoint.preprocessing is None
+
+
+def test_compressed_networks_that_lack_something(save, state_dict, layers, colour):
+    assert "it has no conv0, the map from RGB" in refusal(save(state_dict(NAMES[:3], layers(3))))
+    assert "it has conv2_1 but no conv1_2" in refusal(
+        save(state_dict(["conv0", "conv11", "conv21"], [colour, *layers(2)]))
+    )
+    assert "layer conv0, the preprocessing, has a kernel of shape [3, 3, 3, 4]" in refusal(
+        save(state_dict(["conv0", "conv11"], layers(2)))
+    )
+
+
+def test_layer_without_bias(save):
+    state = {"0.weight": torch.ones(3, 3, 1, 1), "0.bias": torch.ones(3), "2.weight": torch.ones(4, 3, 3, 3)}
+    assert "layer 2 has no bias" in refusal(save(state))
+
+
+def test_nan(save, state_dict, layers, colour):
+    state = state_dict(["0", "2", "5"], [colour, *layers(2)])
+    state["5.bias"][1] = torch.nan
+    assert "layer 5 holds values that are NaN or infinite" in refusal(save(state))
+
+
+def test_other_networks(save):
+    linear = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).state_dict()
+    assert "0.weight has shape [3, 4], expected a convolution's [out, in, height, width]" in refusal(save(linear))
+    resnet = {
+        "conv1.weight": torch.ones(4, 3, 7, 7),
+        "bn1.weight": torch.ones(4),
+        "layer1.0.conv1.weight": torch.ones(4),
+    }
+    message = refusal(save(resnet | {"fc.weight": torch.ones(2, 2)}))
+    assert "its tensors are named '" in message
+    assert "' and 1 more, expected features.N.weight (torchvision)" in message
+
+
+def test_half_precision(save, state_dict, layers):
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        state = {name: tensor.to(dtype) for name, tensor in state_dict(["features.0"], layers(1)).items()}
+        layer = read_checkpoint(save(state)).convolutions[0]
+        expected = state["features.0.weight"].float().numpy().transpose(2, 3, 1, 0)
+        np.testing.assert_array_equal(layer.kernel, expected)

@@ -1,0 +1,344 @@
+import dataclasses
+import json
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.weights import encoder_digest, is_model_file, load_model, model_path, require_decoders, save_model
+
+if os.name == "posix":
+    import resource
+
+
+def random_parameters(shapes, rng):
+    return {
+        name: {
+            "kernel": rng.normal(size=(3, 3, *channels)).astype(np.float32),
+            "bias": rng.normal(size=channels[1]).astype(np.float32),
+        }
+        for name, channels in shapes.items()
+    }
+
+
+def small_model(widths=(2, 3), layers=("relu2_1", "relu1_1"), seed=0, **fields):
+    rng = np.random.default_rng(seed)
+    encoder = random_parameters(encoder_shapes(widths), rng)
+    decoders = {layer: random_parameters(decoder_shapes(layer, widths), rng) for layer in layers}
+    return Model(encoder, decoders, widths, encoder_digest(encoder), **fields)
+
+
+def assert_same(one, other):
+    assert jax.tree.structure(dataclasses.replace(one, document="{}")) == jax.tree.structure(
+        dataclasses.replace(other, document="{}")
+    )
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (one.encoder, one.decoders, one.auxiliary),
+        (other.encoder, other.decoders, other.auxiliary),
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def rewrite(path, change=lambda arrays: None, **facts):
+    """Save a small model's file anew, changed, by safetensors itself; a fact that is None is left out."""
+    save_model(path, small_model())
+    arrays = load_file(path)
+    change(arrays)
+    document = {"format": 1, "widths": [2, 3], "layers": ["relu2_1", "relu1_1"], "digest": small_model().digest} | facts
+    document = {key: value for key, value in document.items() if value is not None}
+    save_file(arrays, path, {"wct_jax": json.dumps(document)})
+
+
+# The file
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_model_comes_back_as_it_was_saved(tmp_path_factory, data):
+    widths = tuple(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5), label="widths"))
+    layers = data.draw(st.lists(st.sampled_from(LAYERS[: len(widths)]), unique=True), label="layers")
+    taps = data.draw(st.lists(st.sampled_from(LAYERS[: len(widths)]), unique=True), label="auxiliary")
+    auxiliary = {
+        layer: {
+            "kernel": np.ones((1, 1, widths[LAYERS.index(layer)], 7), np.float32),
+            "bias": np.arange(7, dtype=np.float32),
+        }
+        for layer in taps
+    }
+    document = {"source": {"kind": "tést", "file": "näme"}, "licence": data.draw(st.text(), label="licence")}
+    model = small_model(widths, layers, auxiliary=auxiliary, document=json.dumps(document))
+    path = tmp_path_factory.mktemp("models") / "model.safetensors"
+    save_model(path, model)
+    loaded = load_model(path)
+    assert_same(loaded, model)
+    assert loaded.layers == tuple(sorted(layers, reverse=True))
+    facts = {"format": 1, "widths": list(widths), "layers": list(loaded.layers), "digest": model.digest}
+    assert loaded.metadata == document | facts
+    for leaf in jax.tree.leaves(loaded):
+        assert isinstance(leaf, jax.Array)
+        assert leaf.dtype == jnp.float32
+
+
+def test_the_keys_are_those_the_format_names(path):
+    save_model(path, small_model())
+    arrays = load_file(path)
+    assert arrays["encoder/conv1_2/kernel"].shape == (3, 3, 2, 2)
+    assert arrays["decoder/relu2_1/conv2_1/kernel"].shape == (3, 3, 3, 2)
+    assert arrays["decoder/relu1_1/conv1_1/bias"].shape == (3,)
+    assert len(arrays) == 2 * (3 + 3 + 1)
+
+
+def test_arrays_in_any_memory_order_are_saved_right(path):
+    model = small_model()
+    fortran = jax.tree.map(np.asfortranarray, model)
+    assert not fortran.encoder["conv1_1"]["kernel"].flags.c_contiguous
+    assert encoder_digest(fortran.encoder) == model.digest
+    save_model(path, fortran)
+    assert_same(load_model(path), model)
+
+
+def test_half_precision_is_kept_in_the_file_and_read_as_float32(path):
+    half = jax.tree.map(lambda array: array.astype(np.float16), small_model())
+    save_model(path, half)
+    assert load_file(path)["encoder/conv1_1/kernel"].dtype == np.float16
+    loaded = load_model(path)
+    assert loaded.encoder["conv1_1"]["kernel"].dtype == jnp.float32
+    np.testing.assert_array_equal(loaded.encoder["conv1_1"]["kernel"], half.encoder["conv1_1"]["kernel"])
+    assert loaded.digest == encoder_digest(half.encoder)
+
+
+def test_saving_brings_the_document_up_to_date(path):
+    save_model(path, small_model(layers=("relu1_1",), document=json.dumps({"layers": ["relu5_1"], "digest": "old"})))
+    metadata = load_model(path).metadata
+    assert metadata["layers"] == ["relu1_1"]
+    assert metadata["digest"] == small_model().digest
+
+
+def test_a_model_file_is_told_from_others(path, tmp_path):
+    save_model(path, small_model())
+    assert is_model_file(path)
+    save_file({"x": np.zeros(3)}, path)
+    assert not is_model_file(path)
+    path.write_bytes(b"")
+    assert not is_model_file(path)
+    assert not is_model_file(tmp_path)
+    assert not is_model_file(tmp_path / "missing")
+
+
+# The digest
+
+
+def test_the_digest_is_of_names_shapes_and_values():
+    model = small_model()
+    assert len(model.digest) == 64
+    assert encoder_digest(dict(reversed(model.encoder.items()))) == model.digest
+    assert encoder_digest(jax.tree.map(jnp.asarray, model.encoder)) == model.digest
+    assert encoder_digest(jax.tree.map(lambda x: x.astype(np.float64), model.encoder)) == model.digest
+    # Half precision has other values, and the digest is that of those in float32.
+    half = jax.tree.map(lambda array: array.astype(np.float16), model.encoder)
+    assert encoder_digest(half) != model.digest
+    assert encoder_digest(half) == encoder_digest(jax.tree.map(lambda array: array.astype(np.float32), half))
+
+
+def test_the_digest_knows_a_changed_value_name_or_shape():
+    encoder = small_model().encoder
+    others = [encoder]
+    for change in (
+        lambda layer: {**layer, "bias": np.nextafter(layer["bias"], 9)},
+        lambda layer: {**layer, "kernel": layer["kernel"].transpose(1, 0, 2, 3)},
+        lambda layer: {**layer, "kernel": layer["kernel"].reshape(1, 9, *layer["kernel"].shape[2:])},
+    ):
+        others.append({**encoder, "conv1_2": change(encoder["conv1_2"])})
+    others.append({("conv1_3" if name == "conv1_2" else name): layer for name, layer in encoder.items()})
+    assert len({encoder_digest(other) for other in others}) == len(others)
+
+
+def test_the_digest_stays_when_a_decoder_comes(path):
+    model = small_model(layers=())
+    save_model(path, model)
+    bare = load_model(path)
+    save_model(path, dataclasses.replace(bare, decoders=small_model(layers=("relu2_1",)).decoders))
+    assert load_model(path).digest == bare.digest == model.digest
+
+
+# Files that are no models
+
+
+def refusal(path):
+    with pytest.raises(ValueError, match=r".") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_every_wrong_array_is_named_in_one_error(path):
+    def change(arrays):
+        del arrays["encoder/conv1_1/bias"], arrays["decoder/relu2_1/conv1_2/kernel"]
+        arrays["encoder/conv9_1/kernel"] = np.zeros(3, np.float32)
+        arrays["nonsense"] = np.zeros(3, np.float32)
+        arrays["encoder/conv2_1/kernel"] = np.zeros((3, 3, 2, 9), np.float32)
+        arrays["decoder/relu1_1/conv1_1/bias"] = np.float32([1, np.nan, 3])
+        arrays["auxiliary/relu2_1/kernel"] = np.full((1, 1, 5, 4), np.inf, np.float32)
+        arrays["auxiliary/relu5_1/bias"] = np.zeros(4, np.float32)
+
+    rewrite(path, change)
+    message = refusal(path)
+    for fault in (
+        "missing: encoder/conv1_1/bias, decoder/relu2_1/conv1_2/kernel;",
+        "wrong shape: encoder/conv2_1/kernel (3, 3, 2, 9) for (3, 3, 2, 3), "
+        "auxiliary/relu2_1/kernel (1, 1, 5, 4) for (1, 1, 3, 4);",
+        "not finite: ",
+    ):
+        assert fault in message
+    extra = message.partition("extra: ")[2].partition(";")[0]
+    assert set(extra.split(", ")) == {"encoder/conv9_1/kernel", "nonsense", "auxiliary/relu5_1/bias"}
+    infinite = message.partition("not finite: ")[2]
+    assert set(infinite.split(", ")) == {"decoder/relu1_1/conv1_1/bias", "auxiliary/relu2_1/kernel"}
+
+
+def test_a_changed_byte_of_the_encoder_is_noticed(path):
+    save_model(path, small_model())
+    content = bytearray(path.read_bytes())
+    kernel = np.asarray(small_model().encoder["conv1_1"]["kernel"]).tobytes()
+    content[content.index(kernel)] ^= 1
+    path.write_bytes(content)
+    assert "is damaged: its encoder's digest is" in refusal(path)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file(path, keep):
+    save_model(path, small_model())
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "is not a model file" in refusal(path)
+
+
+def test_files_of_other_kinds(path, tmp_path):
+    path.write_text("weights")
+    assert "is not a model file" in refusal(path)
+    assert "is a directory" in refusal(tmp_path)
+    assert "convert_vgg.py makes one" in refusal(tmp_path / "missing.safetensors")
+    assert "there is no model file" in refusal(tmp_path / ("x" * 300))
+    save_file({"features.0.weight": np.zeros(3, np.float32)}, path)
+    assert f"convert it with python convert_vgg.py {path}" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"format": None},
+        {"widths": None},
+        {"widths": []},
+        {"widths": [2, -3]},
+        {"widths": "23"},
+        {"widths": 2},
+        {"widths": [1] * 6},
+        {"layers": None},
+        {"layers": ["relu3_1"]},
+        {"layers": [["relu1_1"]]},
+        {"digest": 7},
+    ],
+)
+def test_metadata_that_does_not_describe_a_model(path, facts):
+    rewrite(path, **facts)
+    assert "its metadata does not say format, widths, layers and digest" in refusal(path)
+
+
+@pytest.mark.parametrize("document", ["", "{", "[]", "null", "3", "[" * 100_000])
+def test_metadata_that_is_no_document(path, document):
+    rewrite(path)
+    save_file(load_file(path), path, {"wct_jax": document})
+    assert "its metadata does not say" in refusal(path)
+
+
+def test_a_format_from_the_future(path):
+    rewrite(path, format=2, layers=None, digest={"sha3": "0"})
+    assert "has format 2, and this version of wct_jax reads format 1" in refusal(path)
+
+
+# Writing
+
+
+def test_arrays_that_are_no_model_are_not_saved(path):
+    model = small_model()
+    for fault, wrong in (
+        ("wrong shape", dataclasses.replace(model, widths=(2, 4))),
+        ("missing", dataclasses.replace(model, decoders={"relu2_1": {}})),
+        ("not finite", jax.tree.map(lambda array: array * np.float32("nan"), model)),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            save_model(path, wrong)
+        assert not path.exists()
+
+
+def test_a_crash_while_writing_keeps_the_old_file(path, monkeypatch):
+    save_model(path, small_model())
+    before = path.read_bytes()
+
+    def crash(self, data):
+        with self.open("wb") as file:
+            file.write(data[:1000])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(path, small_model(seed=1))
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
+def test_a_full_disk_keeps_the_old_file(path):
+    save_model(path, small_model())
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=f"^cannot write {path}: File too large$"):
+            save_model(path, small_model(seed=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+# Names
+
+
+def test_where_vgg19_is(monkeypatch, tmp_path):
+    for variable in ("WCT_JAX_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert model_path("vgg19") == tmp_path / ".cache" / "wct_jax" / "vgg19.safetensors"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert model_path("vgg19") == tmp_path / "xdg" / "wct_jax" / "vgg19.safetensors"
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    assert model_path("vgg19") == tmp_path / "home" / "vgg19.safetensors"
+    assert model_path("./vgg19") == model_path(tmp_path / "vgg19").relative_to(tmp_path)
+    (tmp_path / "home").mkdir()
+    save_model(model_path("vgg19"), small_model())
+    assert_same(load_model("vgg19"), small_model())
+
+
+def test_layers_that_a_model_can_decode():
+    model = small_model((2, 3, 4), ("relu1_1", "relu3_1"))
+    assert require_decoders(model, "m", None) == ("relu3_1", "relu1_1")
+    assert require_decoders(model, "m", ["relu1_1", "relu3_1"]) == ("relu1_1", "relu3_1")
+    lacks = r"the model m has no decoder for relu2_1 \(it has relu3_1, relu1_1\): "
+    with pytest.raises(ValueError, match=lacks + "python train.py --layer relu2_1 --model m trains one"):
+        require_decoders(model, "m", ["relu3_1", "relu2_1"])
+    with pytest.raises(ValueError, match="unknown layer 'relu4_1': the encoder of m has relu1_1, relu2_1, relu3_1"):
+        require_decoders(model, "m", ["relu4_1"])
+    with pytest.raises(ValueError, match=r"no decoder for relu2_1 \(it has none\): python train.py --layer relu2_1"):
+        require_decoders(small_model(layers=()), "m", None)

@@ -1,0 +1,143 @@
+"""The command `convert_vgg.py`: published weights to a model file."""
+
+import argparse
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wct_jax.cli.command import Parser, run
+
+if TYPE_CHECKING:
+    from wct_jax.model import Model, Parameters
+
+_FORMATS = """
+SOURCE is recognised by its content: Keras .h5 or .npz, torchvision vgg19 .pth or .safetensors, the normalised VGG-19
+of style transfer as .pth, .safetensors or Torch7 .t7, the compressed encoders as .pth, MatConvNet .mat, or a model
+file to add decoders to. PyTorch is not needed, and nothing that a file holds is run.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and convert.
+
+    Args:
+        argv: Arguments; None for those of the process.
+    """
+    parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS)
+    parser.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="the encoder's weights")
+    parser.add_argument(
+        "--decoder", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="its decoders"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="MODEL",
+        help="the model file to write, or the name vgg19 (default: SOURCE's name with .safetensors, here; "
+        "vgg19 with --download)",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="photos over which weights that are not normalised are scaled (default: a small set of our own)",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    arguments = parser.parse_args(argv)
+    if arguments.download == (arguments.source is not None):
+        parser.error("expected either a SOURCE or --download, got " + ("both" if arguments.download else "neither"))
+    run(parser, functools.partial(convert_files, arguments))
+
+
+def convert_files(arguments: argparse.Namespace) -> None:
+    """Read or fetch, convert, write, report.
+
+    Args:
+        arguments: What `main` parsed.
+
+    Raises:
+        ValueError: Anything a user can get wrong.
+    """
+    from wct_jax.atomic import check_target
+    from wct_jax.weights import model_path
+
+    name = arguments.output or ("vgg19" if arguments.download else f"{arguments.source.stem}.safetensors")
+    output = model_path(name)
+    if output.suffix != ".safetensors":
+        raise ValueError(f"the output {output} must end in .safetensors, or be the name vgg19")
+    if os.path.exists(output) and not arguments.overwrite:
+        raise ValueError(f"{output} exists: give another --output, or --overwrite to replace it")
+    if name == "vgg19":
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write {output}: {error.strerror}") from error
+    check_target(output)
+
+    from wct_jax.convert import convert
+    from wct_jax.weights import save_model
+
+    if arguments.download:
+        source = output.with_name("vgg19_keras_notop.h5")
+        _fetch(source)
+        licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
+        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence)
+    else:
+        model = convert(arguments.source, arguments.decoder, photos=arguments.photos)
+    save_model(output, model)
+    if arguments.download:
+        source.unlink(missing_ok=True)
+    print(_report(model))
+    print(f"wrote {output}")
+
+
+def _fetch(target: Path) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from wct_jax.convert import download
+
+    if target.exists():  # Fetched and verified by a run whose conversion then failed.
+        return
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("download", total=None)
+
+        def report(have: int, total: int | None) -> None:
+            progress.update(task, completed=have, total=total)
+
+        download.download(download.KERAS_VGG19, target, report)
+
+
+def _report(model: "Model") -> str:
+    metadata = model.metadata
+    lines = [f"source: {_origin(metadata.get('source', {}))}"]
+    lines += _table("encoder", model.encoder)
+    for layer in model.layers:
+        origin = _origin(metadata.get("decoders", {}).get(layer, {}))
+        lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
+    if model.auxiliary:
+        lines += _table("auxiliary maps", model.auxiliary)
+    # A model file made by other means may say none of these.
+    lines += [
+        f"preprocessing folded into conv1_1: {metadata.get('preprocessing', 'unknown')}",
+        f"scaled: {metadata.get('normalisation', 'unknown')}",
+        f"licence: {metadata.get('licence', 'unknown')}",
+        f"digest of the encoder: {model.digest}",
+    ]
+    return "\n".join(lines)
+
+
+def _origin(record: Mapping[str, str]) -> str:
+    return f"{record['kind']} ({record['file']})" if {"kind", "file"} <= record.keys() else "unknown"
+
+
+def _table(title: str, parameters: "Parameters") -> list[str]:
+    rows = [f"  {name:<8} {' x '.join(map(str, leaves['kernel'].shape))}" for name, leaves in parameters.items()]
+    return [title, *rows]

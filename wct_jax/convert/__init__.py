@@ -1,0 +1,78 @@
+"""Conversion of published weights to a model."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters
+from wct_jax.convert.normalise import mean_activations, normalise, read_photos
+from wct_jax.convert.reading import read_checkpoint
+from wct_jax.model import Model
+from wct_jax.weights import encoder_digest, is_model_file, load_model
+
+
+def convert(
+    source: str | os.PathLike[str],
+    decoders: Sequence[str | os.PathLike[str]] = (),
+    *,
+    photos: str | os.PathLike[str] | None = None,
+    licence: str = "that of the source",
+) -> Model:
+    """Make a model of published weights.
+
+    Args:
+        source: An encoder in any of the formats `read_checkpoint` knows, or a model file to add decoders to.
+        decoders: Decoders, in those formats.
+        photos: A folder of photos over which an encoder that is not normalised is scaled to mean activation 1;
+            None for the small set that comes with the package.
+        licence: What the document says of the source's licence.
+
+    Returns:
+        The model. Its document says what was converted and how.
+
+    Raises:
+        ValueError: A file that cannot be read, is damaged, holds another network, or does not fit the others.
+    """
+    model = load_model(source) if is_model_file(source) else _encoder(source, photos, licence)
+    for file in decoders:
+        checkpoint = read_checkpoint(file)
+        try:
+            layer, parameters = decoder_parameters(checkpoint, model.widths)
+        except ValueError as error:
+            raise ValueError(f"{file} does not fit the encoder of {source}: {error}") from None
+        if layer in model.decoders:
+            raise ValueError(f"{file} is a decoder of {layer}, and there already is one")
+        record = {"file": Path(file).name, "kind": checkpoint.kind}
+        records = model.metadata.get("decoders", {}) | {layer: record}
+        model = dataclasses.replace(
+            model,
+            decoders={**model.decoders, layer: parameters},
+            document=json.dumps(model.metadata | {"decoders": records}),
+        )
+    return model
+
+
+def _encoder(source: str | os.PathLike[str], photos: str | os.PathLike[str] | None, licence: str) -> Model:
+    checkpoint = read_checkpoint(source)
+    try:
+        encoder, widths = encoder_parameters(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be the source: {error}") from None
+    if checkpoint.normalised:
+        normalisation = "none: the source's channels are scaled already"
+    else:
+        pictures = read_photos(photos)
+        encoder = normalise(encoder, mean_activations(encoder, widths, pictures))
+        of = "the package's own photos" if photos is None else f"photos of {Path(photos).name}"
+        normalisation = f"every channel to mean activation 1 over {len(pictures)} of {of}"
+    assert checkpoint.preprocessing is not None  # encoder_parameters has seen to it
+    document = {
+        "source": {"file": Path(source).name, "kind": checkpoint.kind},
+        "preprocessing": checkpoint.preprocessing.description,
+        "normalisation": normalisation,
+        "licence": licence,
+    }
+    auxiliary = auxiliary_parameters(checkpoint, len(widths))
+    return Model(encoder, {}, widths, encoder_digest(encoder), auxiliary, json.dumps(document))

@@ -1,0 +1,94 @@
+"""Scaling an encoder's channels to mean activation 1, as the original release's VGG-19 is.
+
+Gatys et al., "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, section 2: possible without
+changing the network's output, up to the scales, since ReLU is positively homogeneous and pooling picks.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from wct_jax.images import read_image
+from wct_jax.model import Encoder, Parameters
+
+# Small enough for VGG-19 on a laptop, and one size is one compilation.
+_SIDE = 256
+_DEFAULT_PHOTOS = Path(__file__).parent / "photos"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+# Below this share of its layer's mean activation a channel is dead: scaled up it would only be noise.
+_DEAD = 1e-6
+
+
+def read_photos(folder: str | os.PathLike[str] | None = None) -> list[np.ndarray]:
+    """Read the photos that activations are averaged over: the short side 256, the centre square.
+
+    Args:
+        folder: Searched with its subfolders; None for the small set that comes with the package.
+
+    Returns:
+        Arrays `[256, 256, 3]`, RGB in 0..1.
+
+    Raises:
+        ValueError: No such folder, no photos in it, or one that cannot be read.
+    """
+    folder = Path(_DEFAULT_PHOTOS if folder is None else folder)
+    if not folder.is_dir():
+        raise ValueError(f"the photos must be in a folder, and {folder} is none")
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ValueError(f"there are no photos in {folder}: expected files ending in {', '.join(_SUFFIXES)}")
+    return [_centre(read_image(file, _SIDE)) for file in files]
+
+
+def mean_activations(encoder: Parameters, widths: Sequence[int], photos: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Average each channel after its ReLU over all positions of all photos.
+
+    Args:
+        encoder: An encoder's parameters.
+        widths: Of its blocks.
+        photos: At least one `[H, W, 3]`, RGB in 0..1, all of one size.
+
+    Returns:
+        Convolution name to float64 `[C]`.
+    """
+    network = Encoder(tuple(widths))
+
+    @jax.jit
+    def activations(parameters: Parameters, photo: Array) -> dict[str, Array]:
+        _, state = network.apply({"params": parameters}, photo, capture_intermediates=True)
+        outputs = {name: calls["__call__"][0] for name, calls in state["intermediates"].items() if name in parameters}
+        return {name: jnp.mean(jax.nn.relu(output), (0, 1)) for name, output in outputs.items()}
+
+    of_each = [jax.device_get(activations(encoder, jnp.asarray(photo))) for photo in photos]
+    return {name: np.stack([photo[name] for photo in of_each]).mean(0, np.float64) for name in encoder}
+
+
+def normalise(encoder: Parameters, means: Mapping[str, np.ndarray]) -> Parameters:
+    """Divide every channel by its mean activation, and undo that where the next convolution reads it.
+
+    Args:
+        encoder: Parameters in the order the convolutions are applied.
+        means: Convolution name to mean activations `[C]`; dead channels keep scale 1.
+
+    Returns:
+        Parameters of the same names and shapes, float32.
+    """
+    scaled, before = {}, np.ones(3)
+    for name, parameters in encoder.items():
+        mean = means[name]
+        scale = np.where(mean > _DEAD * mean.mean(), mean, 1)
+        kernel = np.asarray(parameters["kernel"], np.float64) * before[:, None] / scale
+        bias = np.asarray(parameters["bias"], np.float64) / scale
+        scaled[name] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+        before = scale
+    return scaled
+
+
+def _centre(photo: np.ndarray) -> np.ndarray:
+    top, left = (side - _SIDE >> 1 for side in photo.shape[:2])
+    return photo[top : top + _SIDE, left : left + _SIDE]

@@ -1,0 +1,56 @@
+"""A network known only as a sequence of convolutions, without names that tell what it is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from wct_jax.convert.checkpoint import Checkpoint, CheckpointError, Convolution, Preprocessing, as_float32, assemble
+
+
+def from_sequence(layers: Sequence[Convolution], source: str) -> Checkpoint:
+    """Tell the normalised VGG-19 of the style transfer world from a decoder, by shape.
+
+    The encoder begins with a 1x1 convolution of the picture, which is its preprocessing; a decoder ends
+    in 3 channels.
+
+    Args:
+        layers: In the order they are applied.
+        source: The kind of file, in words.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        CheckpointError: It is neither.
+    """
+    if not layers:
+        raise CheckpointError("it has no convolutions, expected those of VGG-19 or of a decoder")
+    first, last = layers[0], layers[-1]
+    if first.kernel.shape == (1, 1, 3, 3):
+        return assemble(f"normalised VGG-19, {source}", layers[1:], preprocessing_of(first), normalised=True)
+    if last.kernel.shape[-1] == 3:
+        return assemble(f"decoder, {source}", layers, None)
+    raise CheckpointError(
+        f"its first convolution, {first.name}, has a kernel of shape {list(first.kernel.shape)} and its last gives "
+        f"{last.kernel.shape[-1]} channels, expected an encoder that begins with a 1x1 convolution of RGB or "
+        "a decoder that ends in 3 channels"
+    )
+
+
+def preprocessing_of(layer: Convolution) -> Preprocessing:
+    """Read a 1x1 convolution from RGB as preprocessing.
+
+    Raises:
+        CheckpointError: It is no 1x1 convolution from 3 channels to 3, or a value is not finite.
+    """
+    if layer.kernel.shape != (1, 1, 3, 3) or layer.bias.shape != (3,):
+        raise CheckpointError(
+            f"layer {layer.name}, the preprocessing, has a kernel of shape {list(layer.kernel.shape)}, "
+            "expected [1, 1, 3, 3]"
+        )
+    name, kernel, bias = as_float32(layer)
+    return Preprocessing(
+        f"the file's own 1x1 convolution of RGB 0..1, {name}",
+        kernel[0, 0].T.astype(np.float64),
+        bias.astype(np.float64),
+    )
