@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,7 +209,7 @@ def test_heic_is_read_with_its_package(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_real_heic(tmp_path: Path) -> None:
-    pytest.importorskip("pillow_heif").register_heif_opener()
+    pillow_heif.register_heif_opener()
     path = saved(tmp_path / "a.heic", np.full((32, 48, 3), (200, 100, 50), np.uint8))
     np.testing.assert_allclose(read_image(path), np.broadcast_to([200, 100, 50], (32, 48, 3)) / 255, atol=0.03)
 
@@ -271,10 +272,23 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
         assert refusal(read_picture, path) == f"cannot read {path}: Permission denied"
 
 
-@pytest.mark.parametrize("short_side", [10**8, 10**10])
-def test_not_enough_memory(tmp_path: Path, short_side: int) -> None:
+@pytest.mark.parametrize("short_side", [20_000, 10**8, 10**20])
+def test_too_large_a_size(tmp_path: Path, short_side: int) -> None:
     path = saved(tmp_path / "a.png", noise(4, 4, 3))
-    assert refusal(read_picture, path, short_side) == f"cannot read {path}: there is not enough memory for its pixels"
+    assert refusal(read_picture, path, short_side) == (
+        f"cannot resize {path}, 4 x 4 pixels, to a short side of {short_side}: "
+        "that is more than 178956970 pixels, the most we open"
+    )
+
+
+@pytest.mark.parametrize("error", [MemoryError, OverflowError])
+def test_not_enough_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def fails(*arguments: object) -> None:
+        raise error
+
+    path = saved(tmp_path / "a.png", noise(4, 4, 3))
+    monkeypatch.setattr("wct_jax.images.resize", fails)
+    assert refusal(read_picture, path, 8) == f"cannot read {path}: there is not enough memory for its pixels"
 
 
 def test_not_enough_memory_to_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
