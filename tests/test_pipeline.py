@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from wct_jax import extract_style, stylize
 from wct_jax.pipeline import plan
@@ -141,3 +142,11 @@ def test_a_style_of_another_encoder_is_refused(model, pictures, style):
     shallow = extract_style(model, pictures[1], ["relu1_1"])
     with pytest.raises(ValueError, match="style has no statistics for relu2_1"):
         stylize(model, pictures[0], shallow, layers=["relu2_1"])
+
+
+def test_a_batch_spread_over_devices(model, pictures, style):
+    content = np.stack([pictures[0]] * 4)
+    sharding = NamedSharding(jax.make_mesh((4,), ("data",)), PartitionSpec("data"))
+    result = stylize(model, jax.device_put(content, sharding), style, layers=["relu2_1"])
+    assert result.sharding.is_equivalent_to(sharding, 4)
+    np.testing.assert_allclose(result, stylize(model, content, style, layers=["relu2_1"]), atol=1e-3)
