@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -162,7 +163,7 @@ class _Reader:
     def _long(self) -> int:
         return self._unpack("<q", 8)
 
-    def _unpack(self, form: str, length: int):  # type: ignore[no-untyped-def]
+    def _unpack(self, form: str, length: int) -> Any:
         return struct.unpack(form, self._take(length))[0]
 
     def _count(self, number: int) -> int:

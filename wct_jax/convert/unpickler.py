@@ -7,12 +7,14 @@ here one by one. No name in a pickle is ever imported or called: it is looked up
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import ml_dtypes
 import numpy as np
 
 from wct_jax.convert.checkpoint import CheckpointError
+
+_T = TypeVar("_T")
 
 
 @dataclass(eq=False)
@@ -228,7 +230,7 @@ def _named(name: str) -> object:
         raise _refusal(name) from None
 
 
-def _expect(value, kind):  # type: ignore[no-untyped-def]
+def _expect(value: object, kind: type[_T]) -> _T:
     if type(value) is not kind:
         raise TypeError(f"{type(value).__name__} in the place of {kind.__name__}")
     return value
