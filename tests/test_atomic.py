@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from wct_jax.atomic import atomic_write, check_target
+from wct_jax.atomic import atomic_write, check_target, discard_unfinished
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -14,6 +14,19 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
         assert not target.exists()
     assert target.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["out.png"]
+
+
+def test_unfinished_files_can_be_discarded_without_unwinding(tmp_path):
+    def end():
+        with atomic_write(tmp_path / "out.png") as scratch:
+            scratch.write_bytes(b"ne")
+            discard_unfinished()
+            assert not os.listdir(tmp_path)
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        end()
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+_unfinished: set[Path] = set()
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -26,6 +28,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = check_target(path)
     scratch = target.with_name(f".{secrets.token_hex(6)}{target.suffix}")
+    _unfinished.add(scratch)
     try:
         yield scratch
         # Without this a power cut after the rename could leave an empty file under the final name.
@@ -35,6 +38,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        _unfinished.discard(scratch)
+
+
+def discard_unfinished() -> None:
+    """Remove the scratch files of writes in progress, before the process ends without unwinding them."""
+    for scratch in tuple(_unfinished):
         with contextlib.suppress(OSError):
             scratch.unlink()
 

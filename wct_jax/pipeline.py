@@ -81,7 +81,9 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
     if len(strengths) == 1:
         strengths *= len(layers)
     if len(strengths) != len(layers):
-        raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(strengths)}")
+        raise ValueError(
+            f"alpha must be one number or one for each of {len(layers)} layers, got {len(strengths)} numbers"
+        )
     return sorted(zip(layers, strengths, strict=True), key=lambda level: level[0], reverse=True)
 
 

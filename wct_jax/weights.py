@@ -30,7 +30,7 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     Args:
         model: "vgg19", which is `$WCT_JAX_HOME/vgg19.safetensors` (by default in the user's cache folder), or a path.
     """
-    if model == "vgg19":
+    if str(model) == "vgg19":
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(os.environ.get("WCT_JAX_HOME") or Path(cache) / "wct_jax") / "vgg19.safetensors"
     return Path(model)
@@ -58,7 +58,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
             document = (file.metadata() or {}).get(METADATA_KEY)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, OSError, TypeError) as error:
-        raise ValueError(f"{path} is not a model file: {error}") from error
+        raise ValueError(f"{path} is not a model file, which python convert_vgg.py makes: {error}") from error
     if document is None:
         raise ValueError(
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
@@ -137,7 +137,8 @@ def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequenc
         if layer not in model.decoders:
             raise ValueError(
                 f"the model {name} has no decoder for {layer} (it has {', '.join(model.layers) or 'none'}): "
-                f"python train.py --layer {layer} --model {name} trains one"
+                f"python train.py --layer {layer} --model {name} trains one, "
+                f"and python convert_vgg.py {name} --decoder FILE adds a published one"
             )
     return wanted
 

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from wct_jax import extract_style, load_model, read_image, stylize
 from wct_jax.cli.stylize import main
 from wct_jax.images import read_picture
 from wct_jax.model import Model, decoder_shapes, encoder_shapes
+from wct_jax.pipeline import stylize_level
 from wct_jax.weights import save_model
 
 if os.name == "posix":
@@ -178,7 +180,7 @@ def test_the_default_output_lies_beside_the_photo_and_is_never_overwritten(run, 
     arguments = ["--content", photo, "--style", files / "picture.png", "--model", files / "model.safetensors"]
     status, out, err = run(main, *arguments)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{output}: 24 x 17 pixels, 3 layers, ")
+    assert out.startswith(f"{output}: 24 x 17 pixels, relu3_1, relu2_1, relu1_1, ")
     assert out.endswith(" s\n")
     assert sorted(os.listdir(tmp_path)) == ["my.photo.png", output.name]
     assert refused(main, *arguments) == f"cannot write {output}: it exists, and overwriting it was not asked for"
@@ -337,7 +339,8 @@ def test_a_layer_the_model_lacks_comes_with_the_command_that_trains_it(refuse, f
     path = files / "model.safetensors"
     assert refuse("--layers", "relu4_1", "relu1_1") == (
         f"the model {path} has no decoder for relu4_1 (it has relu3_1, relu2_1, relu1_1): "
-        f"python train.py --layer relu4_1 --model {path} trains one"
+        f"python train.py --layer relu4_1 --model {path} trains one, "
+        f"and python convert_vgg.py {path} --decoder FILE adds a published one"
     )
 
 
@@ -486,8 +489,81 @@ def test_the_program_repaints(files, tmp_path):
     arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
     process = program(*arguments, "--model", files / "model.safetensors", "--layers", "relu1_1")
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.startswith(f"{output}: 24 x 17 pixels, 1 layers, ")
+    assert process.stdout.startswith(f"{output}: 24 x 17 pixels, relu1_1, ")
     assert pixels(output).shape == (17, 24, 3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
+def test_ctrl_c_ends_the_program_at_once(files, tmp_path):
+    # A photo that never comes: once the pipe can be opened here, the program is reading it there.
+    photo, picture = tmp_path / "photo.png", files / "picture.png"
+    os.mkfifo(photo)
+    # Whatever started the tests may have it ignored, as for jobs in the background.
+    heeding = (
+        "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.path.insert(0, '.'); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    arguments = ["stylize.py", "--content", photo, "--style", picture, "--model", "m.safetensors"]
+    command = [sys.executable, "-c", heeding, *arguments]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        photo.open("wb"),
+    ):
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "stylize.py: interrupted\n")
+    assert os.listdir(tmp_path) == ["photo.png"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_standard_output_that_takes_nothing(files, tmp_path):
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--layers", "relu1_1"]
+    command = [sys.executable, "stylize.py", *arguments, "--model", files / "model.safetensors", "--output"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [*command, tmp_path / "one.png"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert process.returncode == 2
+    assert process.stderr == "stylize.py: error: cannot write to standard output: No space left on device\n"
+    # Nobody who listens is no mistake.
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [*command, tmp_path / "two.png"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["one.png", "two.png"]
+
+
+def test_an_output_that_appears_meanwhile_is_not_overwritten(run, files, monkeypatch, tmp_path):
+    output = tmp_path / "out.png"
+
+    def meanwhile(*arguments, **options):
+        save(output, noise(1, 1, 3))
+        return stylize_level(*arguments, **options)
+
+    monkeypatch.setattr("wct_jax.pipeline.stylize_level", meanwhile)
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
+    status, _, err = run(main, *arguments, "--model", files / "model.safetensors", "--layers", "relu1_1")
+    assert status == 2
+    assert "it exists" in err
+    assert pixels(output).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("flag", ["--content", "--style", "--output", "--model"])
+def test_empty_paths(refuse, flag):
+    assert refuse(flag, "") == f"argument {flag}: expected a path, got ''"
+
+
+def test_a_style_that_cannot_be_seen(refuse, tmp_path):
+    save(tmp_path / "clear.png", np.zeros((4, 4, 4), np.uint8))
+    assert "clear.png is wholly transparent" in refuse(style=tmp_path / "clear.png")
+
+
+def test_a_missing_photo_is_what_is_missing(refused, files):
+    arguments = ["--content", files / "none" / "photo.png", "--style", files / "picture.png"]
+    assert "cannot read" in refused(main, *arguments, "--model", files / "model.safetensors")
 
 
 def test_the_program_refuses(files, tmp_path):

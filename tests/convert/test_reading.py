@@ -49,11 +49,11 @@ def test_a_kind_for_the_report(valid_files):
 
 
 def test_paths_that_are_no_files(tmp_path):
-    assert "there is none, expected Keras HDF5, NumPy .npz" in refusal(tmp_path / "missing.pth")
+    assert "there is no such file, expected Keras HDF5, NumPy .npz" in refusal(tmp_path / "missing.pth")
     assert "it is a directory" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert "it is not a file" in refusal(tmp_path / "pipe")
-    assert "there is none" in refusal("/dev/null/x")
+    assert "there is no such file" in refusal("/dev/null/x")
     assert "it is not a file" in refusal("/dev/zero")
     refusal("a" * 5000)
 

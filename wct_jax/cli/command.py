@@ -1,11 +1,18 @@
 """What the command lines share: one sentence and exit status 2 for whatever a user can get wrong."""
 
 import argparse
+import contextlib
+import os
 import re
-from collections.abc import Callable
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import wct_jax
+from wct_jax.atomic import discard_unfinished
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +36,8 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
         remedy: What to do when there is not enough memory, worded to follow that.
     """
     try:
-        body()
+        with _interruptible(parser.prog):
+            body()
     except ValueError as error:
         parser.error(str(error))
     except MemoryError:
@@ -41,6 +49,56 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         parser.error(f"there is not enough memory{remedy}")
+
+
+def tell(text: str) -> None:
+    """Print what a command has to say at its end, when its work is done.
+
+    Args:
+        text: For standard output.
+
+    Raises:
+        ValueError: Standard output cannot take it. That nobody reads it is no mistake.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # Python would try again as it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise ValueError(f"cannot write to standard output: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _interruptible(prog: str) -> Iterator[None]:
+    """End the process at once on Ctrl-C.
+
+    Not by Python's KeyboardInterrupt: raised in one of JAX's callbacks it is swallowed, and raised while an
+    extension is being imported it can crash the interpreter.
+    """
+
+    def end(*_: object) -> None:
+        discard_unfinished()
+        show_cursor = "\x1b[?25h" if sys.stderr and sys.stderr.isatty() else ""  # Progress bars hide it.
+        os.write(2, f"{show_cursor}{prog}: interrupted\n".encode())
+        os._exit(130)
+
+    # An interrupt that whoever started the process has it ignore, as of a job in the background, stays ignored.
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def file_path(text: str) -> Path:
+    """An `argparse` type: a path."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''")
+    return Path(text)
 
 
 def positive(text: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, run
+from wct_jax.cli.command import Parser, file_path, run, tell
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Parameters
@@ -26,19 +26,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Arguments; None for those of the process.
     """
     parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS)
-    parser.add_argument("source", nargs="?", type=Path, metavar="SOURCE", help="the encoder's weights")
+    parser.add_argument("source", nargs="?", type=file_path, metavar="SOURCE", help="the encoder's weights")
     parser.add_argument(
-        "--decoder", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="its decoders"
+        "--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders"
     )
     parser.add_argument(
         "--output",
+        type=file_path,
         metavar="MODEL",
         help="the model file to write, or the name vgg19 (default: SOURCE's name with .safetensors, here; "
         "vgg19 with --download)",
     )
     parser.add_argument(
         "--photos",
-        type=Path,
+        type=file_path,
         metavar="DIR",
         help="photos over which weights that are not normalised are scaled (default: a small set of our own)",
     )
@@ -66,12 +67,15 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.atomic import check_target
     from wct_jax.weights import model_path
 
-    name = arguments.output or ("vgg19" if arguments.download else f"{arguments.source.stem}.safetensors")
+    name = (
+        str(arguments.output)
+        if arguments.output
+        else ("vgg19" if arguments.download else f"{arguments.source.stem}.safetensors")
+    )
     output = model_path(name)
     if output.suffix != ".safetensors":
         raise ValueError(f"the output {output} must end in .safetensors, or be the name vgg19")
-    if os.path.exists(output) and not arguments.overwrite:
-        raise ValueError(f"{output} exists: give another --output, or --overwrite to replace it")
+    _refuse_existing(output, arguments.overwrite)
     if name == "vgg19":
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -89,11 +93,16 @@ def convert_files(arguments: argparse.Namespace) -> None:
         model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence)
     else:
         model = convert(arguments.source, arguments.decoder, photos=arguments.photos)
+    _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
     save_model(output, model)
     if arguments.download:
         source.unlink(missing_ok=True)
-    print(_report(model))
-    print(f"wrote {output}")
+    tell(f"{_report(model)}\nwrote {output}")
+
+
+def _refuse_existing(output: Path, overwrite: bool) -> None:
+    if os.path.exists(output) and not overwrite:
+        raise ValueError(f"{output} exists: give another --output, or --overwrite to replace it")
 
 
 def _fetch(target: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wct_jax.cli.command import Parser, fraction, positive, run
+from wct_jax.cli.command import Parser, file_path, fraction, positive, run, tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,15 +17,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Arguments; None for those of the process.
     """
     parser = Parser("Repaint a photo in the style of a picture.")
-    parser.add_argument("--content", type=Path, required=True, metavar="PHOTO", help="the photo to repaint")
-    parser.add_argument("--style", type=Path, required=True, metavar="PICTURE", help="the picture whose style it takes")
+    parser.add_argument("--content", type=file_path, required=True, metavar="PHOTO", help="the photo to repaint")
+    parser.add_argument(
+        "--style", type=file_path, required=True, metavar="PICTURE", help="the picture whose style it takes"
+    )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="where the result goes: .png, .jpg, .webp or .tif (default: PHOTO__PICTURE.png beside the photo)",
     )
-    parser.add_argument("--model", default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)")
+    parser.add_argument(
+        "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
+    )
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -73,9 +77,14 @@ def repaint(arguments: argparse.Namespace) -> None:
 
     from wct_jax.images import check_output, read_picture
 
-    check_output(output, arguments.overwrite)
+    if arguments.output:
+        check_output(output, arguments.overwrite)
     content = read_picture(content_path, arguments.content_size)
     picture = read_picture(style_path, arguments.style_size)
+    if not arguments.output:  # Only now, lest a mistyped photo is taken for an output that cannot be.
+        check_output(output, arguments.overwrite)
+    if picture.alpha is not None and not picture.alpha.any():
+        raise ValueError(f"{style_path} is wholly transparent: expected a picture with a style to take")
 
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
     import numpy as np
@@ -103,9 +112,11 @@ def repaint(arguments: argparse.Namespace) -> None:
             image = stylize_level(model, image, style, layer, alpha, content_weights=content.alpha).block_until_ready()
         progress.update(task, advance=1)
 
+    check_output(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
     write_picture(output, Picture(np.asarray(image), content.alpha, content.metadata))
     height, width = content.pixels.shape[:2]
-    print(f"{output}: {width} x {height} pixels, {len(levels)} layers, {time.perf_counter() - start:.1f} s")
+    names = ", ".join(layer for layer, _ in levels)
+    tell(f"{output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")
 
 
 # Measured: 2.4 kB for a pixel of a large photo with VGG-19's 64 channels at relu1_1, 0.9 kB with 16 of them.

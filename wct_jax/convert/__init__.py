@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters
-from wct_jax.convert.normalise import mean_activations, normalise, read_photos
+from wct_jax.convert.normalise import mean_activations, normalise, photo_files, read_photos
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.model import Model
 from wct_jax.weights import encoder_digest, is_model_file, load_model
@@ -35,6 +35,8 @@ def convert(
     Raises:
         ValueError: A file that cannot be read, is damaged, holds another network, or does not fit the others.
     """
+    if photos is not None:
+        photo_files(photos)  # A mistake there is one, even where no photos are needed.
     model = load_model(source) if is_model_file(source) else _encoder(source, photos, licence)
     for file in decoders:
         checkpoint = read_checkpoint(file)

@@ -80,7 +80,8 @@ def _fetch(asset: Asset, part: Path, report: Callable[[int, int | None], None], 
             broke = str(error.reason)
         except (OSError, http.client.HTTPException) as error:  # Of TLS, of the network, or a timeout.
             broke = str(error) or type(error).__name__
-    raise ValueError(f"{asset.url} could not be fetched ({broke}): try again, what has come so far is kept")
+    kept = ", what has come so far is kept" if part.exists() else ""
+    raise ValueError(f"{asset.url} could not be fetched ({broke}): try again{kept}")
 
 
 def _continue(asset: Asset, part: Path, report: Callable[[int, int | None], None]) -> bool:

@@ -36,13 +36,25 @@ def read_photos(folder: str | os.PathLike[str] | None = None) -> list[np.ndarray
     Raises:
         ValueError: No such folder, no photos in it, or one that cannot be read.
     """
-    folder = Path(_DEFAULT_PHOTOS if folder is None else folder)
+    return [_centre(read_image(file, _SIDE)) for file in photo_files(_DEFAULT_PHOTOS if folder is None else folder)]
+
+
+def photo_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """List the pictures in a folder and its subfolders, sorted.
+
+    Args:
+        folder: Any folder.
+
+    Raises:
+        ValueError: No such folder, or no pictures in it.
+    """
+    folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"the photos must be in a folder, and {folder} is none")
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
     if not files:
         raise ValueError(f"there are no photos in {folder}: expected files ending in {', '.join(_SUFFIXES)}")
-    return [_centre(read_image(file, _SIDE)) for file in files]
+    return files
 
 
 def mean_activations(encoder: Parameters, widths: Sequence[int], photos: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

@@ -38,7 +38,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     file = Path(path)
     try:
         if not file.is_file():
-            state = "it is a directory" if file.is_dir() else "it is not a file" if file.exists() else "there is none"
+            state = (
+                "it is a directory"
+                if file.is_dir()
+                else "it is not a file"
+                if file.exists()
+                else "there is no such file"
+            )
             raise CheckpointError(f"{state}, expected {_KNOWN}")
         # Libraries warn of the oddities of damaged files; the error that follows says it all.
         with warnings.catch_warnings():
