@@ -215,6 +215,7 @@ class Model:
 
     def encode(self, images: Array, layers: Sequence[str] | None = None) -> dict[str, Array]:
         """The encoder's features, see `Encoder`."""
+        # Flax types what `apply` returns for modules that also return changed state.
         return Encoder(self.widths).apply({"params": self.encoder}, images, layers)  # type: ignore[return-value]
 
     def decode(self, layer: str, feature: Array) -> Array:

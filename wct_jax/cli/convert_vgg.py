@@ -67,16 +67,12 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.atomic import check_target
     from wct_jax.weights import model_path
 
-    name = (
-        str(arguments.output)
-        if arguments.output
-        else ("vgg19" if arguments.download else f"{arguments.source.stem}.safetensors")
-    )
-    output = model_path(name)
+    default = "vgg19" if arguments.download else f"{arguments.source.stem}.safetensors"
+    output = model_path(arguments.output or default)
     if output.suffix != ".safetensors":
         raise ValueError(f"the output {output} must end in .safetensors, or be the name vgg19")
     _refuse_existing(output, arguments.overwrite)
-    if name == "vgg19":
+    if output == model_path("vgg19"):  # The cache folder is ours to make, others are not.
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -74,7 +74,14 @@ def auxiliary_parameters(checkpoint: Checkpoint, depth: int) -> Parameters:
 def fold(convolution: Convolution, preprocessing: Preprocessing) -> Convolution:
     """The convolution that does to RGB in 0..1 what `convolution` does to the preprocessed image.
 
-    Exact, borders included, since a pointwise map commutes with reflection padding. Computed in float64.
+    Exact, borders included, since a pointwise map commutes with reflection padding.
+
+    Args:
+        convolution: The network's first one, kernel `[3, 3, 3, out]`.
+        preprocessing: What its input is expected to have gone through.
+
+    Returns:
+        A convolution of the same shapes, float64.
     """
     kernel = convolution.kernel.astype(np.float64)
     bias = convolution.bias + np.einsum("hwio,i->o", kernel, preprocessing.offset)

@@ -111,4 +111,4 @@ def _read_safetensors(path: Path) -> Checkpoint:
     with safetensors.safe_open(path, framework="np") as file:
         if "wct_jax" in (file.metadata() or {}):
             raise CheckpointError("it already is a model of wct_jax and needs no conversion")
-        return from_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return from_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
