@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -123,40 +124,83 @@ def _decode(path: PathLike) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
 
 def _load(file: BinaryIO, path: PathLike) -> tuple[Image.Image, Metadata, int]:
     """The image with its pixels in memory, its metadata, and the orientation it still has to be turned by."""
-    head = file.read(12)
-    if not head:
-        raise ValueError(f"cannot read {path}: the file is empty")
-    heif = head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS
-    if heif:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("pillow_heif").register_heif_opener()
-    try:
-        image = Image.open(file)
-        # Pillow turns a TIFF upright as it loads it, and then forgets that it lay on its side.
-        stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
-        # Pillow spreads 2- and 4-bit grey over 0..255, but leaves the level that is transparent as it was.
-        if image.format == "PNG" and "transparency" in image.info:
-            image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
-        image.load()
-    except UnidentifiedImageError:
-        if heif and "HEIF" not in Image.OPEN:
-            raise ValueError(f"{path} is a HEIC picture; to read those, pip install pillow-heif") from None
-        raise ValueError(f"{path} is not a picture Pillow can read") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"cannot read {path}: it claims more than {_most_pixels()} pixels, the most we open") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
-        raise ValueError(f"cannot read {path}: it is cut short or damaged ({error})") from None
-
-    # EXIF is broken in more ways than can be listed, and no reason to refuse a picture.
-    orientation, metadata = 1, Metadata()
+    image = open_image(file, path)
+    # Pillow turns a TIFF upright as it loads it, and then forgets that it lay on its side.
+    stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
+    orientation, metadata = load_image(image, path), Metadata()
     with contextlib.suppress(Exception):
         exif = image.getexif()
-        orientation = exif.get(Tag.Orientation, 1)
         dpi = _dpi(image, exif, sideways=(stored or orientation) in SIDEWAYS)
         metadata = Metadata(_lasting_exif(exif, dpi), dpi)
     return image, metadata, orientation
+
+
+def open_image(file: BinaryIO, name: PathLike) -> Image.Image:
+    """Read the header of a picture: its size is known, its pixels are not decoded yet.
+
+    Pillow's warnings are not silenced here: that is done for a whole process, and this may run in many threads.
+
+    Args:
+        file: The encoded picture, from its start; it has to stay open until the image is loaded.
+        name: What to call it in messages.
+
+    Returns:
+        The image, for `load_image`.
+
+    Raises:
+        ValueError: It is empty, no picture, damaged or too large.
+        OSError: The system cannot read the file.
+    """
+    head = file.read(12)
+    if not head:
+        raise ValueError(f"cannot read {name}: the file is empty")
+    unknown = f"{name} is not a picture Pillow can read"
+    if head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS:
+        try:
+            importlib.import_module("pillow_heif").register_heif_opener()
+        except ImportError:
+            unknown = f"{name} is a HEIC picture; to read those, pip install pillow-heif"
+    with _decoding(name, unknown):
+        image = Image.open(file)
+        # Pillow spreads 2- and 4-bit grey over 0..255, but leaves the level that is transparent as it was.
+        if image.format == "PNG" and "transparency" in image.info:
+            image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
+    return image
+
+
+def load_image(image: Image.Image, name: PathLike) -> int:
+    """Decode the pixels of an opened picture, in place.
+
+    Args:
+        image: From `open_image`; a JPEG on which `draft` was called is decoded at that size.
+        name: What to call it in messages.
+
+    Returns:
+        The EXIF orientation that the pixels still have to be turned by, for `upright`.
+
+    Raises:
+        ValueError: The picture is cut short or damaged.
+    """
+    with _decoding(name):
+        image.load()
+    # EXIF is broken in more ways than can be listed, and no reason to refuse a picture.
+    with contextlib.suppress(Exception):
+        return image.getexif().get(Tag.Orientation, 1)
+    return 1
+
+
+@contextlib.contextmanager
+def _decoding(name: PathLike, unknown: str = "") -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError:
+        raise ValueError(f"cannot read {name}: it claims more than {_most_pixels()} pixels, the most we open") from None
+    except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
+        if unknown and isinstance(error, UnidentifiedImageError):
+            raise ValueError(unknown) from None
+        raise ValueError(f"cannot read {name}: it is cut short or damaged ({error})") from None
 
 
 def _most_pixels() -> int:
