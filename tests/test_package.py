@@ -40,7 +40,7 @@ def test_the_package_alone_loads_nothing():
     assert not modules_after("import wct_jax") & {"jax", "numpy", "flax", "PIL"}
 
 
-@pytest.mark.parametrize("script", ["stylize.py", "convert_vgg.py"])
+@pytest.mark.parametrize("script", ["stylize.py", "convert_vgg.py", "train.py"])
 def test_help_is_answered_before_anything_heavy_is_loaded(script):
     loaded = modules_after(
         "import runpy, sys\n"
@@ -51,7 +51,7 @@ def test_help_is_answered_before_anything_heavy_is_loaded(script):
         "    assert stop.code == 0"
     )
     assert "wct_jax" in loaded
-    assert not loaded & {"jax", "PIL", "numpy", "flax", "rich", "h5py"}
+    assert not loaded & {"jax", "PIL", "numpy", "flax", "rich", "h5py", "grain", "orbax", "optax"}
 
 
 @pytest.mark.parametrize("name", wct_jax.__all__)

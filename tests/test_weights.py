@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
-from wct_jax.weights import encoder_digest, is_model_file, load_model, model_path, require_decoders, save_model
+from wct_jax.weights import (
+    add_decoder,
+    encoder_digest,
+    is_model_file,
+    load_model,
+    model_path,
+    require_decoders,
+    save_model,
+    with_decoder,
+)
 
 if os.name == "posix":
     import resource
@@ -311,6 +322,143 @@ def test_a_full_disk_keeps_the_old_file(path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+# One more decoder
+
+
+def other_decoder(layer):
+    """A decoder for the encoder of `small_model`, and not the one it has."""
+    return random_parameters(decoder_shapes(layer, (2, 3)), np.random.default_rng(9))
+
+
+def test_a_model_with_one_more_decoder():
+    model = small_model(layers=("relu1_1",), document=json.dumps({"licence": "MIT", "decoders": {"relu1_1": {"n": 1}}}))
+    record = {"steps": 3}
+    more = with_decoder(model, "relu2_1", other_decoder("relu2_1"), record)
+    assert more.layers == ("relu2_1", "relu1_1")
+    assert more.metadata == {"licence": "MIT", "decoders": {"relu1_1": {"n": 1}, "relu2_1": {"steps": 3}}}
+    np.testing.assert_array_equal(
+        more.decoders["relu2_1"]["conv2_1"]["kernel"], other_decoder("relu2_1")["conv2_1"]["kernel"]
+    )
+    assert more.decoders["relu1_1"] is model.decoders["relu1_1"]
+    assert model.layers == ("relu1_1",)
+    assert model.metadata["decoders"] == {"relu1_1": {"n": 1}}
+    replaced = with_decoder(more, "relu1_1", other_decoder("relu1_1"), {"n": 2})
+    assert replaced.metadata["decoders"] == {"relu1_1": {"n": 2}, "relu2_1": {"steps": 3}}
+    assert replaced.layers == more.layers
+
+
+def test_a_decoder_enters_the_file(path):
+    auxiliary = {"relu2_1": {"kernel": np.ones((1, 1, 3, 7), np.float32), "bias": np.zeros(7, np.float32)}}
+    before = small_model(layers=("relu1_1",), auxiliary=auxiliary, document=json.dumps({"licence": "MIT"}))
+    save_model(path, before)
+    # What was trained knows its encoder, and need not have what else is in the file.
+    trained = dataclasses.replace(before, decoders={"relu2_1": other_decoder("relu2_1")}, auxiliary={}, document="{}")
+    add_decoder(path, trained, "relu2_1", {"steps": 3})
+    after = load_model(path)
+    assert_same(after, dataclasses.replace(before, decoders={**before.decoders, **trained.decoders}))
+    assert after.digest == before.digest
+    assert after.metadata["licence"] == "MIT"
+    assert after.metadata["layers"] == ["relu2_1", "relu1_1"]
+    assert after.metadata["decoders"] == {"relu2_1": {"steps": 3}}
+
+
+def test_a_decoder_takes_the_place_of_the_one_there_was(path):
+    save_model(path, small_model())
+    add_decoder(path, small_model(), "relu2_1", {"steps": 3})
+    trained = dataclasses.replace(small_model(), decoders={"relu2_1": other_decoder("relu2_1")})
+    add_decoder(path, trained, "relu2_1", {"steps": 4})
+    after = load_model(path)
+    assert_same(after, dataclasses.replace(small_model(), decoders={**small_model().decoders, **trained.decoders}))
+    assert after.metadata["decoders"] == {"relu2_1": {"steps": 4}}
+
+
+def test_a_decoder_of_another_encoder_is_refused(path):
+    save_model(path, small_model(layers=()))
+    before = path.read_bytes()
+    for other in (small_model(seed=1), small_model((2, 4))):
+        with pytest.raises(
+            ValueError, match=f"^{path} has another encoder than the one the decoder of relu2_1 was trained for$"
+        ):
+            add_decoder(path, other, "relu2_1", {})
+    assert path.read_bytes() == before
+
+
+def test_a_decoder_that_is_damaged_does_not_enter(path):
+    save_model(path, small_model(layers=()))
+    before = path.read_bytes()
+    broken = jax.tree.map(lambda array: array * np.float32("nan"), other_decoder("relu1_1"))
+    with pytest.raises(ValueError, match="not finite: decoder/relu1_1/"):
+        add_decoder(path, dataclasses.replace(small_model(), decoders={"relu1_1": broken}), "relu1_1", {})
+    assert path.read_bytes() == before
+
+
+def test_a_file_to_add_to_must_be_there(path, tmp_path):
+    with pytest.raises(ValueError, match=f"^there is no model file {path}"):
+        add_decoder(path, small_model(), "relu1_1", {})
+    missing = tmp_path / "missing" / "model.safetensors"
+    with pytest.raises(ValueError, match=f"{missing}"):
+        add_decoder(missing, small_model(), "relu1_1", {})
+    path.write_text("weights")
+    with pytest.raises(ValueError, match="is not a model file"):
+        add_decoder(path, small_model(), "relu1_1", {})
+    assert path.read_text() == "weights"
+
+
+def test_a_link_stays_one(path, tmp_path):
+    save_model(path, small_model(layers=()))
+    link = tmp_path / "links" / "link.safetensors"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    add_decoder(link, small_model(), "relu1_1", {})
+    assert link.is_symlink()
+    assert load_model(path).layers == ("relu1_1",)
+    assert os.listdir(link.parent) == [link.name]
+
+
+ADD_MANY = """
+import sys
+from pathlib import Path
+from wct_jax.weights import add_decoder, load_model
+path, trained, layer, times = sys.argv[1:]
+model = load_model(trained)
+print(flush=True)
+sys.stdin.readline()
+for n in range(int(times)):
+    add_decoder(path, model, layer, {"n": n})
+"""
+
+
+def test_decoders_of_several_processes_all_enter(path, tmp_path):
+    save_model(path, small_model(layers=()))
+    trained = tmp_path / "trained.safetensors"
+    save_model(trained, small_model())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADD_MANY, path, trained, layer, "40"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )
+        for layer in ("relu1_1", "relu2_1")
+    ]
+    try:
+        for process in processes:
+            process.stdout.readline()
+        for process in processes:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        while any(process.poll() is None for process in processes):
+            assert load_model(path).digest == small_model().digest
+        assert [process.wait(60) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    after = load_model(path)
+    assert_same(after, small_model())
+    assert after.metadata["decoders"] == {"relu1_1": {"n": 39}, "relu2_1": {"n": 39}}
 
 
 # Names

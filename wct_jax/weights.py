@@ -5,6 +5,7 @@ Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `de
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -113,6 +114,51 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     with atomic_write(path) as scratch:
         # Not by save_file, which hides the system's complaint when a disk is full.
         scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
+
+
+def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: Mapping[str, Any]) -> None:
+    """Put a decoder into a model file, or in place of the one it has for the layer.
+
+    The file is locked meanwhile, so that several trainings can end at the same time; readers see the old file or the
+    new one.
+
+    Args:
+        path: The model file.
+        model: Holds the decoder, and the encoder that it inverts.
+        layer: The decoder's.
+        record: JSON: how it was trained.
+
+    Raises:
+        ValueError: The file cannot be read or written, or has another encoder.
+    """
+    import filelock  # Only training needs it.
+
+    target = Path(os.path.realpath(path))
+    try:
+        with filelock.FileLock(target.with_name(f".{target.name}.lock")):
+            there = load_model(target)
+            if there.digest != model.digest:
+                raise ValueError(f"{path} has another encoder than the one the decoder of {layer} was trained for")
+            save_model(target, with_decoder(there, layer, model.decoders[layer], record))
+    except OSError as error:
+        raise ValueError(f"cannot lock {path}: {error.strerror or error}") from None
+
+
+def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[str, Any]) -> Model:
+    """A model with one more decoder, or another one for a layer.
+
+    Args:
+        model: The model.
+        layer: The decoder's.
+        decoder: Its parameters.
+        record: JSON: where it comes from.
+    """
+    records = model.metadata.get("decoders", {}) | {layer: dict(record)}
+    return dataclasses.replace(
+        model,
+        decoders={**model.decoders, layer: decoder},
+        document=json.dumps(model.metadata | {"decoders": records}),
+    )
 
 
 def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Conversion of published weights to a model."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, e
 from wct_jax.convert.normalise import mean_activations, normalise, photo_files, read_photos
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.model import Model
-from wct_jax.weights import encoder_digest, is_model_file, load_model
+from wct_jax.weights import encoder_digest, is_model_file, load_model, with_decoder
 
 
 def convert(
@@ -46,13 +45,7 @@ def convert(
             raise ValueError(f"{file} does not fit the encoder of {source}: {error}") from None
         if layer in model.decoders:
             raise ValueError(f"{file} is a decoder of {layer}, and there already is one")
-        record = {"file": Path(file).name, "kind": checkpoint.kind}
-        records = model.metadata.get("decoders", {}) | {layer: record}
-        model = dataclasses.replace(
-            model,
-            decoders={**model.decoders, layer: parameters},
-            document=json.dumps(model.metadata | {"decoders": records}),
-        )
+        model = with_decoder(model, layer, parameters, {"file": Path(file).name, "kind": checkpoint.kind})
     return model
 
 

@@ -1,0 +1,247 @@
+"""How fast a decoder is trained, side by side with PyTorch, and whether the data keep up. On the CPU.
+
+    python benchmarks/training.py speed [--layers ...] [--widths ...]
+    python benchmarks/training.py waiting PHOTOS [--layers ...] [--widths ...]
+
+`speed` has the step of wct_jax/training.py once more in PyTorch, the usual way: eager, Adam, the encoder frozen, all
+cores, either memory format. From the same random weights and batch their losses and gradients must agree; then they
+take turns, so that what else the machine does slows all of them. A busy machine slows PyTorch more, whose threads wait
+for the slowest of them: there, compare on one core (`taskset -c 0 python ...`).
+
+`waiting` trains by the loop and the batches of `train.py` and says which share of the time went into waiting for data.
+"""
+
+import argparse
+import functools
+import statistics
+import sys
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from wct_jax.data import Folder, batches
+from wct_jax.loop import State, train
+from wct_jax.model import LAYERS, VGG19_WIDTHS, Model, decoder_shapes, encoder_shapes, table_to
+from wct_jax.report import read_metrics
+from wct_jax.run import Run
+from wct_jax.training import LossWeights, make_optimizer, train_step
+
+try:
+    import torch
+    from torch.nn import functional
+except ImportError:
+    torch = None
+
+RATE = 1e-4
+# Rounding moves the inputs of a few ReLUs across zero, and each switches a gradient on or off: PyTorch's own two memory
+# formats differ by up to 1.4e-4 at relu5_1. A step that computes something else is off by far more.
+TOLERANCE = 1e-3
+
+
+def random_parameters(shapes, rng):
+    """He's, so that features keep their scale at any depth."""
+    return {
+        name: {
+            "kernel": jnp.asarray(rng.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, outputs)), jnp.float32),
+            "bias": jnp.zeros(outputs),
+        }
+        for name, (inputs, outputs) in shapes.items()
+    }
+
+
+def random_model(layer, widths):
+    rng = np.random.default_rng(0)
+    widths = widths[: LAYERS.index(layer) + 1]
+    encoder = random_parameters(encoder_shapes(widths), rng)
+    return Model(encoder, {layer: random_parameters(decoder_shapes(layer, widths), rng)}, widths)
+
+
+def our_step(layer, optimizer):
+    settings = dict(layer=layer, optimizer=optimizer, weights=LossWeights(), dtype=jnp.dtype("float32"))
+    return jax.jit(functools.partial(train_step, **settings), donate_argnums=0)
+
+
+def our_state(model, layer, optimizer):
+    # The step donates it, and the model is needed again.
+    decoder = jax.tree.map(jnp.copy, model.decoders[layer])
+    return State(jnp.zeros((), jnp.int32), decoder, optimizer.init(decoder), jax.random.key_data(jax.random.key(0)))
+
+
+class Ours:
+    """The step of `train.py`."""
+
+    def __init__(self, model, layer):
+        optimizer = optax.adam(RATE)  # As PyTorch's; that of train.py costs a little more.
+        self._step, self._state, self._model = our_step(layer, optimizer), our_state(model, layer, optimizer), model
+
+    def __call__(self, batch):
+        """Take a step and return the loss."""
+        self._state, metrics = self._step(self._state, batch, self._model)
+        return float(metrics["loss"])
+
+
+def our_gradients(model, layer, batch):
+    """The loss and the decoder's gradients."""
+    # An optimizer that changes nothing and remembers the gradients in place of a state.
+    memory = optax.GradientTransformation(
+        lambda parameters: jax.tree.map(jnp.zeros_like, parameters),
+        lambda gradients, state, parameters: (jax.tree.map(jnp.zeros_like, gradients), gradients),
+    )
+    state, metrics = our_step(layer, memory)(our_state(model, layer, memory), batch, model)
+    return float(metrics["loss"]), jax.tree.map(np.asarray, state.optimizer)
+
+
+class Theirs:
+    """The same training in PyTorch."""
+
+    def __init__(self, model, layer, memory_format):
+        self._format = memory_format
+        self._table = table_to(layer)
+        self._encoder = self._tensors(model.encoder)
+        self.decoder = self._tensors(model.decoders[layer])
+        parameters = [tensor.requires_grad_() for pair in self.decoder.values() for tensor in pair]
+        self._optimizer = torch.optim.Adam(parameters, RATE)
+
+    def _tensors(self, parameters):
+        return {
+            name: (
+                torch.tensor(np.transpose(p["kernel"], (3, 2, 0, 1))).contiguous(memory_format=self._format),
+                torch.tensor(np.asarray(p["bias"])),
+            )
+            for name, p in parameters.items()
+        }
+
+    def _encode(self, x):
+        for name in self._table:
+            if name == "pool":
+                x = functional.max_pool2d(x, 2, ceil_mode=True)
+            else:
+                x = functional.relu(convolve(x, *self._encoder[name]))
+        return x
+
+    def _decode(self, x):
+        for name in reversed(self._table):
+            if name == "pool":
+                x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            else:
+                x = convolve(x, *self.decoder[name])
+                x = x if name == "conv1_1" else functional.relu(x)
+        return x
+
+    def __call__(self, batch):
+        """Take a step and return the loss."""
+        images = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=self._format)
+        with torch.no_grad():
+            feature = self._encode(images)
+        output = self._decode(feature)[:, :, : images.shape[2], : images.shape[3]]
+        loss = functional.mse_loss(output, images) + functional.mse_loss(self._encode(output), feature)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return loss.item()
+
+
+def convolve(x, kernel, bias):
+    return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, bias)
+
+
+def difference(model, layer, batch):
+    """How far the two losses, or the gradients of a parameter, are apart at most, relative to their size."""
+    loss, gradients = our_gradients(model, layer, batch)
+    worst = 0.0
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        theirs = Theirs(model, layer, memory_format)
+        worst = max(worst, abs(theirs(batch) / loss - 1))
+        for name, (kernel, bias) in theirs.decoder.items():
+            grads = {"kernel": kernel.grad.permute(2, 3, 1, 0), "bias": bias.grad}
+            for kind, ours in gradients[name].items():
+                worst = max(worst, float(np.linalg.norm(grads[kind].numpy() - ours) / np.linalg.norm(ours)))
+    return worst
+
+
+def rate(step, batch, seconds):
+    """Images per second, over as many steps as begin within some seconds."""
+    began, images, elapsed = time.perf_counter(), 0, 0.0
+    while elapsed < seconds:
+        step(batch)
+        images += len(batch)
+        elapsed = time.perf_counter() - began
+    return images / elapsed
+
+
+def speed(arguments):
+    if torch is None:
+        sys.exit("the comparison needs PyTorch, which is not installed: pip install torch")
+    print(f"JAX {jax.__version__}, PyTorch {torch.__version__}, cores: {torch.get_num_threads()}")
+    print(f"{arguments.batch_size} crops of {arguments.crop} x {arguments.crop}, widths {arguments.widths}")
+    shape = (arguments.batch_size, arguments.crop, arguments.crop, 3)
+    batch = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    for layer in arguments.layers:
+        model = random_model(layer, arguments.widths)
+        apart = difference(model, layer, batch)
+        if apart > TOLERANCE:
+            sys.exit(f"{layer}: the two steps differ by {apart:.1e}, expected at most {TOLERANCE:.0e}")
+        steps = {
+            "wct_jax": Ours(model, layer),
+            "PyTorch": Theirs(model, layer, torch.contiguous_format),
+            "PyTorch, channels_last": Theirs(model, layer, torch.channels_last),
+        }
+        for step in steps.values():
+            step(batch)  # Compiles, and warms the caches.
+        turns = range(arguments.rounds)
+        rounds = [{name: rate(step, batch, arguments.seconds) for name, step in steps.items()} for _ in turns]
+        median = {name: statistics.median(each[name] for each in rounds) for name in steps}
+        best = max(list(steps)[1:], key=median.get)
+        ratios = sorted(each["wct_jax"] / each[best] for each in rounds)
+        print(
+            f"{layer}: {statistics.median(ratios):.2f} times {best} ({ratios[0]:.2f} to {ratios[-1]:.2f}); images/s "
+            + ", ".join(f"{name} {value:.1f}" for name, value in median.items())
+            + f"; loss and gradients agree to {apart:.0e}",
+            flush=True,
+        )
+
+
+def waiting(arguments):
+    folder = Folder(arguments.photos)
+    for layer in arguments.layers:
+        model, optimizer = random_model(layer, arguments.widths), make_optimizer(RATE, arguments.steps)
+        step = our_step(layer, optimizer)
+        data = batches(folder, batch_size=arguments.batch_size, crop=arguments.crop, seed=0, threads=2)
+        with tempfile.TemporaryDirectory() as scratch, Run(scratch, {}, {}) as run:
+            begun, steps = our_state(model, layer, optimizer), arguments.steps
+            train(functools.partial(step, model=model), begun, data, run, steps=steps, save_every=steps)
+            metrics = read_metrics(run.metrics_file)
+        # The first steps compile, and are given the batches that were made meanwhile.
+        seconds, waited = (metrics[name][arguments.steps // 4 :] for name in ("seconds", "waiting"))
+        share = waited.sum() / seconds.sum()
+        print(f"{layer}: {share:.1%} of {1000 * seconds.mean():.0f} ms a step are spent waiting for data", flush=True)
+
+
+def main():
+    jax.config.update("jax_platforms", "cpu")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS, metavar="LAYER")
+    common.add_argument("--widths", nargs=5, type=int, default=VGG19_WIDTHS, metavar="N", help="of the five blocks")
+    common.add_argument("--batch-size", type=int, default=4, metavar="N")
+    common.add_argument("--crop", type=int, default=128, metavar="PIXELS")
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("speed", parents=[common])
+    command.add_argument("--rounds", type=int, default=7, metavar="N", help="turns that each of them takes")
+    command.add_argument("--seconds", type=float, default=1.0, metavar="S", help="of a turn, at least")
+    command.set_defaults(run=speed)
+    command = commands.add_parser("waiting", parents=[common])
+    command.add_argument("photos")
+    command.add_argument("--steps", type=int, default=100, metavar="N")
+    command.set_defaults(run=waiting)
+    arguments = parser.parse_args()
+    arguments.widths = tuple(arguments.widths)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""A decoder's way from batches of photos to the model file."""
+
+import dataclasses
+import io
+import itertools
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from wct_jax import recipe as recipe_module
+from wct_jax.loop import Interrupted
+from wct_jax.metrics import psnr, ssim
+from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.recipe import Recipe, evaluate, train_decoder
+from wct_jax.report import read_metrics
+from wct_jax.training import LossWeights, make_optimizer
+from wct_jax.weights import add_decoder, encoder_digest, load_model, save_model
+
+RECIPE = Recipe(
+    steps=2,
+    batch_size=4,
+    crop=16,
+    learning_rate=1e-2,
+    weights=LossWeights(total_variation=0.5),
+    precision="float32",
+    seed=3,
+    data="noise",
+)
+
+
+@pytest.fixture(autouse=True)
+def lenient(monkeypatch):
+    """Optax multiplies a step's int32 by Python's floats, which strict promotion refuses; all else stays strict."""
+
+    def lenient(*arguments):
+        optimizer = make_optimizer(*arguments)
+
+        def update(*arguments):
+            with jax.numpy_dtype_promotion("standard"):
+                return optimizer.update(*arguments)
+
+        return optax.GradientTransformation(optimizer.init, update)
+
+    monkeypatch.setattr(recipe_module, "make_optimizer", lenient)
+
+
+@pytest.fixture(autouse=True)
+def quick():
+    """Networks are compiled here, and run for a few steps."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def parameters(shapes, rng):
+    return {
+        name: {
+            "kernel": jnp.asarray(rng.normal(0, (1 / shape[0]) ** 0.5, (3, 3, *shape)), jnp.float32),
+            "bias": jnp.asarray(rng.normal(0, 0.1, shape[1]), jnp.float32),
+        }
+        for name, shape in shapes.items()
+    }
+
+
+@pytest.fixture
+def model(rng):
+    """All kernels of one shape but the first, which are quicker to draw; a decoder that was there; a document."""
+    widths = (4, 4, 4, 4, 4)
+    encoder = parameters(encoder_shapes(widths), rng)
+    decoders = {"relu1_1": parameters(decoder_shapes("relu1_1", widths), rng)}
+    document = json.dumps({"licence": "MIT", "decoders": {"relu1_1": {"kind": "published"}}})
+    return Model(encoder, decoders, widths, encoder_digest(encoder), document=document)
+
+
+@pytest.fixture
+def photos(rng):
+    return [rng.random((13, 18, 3), np.float32) for _ in range(2)]
+
+
+def noise(at=lambda number: None):
+    for number in itertools.count(1):
+        at(number)
+        yield np.random.default_rng(number).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+
+
+def go(model, folder, photos, layer="relu1_1", batches=None, **changes):
+    """Train and say what was printed."""
+    console = Console(file=io.StringIO(), width=1000)
+    options = {"save_every": changes.pop("save_every", 1)}
+    own = dataclasses.replace(RECIPE, **changes)
+    trained, record = train_decoder(
+        model, layer, batches or noise(), folder, own, photos=photos, console=console, **options
+    )
+    return trained, record, console.file.getvalue()
+
+
+def assert_equal(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+# Each layer.
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_decoder_of_each_layer(model, photos, tmp_path, layer):
+    folder = tmp_path / "run"
+    trained, record, said = go(model, folder, photos, layer, save_every=2)
+
+    assert {path.name for path in folder.iterdir()} >= {
+        *("run.json", "checkpoints", "metrics.jsonl", "curves.png", "reconstructions", "model.safetensors")
+    }
+    assert os.listdir(folder / "reconstructions") == ["000002.png"]
+    for picture in folder.glob("**/*.png"):
+        Image.open(picture).load()
+    metrics = read_metrics(folder / "metrics.jsonl")
+    assert set(metrics) == {"step", "loss", "pixel", "feature", "variation", "seconds", "waiting"}
+    assert metrics["step"].tolist() == [1, 2]
+    assert f"{layer}  step 2/2" in said
+
+    assert trained.layers == (layer,)
+    assert trained.digest == model.digest
+    assert set(trained.decoders[layer]) == set(decoder_shapes(layer, model.widths))
+    assert (trained.decoders[layer]["conv1_1"]["kernel"] != 0).any()
+
+    assert record == {
+        "kind": record["kind"],
+        "steps": 2,
+        "batch_size": 4,
+        "crop": 16,
+        "learning_rate": 1e-2,
+        "precision": "float32",
+        "seed": 3,
+        "data": "noise",
+        "pixel": 1,
+        "feature": 1,
+        "total_variation": 0.5,
+        "losses": {name: metrics[name].mean() for name in ("pixel", "feature")},
+        "seconds": round(metrics["seconds"].sum()),
+    }
+    assert record["kind"].startswith("trained by wct_jax ")
+    assert json.loads(json.dumps(record)) == record
+
+    saved = load_model(folder / "model.safetensors")
+    assert_equal(saved.decoders, trained.decoders)
+    assert_equal(saved.encoder, model.encoder)
+    assert saved.metadata["licence"] == "MIT"
+    # Not the one of the decoder that the model had.
+    assert saved.metadata["decoders"] == trained.metadata["decoders"] == {layer: record}
+
+
+def test_the_model_file_of_the_run_is_the_decoder_at_the_last_save(model, photos, tmp_path):
+    folder = tmp_path / "run"
+    seen = {}
+
+    def look(number):
+        if number in (3, 4):  # After the saves of 2, and before any other.
+            seen[number] = load_model(folder / "model.safetensors")
+
+    trained, _, _ = go(model, folder, photos, batches=noise(look), steps=4, save_every=2)
+    assert seen[3].metadata["decoders"]["relu1_1"]["steps"] == 2
+    assert_equal(seen[3].decoders, seen[4].decoders)
+    with pytest.raises(AssertionError):
+        assert_equal(seen[3].decoders, trained.decoders)
+    assert load_model(folder / "model.safetensors").metadata["decoders"]["relu1_1"]["steps"] == 4
+
+
+# Going on.
+
+
+def test_a_training_that_was_interrupted_goes_on_to_the_bit(model, photos, tmp_path):
+    whole, record, _ = go(model, tmp_path / "whole", photos, steps=5, save_every=3)
+    folder = tmp_path / "broken"
+    interrupt = noise(lambda number: number == 4 and os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        go(model, folder, photos, batches=interrupt, steps=5, save_every=3)
+    trained, again, said = go(model, folder, photos, steps=5, save_every=3)
+    assert f"{folder} goes on after step 3\n" in said
+    assert_equal(trained.decoders, whole.decoders)
+    assert again | {"seconds": 0} == record | {"seconds": 0}
+    one, other = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "broken"))
+    for name in ("step", "loss", "pixel", "feature", "variation"):
+        assert one[name].tolist() == other[name].tolist()
+
+    # Once more, where nothing is left to do.
+    finished, third, _ = go(model, folder, photos, batches=iter(()), steps=5)
+    assert_equal(finished.decoders, whole.decoders)
+    assert third == again
+
+
+def test_what_changes_is_said_and_what_may_not_is_refused(model, photos, tmp_path):
+    folder = tmp_path / "run"
+    _, _, said = go(model, folder, photos, steps=1)
+    assert "goes on" not in said
+    _, record, said = go(model, folder, photos, learning_rate=0.5, precision="bfloat16")
+    assert f"{folder} goes on with learning rate 0.5 instead of 0.01\n" in said
+    assert f"{folder} goes on with precision bfloat16 instead of float32\n" in said
+    assert f"{folder} goes on with steps 2 instead of 1\n" in said
+    assert f"{folder} goes on after step 1\n" in said
+    assert (record["learning_rate"], record["precision"], record["steps"]) == (0.5, "bfloat16", 2)
+
+    other = dataclasses.replace(model, digest="0" * 64)
+    for arguments, changes, what in (
+        ((model, folder, photos, "relu2_1"), {}, "layer relu1_1, not relu2_1"),
+        ((model, folder, photos), {"weights": LossWeights(pixel=2)}, "pixel 1.0, not 2; total_variation 0.5, not 0.0"),
+        ((other, folder, photos), {}, f"encoder {model.digest}, not {other.digest}"),
+    ):
+        with pytest.raises(ValueError, match=f"^{folder} holds another run, of {what}: expected another folder"):
+            go(*arguments, **changes)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused_at_once(model, photos, tmp_path):
+    with pytest.raises(ValueError, match="a batch of 6 cannot be split over 4 devices"):
+        go(model, tmp_path / "run", photos, batch_size=6)
+    assert os.listdir(tmp_path) == []
+
+
+# Afterwards.
+
+
+@pytest.mark.parametrize("layer", ["relu1_1", "relu3_1"])
+def test_evaluation_is_of_the_reconstructions(model, rng, photos, layer):
+    model = dataclasses.replace(model, decoders={layer: parameters(decoder_shapes(layer, model.widths), rng)})
+    scores = []
+    for photo in photos:
+        decoded = np.asarray(model.decode(layer, model.encode(jnp.asarray(photo), (layer,))[layer]))
+        output = np.round(np.clip(decoded[: photo.shape[0], : photo.shape[1]], 0, 1) * 255).astype(np.uint8)
+        assert output.min() < output.max()
+        scores.append([float(score(np.float32(output / 255), photo)) for score in (psnr, ssim)])
+    expected = np.mean(scores, axis=0)
+    result = evaluate(model, layer, iter(photos))
+    assert result["photos"] == 2
+    np.testing.assert_allclose([result["psnr"], result["ssim"]], expected, atol=6e-3)
+    assert abs(result["ssim"] - expected[1]) < 2e-4
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_evaluation_is_of_pictures_of_8_bits(model):
+    grey = {name: jax.tree.map(jnp.zeros_like, leaves) for name, leaves in model.decoders["relu1_1"].items()}
+    for value, painted, expected in ((0.5, 0.5, 128 / 255), (1.2, 0.9, 1.0), (-0.2, 0.1, 0.0)):
+        decoder = {**grey, "conv1_1": {**grey["conv1_1"], "bias": jnp.full(3, value)}}
+        result = evaluate(
+            dataclasses.replace(model, decoders={"relu1_1": decoder}), "relu1_1", [np.full((12, 12, 3), painted)]
+        )
+        assert result["psnr"] == round(-20 * np.log10(abs(expected - painted)), 2)
+
+
+def test_a_decoder_enters_the_model_file(model, photos, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, model)
+    trained, record, _ = go(load_model(path), tmp_path / "run", photos, "relu2_1", steps=1)
+    add_decoder(path, trained, "relu2_1", record)
+    after = load_model(path)
+    assert after.layers == ("relu2_1", "relu1_1")
+    assert after.digest == model.digest
+    assert_equal(after.decoders, {**model.decoders, **trained.decoders})
+    assert after.metadata["decoders"] == {"relu1_1": {"kind": "published"}, "relu2_1": record}
+
+    other = parameters(encoder_shapes(model.widths), np.random.default_rng(1))
+    save_model(path, dataclasses.replace(model, encoder=other, decoders={}))
+    with pytest.raises(ValueError, match="has another encoder than the one the decoder of relu2_1 was trained for"):
+        add_decoder(path, trained, "relu2_1", record)

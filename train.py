@@ -1,0 +1,3 @@
+from wct_jax.cli.train import main
+
+main()

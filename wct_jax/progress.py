@@ -1,0 +1,115 @@
+"""The progress of a training run, for the person at the terminal."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+import rich.progress
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+
+class Progress:
+    """What the person at the terminal sees of a run: a live bar, or a line now and then where there is no terminal.
+
+    Args:
+        description: What is being trained, such as "relu2_1".
+        total: How many steps there are.
+        step: How many of them are done already.
+        images_per_step: How many images a step takes.
+        console: Where to show it; standard error by default.
+    """
+
+    def __init__(
+        self, description: str, total: int, step: int = 0, *, images_per_step: int, console: Console | None = None
+    ) -> None:
+        self._description, self._total, self._images_per_step = description, total, images_per_step
+        self._console = console or Console(stderr=True)
+        self._marks: deque[tuple[float, int]] = deque()
+        self._printed = -math.inf
+        self._bar = _Bar(self._console) if self._console.is_interactive else None
+        if self._bar:
+            # Not started, which shows as a pulse: the first step is being compiled.
+            self._task = self._bar.add_task(description, start=False, total=total, status=f"{step}/{total}")
+
+    def update(self, step: int, losses: Mapping[str, float]) -> None:
+        """Show a step that is done.
+
+        Args:
+            step: Which one, counted from 1.
+            losses: Its losses by name.
+        """
+        now = self._console.get_time()
+        speed = self._speed(now, step)
+        numbers = [f"{name} {_digits(value, 4)}" for name, value in losses.items()]
+        outlook = [f"{_digits(speed * self._images_per_step, 3)} images/s"] if speed else []
+        if speed and step < self._total:
+            outlook.append(f"{_duration((self._total - step) / speed)} left")
+        if self._bar:
+            self._bar.losses = "  ".join(numbers)
+            self._bar.start_task(self._task)
+            self._bar.update(self._task, completed=step, status="  ".join([f"{step}/{self._total}", *outlook]))
+        elif now - self._printed >= _PERIOD or step == self._total:
+            self._printed = now
+            self.say("  ".join([self._description, f"step {step}/{self._total}", *numbers, *outlook]))
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bar where there is one."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _speed(self, now: float, step: int) -> float | None:
+        """Steps per second over the last half minute, or over the last step where that took longer.
+
+        The time before the first update does not count, since JAX compiles in it.
+        """
+        self._marks.append((now, step))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - _PERIOD:
+            self._marks.popleft()
+        then, before = self._marks[0]
+        return (step - before) / (now - then) if now > then else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+_PERIOD = 30.0
+
+
+class _Bar(rich.progress.Progress):
+    """Two lines: the bar, and the losses, for which a line of 80 columns has no room beside it."""
+
+    losses = ""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            rich.progress.TextColumn("{task.description}", markup=False),
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.TextColumn("{task.fields[status]}", markup=False),
+        )
+        # What is printed on standard output may be meant for a file.
+        super().__init__(*columns, console=console, expand=True, refresh_per_second=4, redirect_stdout=False)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.losses)
+
+
+def _digits(value: float, count: int) -> str:
+    return f"{value:.0f}" if 10**count <= value < 1e6 else f"{value:#.{count}g}".rstrip(".")
+
+
+def _duration(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    if minutes <= 1:
+        return f"{math.ceil(seconds)} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
