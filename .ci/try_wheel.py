@@ -20,7 +20,15 @@ with zipfile.ZipFile(wheel) as archive:
 assert tops == {"wct_jax"}, f"the wheel installs {tops}"
 with tarfile.open(sdist) as archive:
     names = {name.partition("/")[2] for name in archive.getnames()}
-expected = {"stylize.py", "convert_vgg.py", "tests/conftest.py", "wct_jax/py.typed", "examples/content.jpg", "LICENSE"}
+expected = {
+    "stylize.py",
+    "convert_vgg.py",
+    "train.py",
+    "tests/conftest.py",
+    "wct_jax/py.typed",
+    "examples/content.jpg",
+    "LICENSE",
+}
 assert expected <= names, f"the sdist lacks {expected - names}"
 
 rng = np.random.default_rng(0)
@@ -40,4 +48,13 @@ def command(name: str, *arguments: str) -> None:
 command("wct-convert-vgg", "encoder.npz", "--decoder", "decoder.safetensors", "--output", "model.safetensors")
 command("wct-stylize", "--content", "photo.png", "--style", "picture.png", "--model", "model.safetensors")
 assert Image.open(scratch / "photo__picture.png").size == (47, 33)
+training = subprocess.run(
+    [Path(sys.executable).with_name("wct-train"), "--layer", "relu1_1", "--model", "model.safetensors", "--data", "."],
+    cwd=scratch,
+    capture_output=True,
+    text=True,
+    check=False,
+)
+assert training.returncode == 2, training.stderr
+assert "pip install 'wct_jax[train]'" in training.stderr, training.stderr
 print("the wheel installs, converts and stylizes")
