@@ -51,7 +51,8 @@ def test_only_the_taps_asked_for_and_no_deeper(model, rng):
     assert list(features) == ["relu2_1"]
     np.testing.assert_array_equal(features["relu2_1"], model.encode(image)["relu2_1"])
     shallow = jax.jit(lambda x: model.encode(x, ("relu2_1",))).lower(image).as_text()
-    assert shallow.count("stablehlo.convolution") == 3
+    # The narrow ones are computed as products on the CPU.
+    assert shallow.count("stablehlo.convolution") + shallow.count("stablehlo.dot_general") == 3
 
 
 def test_pooling_keeps_odd_rows_and_columns(rng):
