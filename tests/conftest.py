@@ -9,6 +9,7 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
@@ -55,3 +56,25 @@ def model():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def quick():
+    """Compile without most optimizations: for networks that run a step or a few."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def lenient():
+    """Optax multiplies a step's int32 by Python's floats, which strict promotion refuses; all else stays strict."""
+
+    def lenient(optimizer):
+        def update(*arguments):
+            with jax.numpy_dtype_promotion("standard"):
+                return optimizer.update(*arguments)
+
+        return optax.GradientTransformation(optimizer.init, update)
+
+    return lenient

@@ -11,6 +11,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from wct_jax import conv
 from wct_jax.conv import conv3x3
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def direct(x, kernel, bias):
     """Reflect-padded convolution written out in float64, a side of one pixel repeated."""
@@ -56,14 +58,6 @@ def test_float32_is_not_left_to_a_faster_format(outputs):
 def count(x, kernel, bias):
     """How many of XLA's convolutions it is made of."""
     return str(jax.make_jaxpr(conv3x3)(x, kernel, bias)).count("conv_general_dilated[")
-
-
-@pytest.fixture(autouse=True)
-def quick():
-    """Each is compiled to be run once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

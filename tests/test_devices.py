@@ -30,22 +30,7 @@ one_of_two = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(one_of_two)
 
 
-@pytest.fixture(autouse=True)
-def quick():
-    """Networks are compiled here, and run for a few steps."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-def lenient(optimizer):
-    """Optax multiplies a step's int32 by Python's floats, which strict promotion refuses; all else stays strict."""
-
-    def update(*arguments):
-        with jax.numpy_dtype_promotion("standard"):
-            return optimizer.update(*arguments)
-
-    return optax.GradientTransformation(optimizer.init, update)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 # One process.
@@ -84,11 +69,10 @@ def test_one_process_agrees_with_itself():
     assert [agree(urgency) for urgency in (0, 15, True)] == [0, 15, 1]
 
 
-@pytest.mark.parametrize(
-    ("layer", "optimizer"), [("relu2_1", optax.sgd(0.05)), ("relu1_1", lenient(make_optimizer(1e-2, 5)))]
-)
-def test_four_devices_take_the_steps_of_one(model, rng, layer, optimizer):
+@pytest.mark.parametrize(("layer", "optimizer"), [("relu2_1", optax.sgd(0.05)), ("relu1_1", make_optimizer(1e-2, 5))])
+def test_four_devices_take_the_steps_of_one(model, rng, lenient, layer, optimizer):
     """By plain gradient descent too, whose parameters differ as the gradients do."""
+    optimizer = lenient(optimizer)
     step = jax.jit(
         functools.partial(
             train_step, layer=layer, optimizer=optimizer, weights=LossWeights(1, 1, 0.5), dtype=jnp.dtype("float32")
@@ -150,7 +134,7 @@ def start(root):
     ]
 
 
-def test_two_processes_are_one(root, monkeypatch):
+def test_two_processes_are_one(root, lenient, monkeypatch):
     """They share a run and its batches, and what stops one stops both: neither hangs."""
     with Run(root / "lost", *identity_of(root)) as run:
         run.metrics.append({"step": 1, "loss": 1.0})

@@ -10,7 +10,6 @@ import signal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -36,28 +35,12 @@ RECIPE = Recipe(
 )
 
 
-@pytest.fixture(autouse=True)
-def lenient(monkeypatch):
-    """Optax multiplies a step's int32 by Python's floats, which strict promotion refuses; all else stays strict."""
-
-    def lenient(*arguments):
-        optimizer = make_optimizer(*arguments)
-
-        def update(*arguments):
-            with jax.numpy_dtype_promotion("standard"):
-                return optimizer.update(*arguments)
-
-        return optax.GradientTransformation(optimizer.init, update)
-
-    monkeypatch.setattr(recipe_module, "make_optimizer", lenient)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(autouse=True)
-def quick():
-    """Networks are compiled here, and run for a few steps."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+def lenient_optimizer(lenient, monkeypatch):
+    monkeypatch.setattr(recipe_module, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
 
 
 def parameters(shapes, rng):

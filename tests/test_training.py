@@ -13,23 +13,7 @@ from wct_jax.model import decoder_shapes
 from wct_jax.training import LossWeights, init_state, make_optimizer, make_schedule, reconstruct, train_step
 from wct_jax.weights import encoder_digest
 
-
-@pytest.fixture(autouse=True)
-def quick():
-    """Networks are compiled here, and run for a few steps."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-def lenient(optimizer):
-    """Optax multiplies a step's int32 by Python's floats, which strict promotion refuses; all else stays strict."""
-
-    def update(*arguments):
-        with jax.numpy_dtype_promotion("standard"):
-            return optimizer.update(*arguments)
-
-    return optax.GradientTransformation(optimizer.init, update)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def jitted(layer, optimizer, weights=LossWeights(), dtype="float32", donate=False):  # noqa: B008 (frozen)
@@ -112,7 +96,7 @@ def test_the_step_goes_down_the_gradient_of_each_term(model, batch, weights):
     np.testing.assert_allclose((loss(width) - loss(-width)) / (2 * width), norm, rtol=1e-2)
 
 
-def test_steps_lower_the_loss_and_leave_the_encoder_and_the_key_alone(model, batch):
+def test_steps_lower_the_loss_and_leave_the_encoder_and_the_key_alone(model, batch, lenient):
     optimizer = lenient(make_optimizer(0.2, 30))
     step = jitted("relu1_1", optimizer, donate=True)
     state = init_state(model, "relu1_1", optimizer, 0)
@@ -130,7 +114,7 @@ def test_steps_lower_the_loss_and_leave_the_encoder_and_the_key_alone(model, bat
     np.testing.assert_array_equal(state.key, key)
 
 
-def test_bfloat16_is_of_the_convolutions_alone(model, batch):
+def test_bfloat16_is_of_the_convolutions_alone(model, batch, lenient):
     optimizer = lenient(make_optimizer(1e-3, 2))
     before, results = begun(model, "relu1_1", optimizer), {}
     for dtype in ("float32", "bfloat16"):
@@ -208,7 +192,7 @@ def test_the_rate_rises_and_falls(steps, warmup):
     np.testing.assert_allclose(found[~rising], 0.005 * (1 + np.cos(angle)), rtol=1e-3, atol=1e-7)
 
 
-def test_a_kernel_but_the_last_goes_in_all_directions_at_one_speed(rng):
+def test_a_kernel_but_the_last_goes_in_all_directions_at_one_speed(rng, lenient):
     """As a matrix from patches to outputs; Muon's iteration leaves the singular values between 0.6 and 1.3."""
     optimizer = lenient(make_optimizer(0.01, 9))
     # Directions that differ a hundredfold.

@@ -1,6 +1,8 @@
 """What the tests of the command lines share: running one in this process, and the writers of checkpoints."""
 
+import contextlib
 import importlib.util
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,28 @@ def refused(run, tmp_path):
         return sentence
 
     return refused
+
+
+@pytest.fixture
+def mounted():
+    """Mount a file system in memory on a new folder, to be full or read-only whoever runs the tests."""
+    return _mounted
+
+
+@contextlib.contextmanager
+def _mounted(folder, options):
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        mount = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs mount")
+    if mount.returncode:
+        pytest.skip(f"needs leave to mount: {mount.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def _tree(folder):

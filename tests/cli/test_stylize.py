@@ -397,23 +397,7 @@ def test_outputs_that_cannot_be(refuse, tmp_path):
     assert "must be one of" in refuse(content="/", output="out.gif")
 
 
-@contextlib.contextmanager
-def mounted(folder, options):
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        mount = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs mount")
-    if mount.returncode:
-        pytest.skip(f"needs leave to mount: {mount.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_directory_that_cannot_be_written_to(refuse, tmp_path):
+def test_a_directory_that_cannot_be_written_to(refuse, tmp_path, mounted):
     folder = tmp_path / "locked"
     with contextlib.ExitStack() as stack:
         if os.geteuid() == 0:  # who may write wherever the file system can be written to
@@ -423,7 +407,7 @@ def test_a_directory_that_cannot_be_written_to(refuse, tmp_path):
         assert refuse(output=folder / "out.png").startswith(f"cannot write {folder / 'out.png'}: ")
 
 
-def test_a_full_disk(refuse, tmp_path):
+def test_a_full_disk(refuse, tmp_path, mounted):
     folder = tmp_path / "full"
     with mounted(folder, "size=4k"):
         (folder / "filler").write_bytes(bytes(4096))

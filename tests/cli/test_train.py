@@ -540,11 +540,11 @@ def test_a_save_that_is_damaged(train, files):
     assert [line.partition(', "seconds"')[0] for line in again] == [line.partition(', "seconds"')[0] for line in lines]
 
 
-def test_a_model_that_cannot_be_written(refuse, files):
+def test_a_model_that_cannot_be_written(refuse, files, mounted):
     folder = files / "locked"
     with contextlib.ExitStack() as stack:
         if os.geteuid() == 0:  # who may write wherever the file system can be written to
-            stack.enter_context(mounted(folder))
+            stack.enter_context(mounted(folder, "size=1m"))
         else:
             folder.mkdir()
         shutil.copy(files / "model.safetensors", folder)
@@ -557,23 +557,7 @@ def test_a_model_that_cannot_be_written(refuse, files):
             assert refuse(model=model) == f"cannot add a decoder to {model}: its folder is not writable"
 
 
-@contextlib.contextmanager
-def mounted(folder, options="size=1m"):
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        mount = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs mount")
-    if mount.returncode:
-        pytest.skip(f"needs leave to mount: {mount.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk(train, files):
+def test_a_full_disk(train, files, mounted):
     with mounted(files / "full", "size=900k"):
         err = train(status=2, out=files / "full" / "run", steps=30, save_every=1)
         assert err.splitlines()[-1].endswith(": No space left on device")
