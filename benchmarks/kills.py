@@ -1,6 +1,6 @@
 """Whether a training survives SIGKILL: one run killed over and over, against the same run left alone.
 
-    python benchmarks/kills.py PHOTOS [--kills 20] [--steps 80] [--save-every 2] [--seed 0]
+    python benchmarks/kills.py PHOTOS [--kills 20] [--steps 200] [--save-every 2] [--seed 0]
 
 Trains the decoder of relu2_1 of a small random network on the photos by `train.py`, on one CPU device, in a temporary
 folder. Every third kill comes anywhere from the start of the process on, every third one after a few steps, every
@@ -180,7 +180,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", metavar="PHOTOS")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--save-every", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -193,7 +193,7 @@ def main():
         startup = time.monotonic() - began
         process.communicate()
         kills = []
-        stride = arguments.steps // arguments.kills + 1
+        stride = arguments.steps // arguments.kills // 2  # Half of the steps are taken while we look or wait.
         for kill in kill_repeatedly(killed, arguments.kills, arguments.seed, startup, stride):
             kills.append(kill)
             print(f"{len(kills):3}", kill, flush=True)

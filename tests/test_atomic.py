@@ -1,8 +1,10 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
-from wct_jax.atomic import atomic_write, check_target, discard_unfinished
+from wct_jax.atomic import atomic_write, check_target, discard_leftovers, discard_unfinished
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -75,6 +77,25 @@ def test_a_link_is_followed(tmp_path):
         assert link.is_symlink()
         assert (tmp_path / "models" / "real").read_bytes() == content
     assert os.listdir(tmp_path / "models") == ["real"]
+
+
+def test_what_killed_processes_left_is_found_and_nothing_else(tmp_path):
+    names = ("model.safetensors", "plain", ".lock", ".hidden.png", ".0123456789ab.png.txt", ".0123456789AB.png")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "pictures").mkdir()
+    code = (
+        "import os, signal, sys\n"
+        "from wct_jax.atomic import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as scratch:\n"
+        "    scratch.touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for target in (tmp_path / "model.safetensors", tmp_path / "plain", tmp_path / "pictures" / "1.png"):
+        subprocess.run([sys.executable, "-c", code, target], check=False)
+    assert len(list(tmp_path.rglob(".*"))) == 4 + 3
+    discard_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([*names, "pictures"])
 
 
 def test_targets_that_cannot_be_written(tmp_path):

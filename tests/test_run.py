@@ -106,6 +106,14 @@ def test_settings_may_change_and_are_listed(folder):
         assert run.changed == {}
 
 
+def test_what_a_killed_write_left_is_removed(folder):
+    with open_run(folder):
+        pass
+    (folder / ".0123456789ab.safetensors").touch()
+    with open_run(folder):
+        assert not (folder / ".0123456789ab.safetensors").exists()
+
+
 def test_a_folder_of_something_else_is_refused(folder):
     folder.mkdir(parents=True)
     (folder / "thesis.tex").write_text("x")

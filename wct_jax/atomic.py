@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,18 @@ def discard_unfinished() -> None:
     for scratch in tuple(_unfinished):
         with contextlib.suppress(OSError):
             scratch.unlink()
+
+
+def discard_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the scratch files of processes that were killed, from a folder that nobody else writes to.
+
+    Args:
+        folder: Where they may be, itself and its subfolders.
+    """
+    for path in Path(folder).rglob(".*"):
+        if re.fullmatch(r"\.[0-9a-f]{12}(\.\w+)?", path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:

@@ -102,12 +102,12 @@ def train_decoder(
     jitted = jax.jit(step, donate_argnums=0)
     encoder = replicate(dataclasses.replace(model, decoders={}, auxiliary={}))
 
-    def result(number: int, state: State) -> tuple[Model, dict[str, Any]]:
+    def result(state: State) -> tuple[Model, dict[str, Any]]:
         metrics = read_metrics(folder / "metrics.jsonl")
         record = {
             "kind": f"trained by wct_jax {wct_jax.__version__}",
             **{name: value for name, value in (settings | identity).items() if name not in ("layer", "encoder")},
-            "steps": number,
+            "steps": int(state.step),
             "losses": {name: float(metrics[name][-100:].mean()) for name in LOSSES},
             "seconds": round(float(metrics["seconds"].sum())),
         }
@@ -118,7 +118,7 @@ def train_decoder(
     def report(number: int, state: State) -> None:
         if not first:
             return
-        partial, _ = result(number, state)
+        partial, _ = result(state)
         save_model(folder / "model.safetensors", partial)
         draw_curves(folder / "curves.png", read_metrics(folder / "metrics.jsonl"), LOSSES)
         pictures = folder / "reconstructions"
@@ -141,7 +141,7 @@ def train_decoder(
                 progress=progress,
                 report=report,
             )
-        return result(max(run.step, recipe.steps), state)
+        return result(state)
 
 
 def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str, float]:

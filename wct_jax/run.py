@@ -14,7 +14,7 @@ import filelock
 import jax
 import orbax.checkpoint as ocp
 
-from wct_jax.atomic import atomic_write
+from wct_jax.atomic import atomic_write, discard_leftovers
 from wct_jax.devices import agree
 from wct_jax.report import MetricsLog
 
@@ -90,6 +90,7 @@ class Run:
             raise ValueError(f"{self.folder} is in use: another process is training there") from None
         except OSError as error:
             raise ValueError(f"cannot write {self.folder}: {error.strerror or error}") from None
+        discard_leftovers(self.folder)
         with atomic_write(self.folder / "run.json") as scratch:
             scratch.write_text(json.dumps({"identity": identity, "settings": settings}, indent=1) + "\n")
 

@@ -80,7 +80,8 @@ def init_state(model: Model, layer: str, optimizer: optax.GradientTransformation
     """
     key, init = jax.random.split(jax.random.key(seed))
     inputs = next(iter(decoder_shapes(layer, model.widths).values()))[0]
-    decoder = dict(Decoder(layer, model.widths).init(init, jnp.zeros((1, 1, 1, inputs)))["params"])
+    initial = jax.jit(Decoder(layer, model.widths).init)(init, jnp.zeros((1, 1, 1, inputs)))
+    decoder = dict(initial["params"])
     # He's kernels assume features of unit variance. Those of VGG-19 make of them an image so far off that the training
     # is spent on forgetting it: 1,500 steps at 0.004 take relu1_1 from there to 12 dB, and from grey to 37.
     decoder["conv1_1"] = {"kernel": jnp.zeros_like(decoder["conv1_1"]["kernel"]), "bias": jnp.full(3, 0.5, jnp.float32)}

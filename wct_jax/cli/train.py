@@ -281,6 +281,7 @@ def _join(distributed: Sequence[str] | None) -> None:
         raise ValueError(
             f"argument --distributed: expected HOST:PORT N I with I below N, got {' '.join(distributed)!r}"
         )
+    print(f"waiting for {found[2]} processes at {found[1]}", file=sys.stderr, flush=True)
     try:
         initialize(found[1], int(found[2]), int(found[3]))
     except RuntimeError as error:
