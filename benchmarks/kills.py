@@ -104,7 +104,9 @@ class Kill:
 
 def _anywhere(training, rng, startup, stride):
     process = training.start()
-    time.sleep(rng.uniform(0, startup))
+    end, last = time.monotonic() + rng.uniform(0, startup), training.logged() + stride
+    while time.monotonic() < end and training.logged() < last:
+        time.sleep(0.001)
     return process
 
 
