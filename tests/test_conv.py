@@ -77,7 +77,7 @@ def whole(monkeypatch):
 
     def whole(*arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(conv, "_strategy", lambda padded, kernel: conv._whole)
+            patch.setattr(conv, "_strategy", lambda inputs, outputs: conv._whole)
             return conv3x3(*arguments)
 
     return whole
@@ -104,7 +104,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("shape", "pixels", "blocks"), BLOCKS)
 def test_blocks_are_the_whole(rng, by_block, shape, pixels, blocks):
-    x, kernel, bias = random_inputs(rng, (*shape, 3), 8)
+    x, kernel, bias = random_inputs(rng, (*shape, 5), 8)
     by_block(pixels)
     assert count(x, kernel, bias) == blocks
     result = jax.jit(lambda *inputs: conv3x3(*inputs))(x, kernel, bias)  # New, for JAX keeps what it traced before.
@@ -114,47 +114,41 @@ def test_blocks_are_the_whole(rng, by_block, shape, pixels, blocks):
 
 def test_there_are_never_many_blocks(rng, monkeypatch):
     """They would be slow to compile."""
-    x, kernel, bias = random_inputs(rng, (1, 40, 8, 2), 8)
+    x, kernel, bias = random_inputs(rng, (1, 40, 8, 5), 8)
     monkeypatch.setattr(conv, "_PIXELS", 8)
     monkeypatch.setattr(conv, "_MOST_BLOCKS", 10)
     assert count(x, kernel, bias) == 10
     np.testing.assert_allclose(conv3x3(x, kernel, bias)[0], direct(x[0], kernel, bias), rtol=1e-4, atol=1e-4)
 
 
-def test_few_outputs_are_made_by_products(rng):
-    x, kernel, bias = random_inputs(rng, (2, 7, 5, 6), 3)
+@pytest.mark.parametrize(("inputs", "outputs"), [(6, 3), (3, 6), (3, 3)])
+def test_few_channels_take_products(rng, inputs, outputs):
+    x, kernel, bias = random_inputs(rng, (2, 7, 5, inputs), outputs)
     assert count(x, kernel, bias) == 0
     for image, expected in zip(conv3x3(x, kernel, bias), x, strict=True):
         np.testing.assert_allclose(image, direct(expected, kernel, bias), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 8), (5, 3), (3, 8)])
 @pytest.mark.parametrize(
-    ("shape", "pixels", "outputs"),
-    [
-        ((5, 3, 4), 24, 8),
-        ((2, 7, 5), 12, 8),
-        ((2, 5, 3), 1, 8),
-        ((3, 1, 1), 1, 8),
-        ((2, 7, 5), 1, 3),
-        ((1, 1, 4), 1, 3),
-    ],
+    ("shape", "pixels"), [((5, 3, 4), 24), ((2, 7, 5), 12), ((2, 5, 3), 1), ((3, 1, 1), 1), ((1, 2, 4), 1)]
 )
-def test_gradients_are_those_of_the_whole(rng, by_block, whole, shape, pixels, outputs):
-    inputs = random_inputs(rng, (*shape, 3), outputs)
+def test_gradients_are_those_of_the_whole(rng, by_block, whole, shape, pixels, inputs, outputs):
+    arguments = random_inputs(rng, (*shape, inputs), outputs)
     by_block(pixels)
 
     def gradients(convolve):
-        return jax.jit(jax.grad(lambda inputs: jnp.sin(convolve(*inputs)).sum()))(inputs)
+        return jax.jit(jax.grad(lambda arguments: jnp.sin(convolve(*arguments)).sum()))(arguments)
 
     for own, expected in zip(gradients(conv3x3), gradients(whole), strict=True):
         assert float(jnp.abs(expected).max()) > 0.1
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("outputs", [3, 8])
-def test_vmap_is_a_loop(rng, by_block, outputs):
+@pytest.mark.parametrize(("inputs", "outputs"), [(5, 8), (5, 3), (3, 8)])
+def test_vmap_is_a_loop(rng, by_block, inputs, outputs):
     by_block(12)
-    xs, kernel, bias = random_inputs(rng, (3, 2, 7, 5, 2), outputs)
+    xs, kernel, bias = random_inputs(rng, (3, 2, 7, 5, inputs), outputs)
     kernels = jnp.stack([kernel, -kernel, 2 * kernel])
     over_images = jax.jit(jax.vmap(lambda *inputs: conv3x3(*inputs), in_axes=(0, None, None)))(xs, kernel, bias)
     over_both = jax.jit(jax.vmap(lambda *inputs: conv3x3(*inputs), in_axes=(0, 0, None)))(xs, kernels, bias)
@@ -163,13 +157,17 @@ def test_vmap_is_a_loop(rng, by_block, outputs):
         np.testing.assert_allclose(over_both[i], conv3x3(xs[i], kernels[i], bias), rtol=1e-4, atol=1e-4)
 
 
-WAYS = pytest.mark.parametrize(("pixels", "outputs"), [(70, 8), (20, 8), (20, 3)], ids=["images", "rows", "products"])
+WAYS = pytest.mark.parametrize(
+    ("pixels", "inputs", "outputs"),
+    [(70, 5, 8), (20, 5, 8), (20, 5, 3), (20, 2, 8)],
+    ids=["images", "rows", "products", "patches"],
+)
 
 
 @WAYS
-def test_a_batch_on_several_devices(rng, by_block, pixels, outputs):
+def test_a_batch_on_several_devices(rng, by_block, pixels, inputs, outputs):
     by_block(pixels)
-    x, kernel, bias = random_inputs(rng, (4, 7, 5, 2), outputs)
+    x, kernel, bias = random_inputs(rng, (4, 7, 5, inputs), outputs)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 
     @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
@@ -183,9 +181,9 @@ def test_a_batch_on_several_devices(rng, by_block, pixels, outputs):
 
 
 @WAYS
-def test_an_axis_sharded_explicitly(rng, by_block, pixels, outputs):
+def test_an_axis_sharded_explicitly(rng, by_block, pixels, inputs, outputs):
     by_block(pixels)
-    x, kernel, bias = random_inputs(rng, (4, 7, 5, 2), outputs)
+    x, kernel, bias = random_inputs(rng, (4, 7, 5, inputs), outputs)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
         sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))

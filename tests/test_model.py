@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wct_jax import Decoder, Encoder, Model
-from wct_jax.model import LAYERS, decoder_shapes, encoder_shapes, pool_weights, table_to
+from wct_jax.model import LAYERS, decoder_shapes, encoder_shapes, max_pool, pool_weights, table_to
 
 WIDTHS = (4, 6, 8, 8, 8)
 
@@ -64,6 +64,21 @@ def test_pooling_keeps_odd_rows_and_columns(rng):
     got = encoder.apply({"params": dict.fromkeys(encoder_shapes((3, 3)), layer)}, image)["relu2_1"]
     expected = [[image[y : y + 2, x : x + 2].max((0, 1)) for x in (0, 2, 4)] for y in (0, 2)]
     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (3, 5), (1, 2)])
+def test_gradient_of_pooling_goes_to_the_largest(rng, size):
+    x = jnp.asarray(rng.permutation(size[0] * size[1] * 2).reshape(*size, 2), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(-(-size[0] // 2), -(-size[1] // 2), 2)), jnp.float32)
+    got = jax.grad(lambda x: (max_pool(x) * weights).sum())(x)
+    cells = jnp.repeat(jnp.repeat(max_pool(x), 2, axis=0), 2, axis=1)[: size[0], : size[1]]
+    spread = jnp.repeat(jnp.repeat(weights, 2, axis=0), 2, axis=1)[: size[0], : size[1]]
+    np.testing.assert_array_equal(got, jnp.where(x == cells, spread, 0))
+
+
+def test_gradient_of_pooling_is_shared_between_equals():
+    gradient = jax.grad(lambda x: max_pool(x).sum())(jnp.ones((3, 4, 1)))
+    np.testing.assert_allclose(gradient[..., 0], [[0.25] * 4] * 2 + [[0.5] * 4])
 
 
 def test_leading_dimensions(model, rng):

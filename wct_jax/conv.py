@@ -12,7 +12,7 @@ from jax import Array, lax
 # about this many pixels keep it, forwards and backwards, and are few enough to compile in a second or two.
 _PIXELS = 4096
 _MOST_BLOCKS = 32
-# Below this many output channels it spends its time on packing the input.
+# With this many channels or fewer it spends its time on packing the input, and matrix products are faster.
 _FEW = 4
 
 
@@ -30,20 +30,36 @@ def conv3x3(x: Array, kernel: Array, bias: Array) -> Array:
         `[..., H, W, out]` in the dtype of `x`. Float32 is computed as float32 on every backend.
     """
     lead, (height, width, channels) = x.shape[:-3], x.shape[-3:]
-    padded = x.reshape(-1, height, width, channels)
-    for axis, size in ((1, height), (2, width)):
-        padding = [(1, 1) if axis == a else (0, 0) for a in range(4)]
-        padded = jnp.pad(padded, padding, mode="reflect" if size > 1 else "edge")
-    y = _strategy(padded, kernel)(padded, kernel.astype(x.dtype))
+    x, kernel = x.reshape(-1, height, width, channels), kernel.astype(x.dtype)
+    # An axis that is sharded explicitly cannot be cut.
+    cut = all(axis is None for axis in jax.typeof(x).sharding.spec)
+    pad = _pad if cut else _pad_whole
+    convolve = _strategy(*kernel.shape[2:]) if cut else _whole
+    y = convolve(pad(pad(x, 1), 2), kernel)
     return (y + bias.astype(x.dtype)[None, None, None]).reshape(*lead, height, width, -1)
 
 
-def _strategy(padded: Array, kernel: Array) -> Callable[[Array, Array], Array]:
+def _strategy(inputs: int, outputs: int) -> Callable[[Array, Array], Array]:
     """How to convolve: all ways give the same numbers up to rounding."""
-    explicit = any(axis is not None for axis in jax.typeof(padded).sharding.spec)
-    if jax.default_backend() != "cpu" or explicit:  # An axis sharded explicitly cannot be cut.
+    if jax.default_backend() != "cpu":
         return _whole
-    return _by_products if kernel.shape[3] <= _FEW else _in_blocks
+    if outputs <= _FEW:
+        return _by_products
+    return _by_patches if inputs <= _FEW else _in_blocks
+
+
+def _pad(x: Array, axis: int) -> Array:
+    size = x.shape[axis]
+    if size < 4:
+        return _pad_whole(x, axis)
+    # Cut without overlap, for the gradient of that is a concatenation, and of jnp.pad many times slower.
+    first, second, middle, before_last, last = lax.split(x, [1, 1, size - 4, 1, 1], axis)
+    return jnp.concatenate([second, first, second, middle, before_last, last, before_last], axis)
+
+
+def _pad_whole(x: Array, axis: int) -> Array:
+    padding = [(1, 1) if axis == a else (0, 0) for a in range(x.ndim)]
+    return jnp.pad(x, padding, mode="reflect" if x.shape[axis] > 1 else "edge")
 
 
 def _whole(padded: Array, kernel: Array) -> Array:
@@ -89,6 +105,24 @@ def _sizes(total: int, size: int) -> list[int]:
 def _by_products(padded: Array, kernel: Array) -> Array:
     """One matrix product for all nine taps, whose results are then shifted and added."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    taps = jnp.einsum("nhwi,abio->nhwabo", padded, kernel, precision=lax.Precision.HIGHEST)
-    shifted = [taps[:, a : a + height, b : b + width, a, b] for a in range(3) for b in range(3)]
+    inputs, outputs = kernel.shape[2:]
+    taps = _product(padded, kernel.transpose(2, 0, 1, 3).reshape(inputs, 9 * outputs))
+    shifted = [
+        tap[:, a : a + height, b : b + width]
+        for (a, b), tap in zip(_TAPS, lax.split(taps, [outputs] * 9, axis=3), strict=True)
+    ]
     return functools.reduce(jnp.add, shifted)
+
+
+def _by_patches(padded: Array, kernel: Array) -> Array:
+    """One matrix product of the patches of nine pixels."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    patches = jnp.concatenate([padded[:, a : a + height, b : b + width] for a, b in _TAPS], axis=3)
+    return _product(patches, kernel.reshape(-1, kernel.shape[3]))
+
+
+_TAPS = tuple(itertools.product(range(3), repeat=2))
+
+
+def _product(x: Array, matrix: Array) -> Array:
+    return jnp.einsum("nhwi,io->nhwo", x, matrix, precision=lax.Precision.HIGHEST)
