@@ -1,6 +1,9 @@
 """The transform against a float64 computation of the paper, and as a part of other people's JAX code."""
 
 import functools
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -392,3 +395,31 @@ def test_moments_are_a_pytree(rng):
     leaves, structure = jax.tree.flatten(statistics)
     assert len(leaves) == 3
     assert isinstance(jax.tree.unflatten(structure, leaves), Moments)
+
+
+CONCURRENT = """
+import os
+import jax
+import jax.numpy as jnp
+from wct_jax import wct
+
+x = jax.random.normal(jax.random.key(0), (4, 12, 12, 64))
+scales = jnp.arange(1.0, 5 + os.cpu_count())
+transfer = jax.jit({transfer})
+for _ in range(20):
+    jax.block_until_ready(transfer(x, scales))
+"""
+
+
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        "lambda x, scales: [wct(x * s, x[::-1] + s) for s in scales]",
+        "lambda x, scales: [jax.vmap(wct)(x * s, x[::-1] + s) for s in scales]",
+    ],
+    ids=["batch", "vmap"],
+)
+def test_batches_at_the_same_time_do_not_wait_for_each_other(transfer):
+    """More of them than there are threads to run them."""
+    code = CONCURRENT.format(transfer=transfer)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env=os.environ | {"JAX_PLATFORMS": "cpu"})

@@ -290,10 +290,25 @@ def _power_jvp(inverse: bool, primals: tuple[Array, ...], tangents: tuple[Array,
 
 def _spectrum(covariance: Array, eps: Array, floor: Array) -> tuple[Array, Array, Array]:
     """Eigenvectors `[..., C, C]`, square roots of the eigenvalues `[..., C]` (1 where dropped), which are kept."""
-    values, vectors = jnp.linalg.eigh(covariance)
+    values, vectors = _eigh(covariance)
     cut = jnp.maximum(eps.astype(values.dtype) * values[..., -1:], floor[..., None])
     kept = values > cut  # not >=, or a covariance of zeros would keep everything
     return vectors, jnp.sqrt(jnp.where(kept, values, 1)), kept
+
+
+def _eigh(matrices: Array) -> tuple[Array, Array]:
+    """Eigenvalues `[..., C]`, ascending, and eigenvectors `[..., C, C]`."""
+    if jax.default_backend() != "cpu":
+        return tuple(jnp.linalg.eigh(matrices))
+    # jaxlib spreads a batch over the threads of the pool that one of them is running it on, and has that one wait: as
+    # many batches at the same time as there are threads wait for ever (seen with two on two cores, jaxlib 0.10.2).
+    values, vectors = jax.vmap(_eigh_of_one)(matrices.reshape(-1, *matrices.shape[-2:]))
+    return values.reshape(matrices.shape[:-1]), vectors.reshape(matrices.shape)
+
+
+@jax.custom_batching.sequential_vmap  # type: ignore[untyped-decorator]
+def _eigh_of_one(matrix: Array) -> tuple[Array, Array]:
+    return tuple(jnp.linalg.eigh(matrix))
 
 
 def _compose(vectors: Array, values: Array) -> Array:
