@@ -62,10 +62,10 @@ def count(x, kernel, bias):
 
 @pytest.fixture
 def by_block(monkeypatch):
-    """Set how many pixels a block has."""
+    """Set how many pixels of eight channels a block has."""
 
     def by_block(pixels):
-        monkeypatch.setattr(conv, "_PIXELS", pixels)
+        monkeypatch.setattr(conv, "_BLOCK", 8 * pixels)
         monkeypatch.setattr(conv, "_MOST_BLOCKS", 1000)
 
     return by_block
@@ -115,7 +115,7 @@ def test_blocks_are_the_whole(rng, by_block, shape, pixels, blocks):
 def test_there_are_never_many_blocks(rng, monkeypatch):
     """They would be slow to compile."""
     x, kernel, bias = random_inputs(rng, (1, 40, 8, 5), 8)
-    monkeypatch.setattr(conv, "_PIXELS", 8)
+    monkeypatch.setattr(conv, "_BLOCK", 64)
     monkeypatch.setattr(conv, "_MOST_BLOCKS", 10)
     assert count(x, kernel, bias) == 10
     np.testing.assert_allclose(conv3x3(x, kernel, bias)[0], direct(x[0], kernel, bias), rtol=1e-4, atol=1e-4)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# XLA's convolution on the CPU falls to a third of its speed on arrays that do not fit the caches: blocks of
-# about this many pixels keep it, forwards and backwards, and are few enough to compile in a second or two.
-_PIXELS = 4096
+# XLA's convolution on the CPU falls to a third of its speed on arrays that do not fit the caches: blocks of about this
+# many numbers keep it, forwards and backwards, and are few enough to compile in a second or two.
+_BLOCK = 2**17
 _MOST_BLOCKS = 32
 # With this many channels or fewer it spends its time on packing the input, and matrix products are faster.
 _FEW = 4
@@ -77,7 +77,7 @@ def _whole(padded: Array, kernel: Array) -> Array:
 def _in_blocks(padded: Array, kernel: Array) -> Array:
     """Images, or rows of one image, at a time."""
     count, height, width = padded.shape[0], padded.shape[1] - 2, padded.shape[2] - 2
-    pixels = max(_PIXELS, -(-count * height * width // _MOST_BLOCKS))
+    pixels = max(_BLOCK // max(kernel.shape[2:]), -(-count * height * width // _MOST_BLOCKS))
     images, rows = pixels // (height * width), pixels // width
     if images >= count:
         return _whole(padded, kernel)
