@@ -26,6 +26,7 @@ expected = {
     "train.py",
     "tests/conftest.py",
     "wct_jax/py.typed",
+    "wct_jax/compact.safetensors",
     "examples/content.jpg",
     "LICENSE",
 }
@@ -48,6 +49,8 @@ def command(name: str, *arguments: str) -> None:
 command("wct-convert-vgg", "encoder.npz", "--decoder", "decoder.safetensors", "--output", "model.safetensors")
 command("wct-stylize", "--content", "photo.png", "--style", "picture.png", "--model", "model.safetensors")
 assert Image.open(scratch / "photo__picture.png").size == (47, 33)
+command("wct-stylize", "--content", "photo.png", "--style", "picture.png", "--output", "compact.png")
+assert Image.open(scratch / "compact.png").size == (47, 33)
 training = subprocess.run(
     [Path(sys.executable).with_name("wct-train"), "--layer", "relu1_1", "--model", "model.safetensors", "--data", "."],
     cwd=scratch,

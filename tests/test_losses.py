@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax.losses import mean_squared_error, total_variation
+from wct_jax.losses import covariance_error, mean_squared_error, relative_error, total_variation
 
 SHAPES = pytest.mark.parametrize("shape", [(2, 5, 4, 3), (3, 1, 4, 3), (4, 1, 3), (2, 2, 1)])
 
@@ -82,3 +82,41 @@ def test_a_term_of_each_precision_is_compared_in_float32(rng):
     expected = ((np.asarray(photo, np.float64) - np.asarray(rounded, np.float64)) ** 2).mean()
     assert expected > 0
     np.testing.assert_allclose(mean_squared_error(rounded, photo), expected, rtol=1e-5)
+
+
+def test_relative_error_is_numpys(rng):
+    x, y = rng.normal([1, 2, 3], size=(2, 2, 5, 4, 3))
+    expected = ((x - y) ** 2).mean() / y.var((0, 1, 2)).mean()
+    np.testing.assert_allclose(relative_error(jnp.float32(x), jnp.float32(y)), expected, rtol=1e-5)
+
+
+def test_the_mean_of_each_channel_has_a_relative_error_of_one(rng):
+    y = jnp.asarray(rng.normal([1, 2, 3], size=(2, 5, 4, 3)), jnp.float32)
+    mean = jnp.broadcast_to(y.mean((0, 1, 2), keepdims=True), y.shape)
+    np.testing.assert_allclose(relative_error(mean, y), 1, rtol=1e-5)
+    assert float(relative_error(y, y)) == 0
+
+
+def covariances(x):
+    return np.stack([np.cov(image.reshape(-1, image.shape[-1]).astype(np.float64), rowvar=False) for image in x])
+
+
+def test_covariance_error_is_numpys(rng):
+    x, y = rng.normal(size=(2, 3, 5, 4, 6)).astype(np.float32)
+    got, wanted = covariances(x), covariances(y)
+    expected = np.linalg.norm(got - wanted, axis=(1, 2)).mean() / np.linalg.norm(wanted, axis=(1, 2)).mean()
+    np.testing.assert_allclose(covariance_error(jnp.asarray(x), jnp.asarray(y)), expected, rtol=1e-4)
+
+
+def test_covariance_error_does_not_see_where_things_are(rng):
+    y = rng.normal(size=(2, 5, 4, 6)).astype(np.float32)
+    np.testing.assert_allclose(covariance_error(jnp.asarray(y[:, ::-1, ::-1] + 1), jnp.asarray(y)), 0, atol=1e-5)
+
+
+def test_a_flat_image_in_the_batch_leaves_a_gradient(rng):
+    x, y = (rng.normal(size=(2, 5, 4, 3)).astype(np.float32) for _ in range(2))
+    x[0], y[0] = 0.5, 0.25
+    value, gradient = jax.value_and_grad(covariance_error)(jnp.asarray(x), jnp.asarray(y))
+    assert 0 < float(value) < 10
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient[1]).max() > 0

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from wct_jax import Decoder, Encoder, Model
-from wct_jax.model import LAYERS, decoder_shapes, encoder_shapes, max_pool, pool_weights, table_to
+from wct_jax.model import (
+    LAYERS,
+    Taps,
+    choose_taps,
+    decoder_shapes,
+    encoder_shapes,
+    max_pool,
+    pool_weights,
+    read,
+    table_to,
+)
 
 WIDTHS = (4, 6, 8, 8, 8)
 
@@ -134,3 +144,17 @@ def test_bad_calls_are_refused(model):
         Decoder("relu3_1", (4, 4)).init(jax.random.key(0), image)
     with pytest.raises(ValueError, match="positive width"):
         encoder_shapes((4, 0))
+
+
+def test_each_layer_is_read_from_the_first_encoder_that_has_it(model, rng):
+    shallow = Model({name: model.encoder[name] for name in encoder_shapes(WIDTHS[:2])}, {}, WIDTHS[:2])
+    taps = choose_taps((shallow, model), LAYERS[:4])
+    assert [(tap.model.widths, tap.layers) for tap in taps] == [(WIDTHS[:2], LAYERS[:2]), (WIDTHS, LAYERS[2:4])]
+    assert not taps[1].model.decoders
+    assert choose_taps((model, shallow), LAYERS) == (Taps(taps[1].model, LAYERS),)
+    image = jnp.asarray(rng.random((8, 8, 3)), jnp.float32)
+    features = jax.jit(read)(taps, image)
+    assert set(features) == set(LAYERS[:4])
+    np.testing.assert_allclose(features["relu4_1"], model.encode(image)["relu4_1"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="none of the encoders has relu3_1: they end at relu2_1"):
+        choose_taps((shallow,), LAYERS)

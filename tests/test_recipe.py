@@ -17,7 +17,7 @@ from rich.console import Console
 from wct_jax import recipe as recipe_module
 from wct_jax.loop import Interrupted
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, encoder_shapes
 from wct_jax.recipe import Recipe, evaluate, train_decoder
 from wct_jax.report import read_metrics
 from wct_jax.training import LossWeights, make_optimizer
@@ -28,12 +28,11 @@ RECIPE = Recipe(
     batch_size=4,
     crop=16,
     learning_rate=1e-2,
-    weights=LossWeights(total_variation=0.5),
     precision="float32",
     seed=3,
     data="noise",
 )
-
+WEIGHTS = LossWeights(total_variation=0.5)
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -78,9 +77,11 @@ def go(model, folder, photos, layer="relu1_1", batches=None, **changes):
     """Train and say what was printed."""
     console = Console(file=io.StringIO(), width=1000)
     options = {"save_every": changes.pop("save_every", 1)}
+    options |= {name: changes.pop(name) for name in ("judges", "finetune") if name in changes}
+    weights = changes.pop("weights", WEIGHTS)
     own = dataclasses.replace(RECIPE, **changes)
     trained, record = train_decoder(
-        model, layer, batches or noise(), folder, own, photos=photos, console=console, **options
+        model, layer, batches or noise(), folder, own, weights, photos=photos, console=console, **options
     )
     return trained, record, console.file.getvalue()
 
@@ -125,6 +126,9 @@ def test_a_decoder_of_each_layer(model, photos, tmp_path, layer):
         "pixel": 1,
         "feature": 1,
         "total_variation": 0.5,
+        "perceptual": 0,
+        "style": 0,
+        "finetune": False,
         "losses": {name: metrics[name].mean() for name in ("pixel", "feature")},
         "seconds": round(metrics["seconds"].sum()),
     }
@@ -233,6 +237,27 @@ def test_evaluation_is_of_pictures_of_8_bits(model):
             dataclasses.replace(model, decoders={"relu1_1": decoder}), "relu1_1", [np.full((12, 12, 3), painted)]
         )
         assert result["psnr"] == round(-20 * np.log10(abs(expected - painted)), 2)
+
+
+def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
+    """With judges, whose losses are logged, drawn and recorded."""
+    trained, record, _ = go(
+        model,
+        tmp_path / "run",
+        photos,
+        steps=1,
+        learning_rate=1e-9,
+        weights=LossWeights(1, 0, 0, 2, 3),
+        judges=choose_taps((model,), LAYERS[:2]),
+        finetune=True,
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), trained.decoders, dict(model.decoders))
+    assert set(record["losses"]) == {"pixel", "perceptual", "style"}
+    assert record["judges"] == {"relu1_1": model.digest, "relu2_1": model.digest}
+    assert (record["finetune"], record["perceptual"], record["style"]) == (True, 2, 3)
+    metrics = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    total = metrics["pixel"] + 2 * metrics["perceptual"] + 3 * metrics["style"]
+    np.testing.assert_allclose(metrics["loss"], total, rtol=1e-4)
 
 
 def test_a_decoder_enters_the_model_file(model, photos, tmp_path):

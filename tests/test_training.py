@@ -1,5 +1,6 @@
 """One step of training: the loss's equation, what it changes and what it leaves alone."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,8 +10,11 @@ import optax
 import pytest
 
 from wct_jax.loop import State
-from wct_jax.model import decoder_shapes
+from wct_jax.model import LAYERS, choose_taps, decoder_shapes, read
+from wct_jax.pipeline import stylize
+from wct_jax.style import extract_style
 from wct_jax.training import LossWeights, init_state, make_optimizer, make_schedule, reconstruct, train_step
+from wct_jax.transform import wct
 from wct_jax.weights import encoder_digest
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -66,6 +70,57 @@ def test_the_metrics_are_the_terms_of_the_equation(model, rng, layer, side):
         assert value.dtype == jnp.float32
         assert value.shape == ()
     assert int(state.step) == 1
+
+
+def test_the_losses_of_the_judges(model, batch):
+    """Against NumPy, from the judges' features."""
+    layer, optimizer = "relu2_1", optax.sgd(0.1)
+    judges = choose_taps((model,), ("relu1_1", "relu3_1"))
+    decoder = model.decoders[layer]
+    images = jnp.asarray(batch / 255, jnp.float32)
+    output = networks(model, layer, decoder, images)[0]
+
+    def error(x, y):
+        x, y = np.float64(x), np.float64(y)
+        return ((x - y) ** 2).mean() / y.var((0, 1, 2)).mean()
+
+    see = jax.jit(lambda x: read(judges, x))
+    there, here = see(images), see(output)
+    perceptual = np.mean([error(here[name], there[name]) for name in there])
+
+    # Each photo in the style of the other, through the level below first.
+    levels = ("relu3_1", layer)
+    content = [stylize(model, images[i], extract_style(model, images[1 - i]), layers=levels[:1]) for i in range(2)]
+    wanted = jnp.stack([wct(model.encode(content[i])[layer], model.encode(images[1 - i])[layer]) for i in range(2)])
+    painted = jax.jit(lambda x: model.decode(layer, x))(wanted)
+    seen = see(painted)
+    apart = []
+    for name in there:
+        got, asked = (
+            np.stack([np.cov(np.float64(x).reshape(-1, x.shape[-1]), rowvar=False) for x in features])
+            for features in (seen[name], there[name][::-1])
+        )
+        apart.append(np.linalg.norm(got - asked, axis=(1, 2)).mean() / np.linalg.norm(asked, axis=(1, 2)).mean())
+    style = np.mean(apart) + error(networks(model, layer, decoder, painted)[1], wanted)
+
+    step = jitted(layer, optimizer, LossWeights(1, 0, 0, 3, 5))
+    deeper = dataclasses.replace(model, decoders={"relu3_1": model.decoders["relu3_1"]})
+    _, metrics = step(begun(model, layer, optimizer), batch, deeper, judges)
+    np.testing.assert_allclose(metrics["perceptual"], perceptual, rtol=1e-3)
+    np.testing.assert_allclose(metrics["style"], style, rtol=1e-3)
+    np.testing.assert_allclose(metrics["loss"], metrics["pixel"] + 3 * perceptual + 5 * style, rtol=1e-3)
+
+
+@pytest.mark.parametrize("weights", [LossWeights(1e-3, 0, 0, 1), LossWeights(1e-3, 0, 0, 0, 1)])
+def test_steps_lower_what_the_judges_see(model, batch, lenient, weights):
+    layer, optimizer = "relu2_1", lenient(make_optimizer(0.05, 20))
+    judges, step = choose_taps((model,), LAYERS[:3]), jitted(layer, optimizer, weights)
+    bare = dataclasses.replace(model, decoders={})
+    state, losses = begun(model, layer, optimizer), []
+    for _ in range(20):
+        state, metrics = step(state, batch, bare, judges)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_total_variation_is_not_taken_where_it_does_not_count(model, batch):
@@ -176,6 +231,15 @@ def test_the_first_decoder_depends_on_the_seed_alone(model):
     jax.tree.map(np.testing.assert_array_equal, one, same)
     assert not np.array_equal(one.parameters["conv2_1"]["kernel"], other.parameters["conv2_1"]["kernel"])
     assert not np.array_equal(one.key, other.key)
+
+
+def test_training_can_begin_with_a_decoder(model):
+    optimizer = optax.adam(1e-3)
+    state = init_state(model, "relu1_1", optimizer, 0, model.decoders["relu1_1"])
+    jax.tree.map(np.testing.assert_array_equal, state.parameters, model.decoders["relu1_1"])
+    assert all(
+        x is not y for x, y in zip(*map(jax.tree.leaves, (state.parameters, model.decoders["relu1_1"])), strict=True)
+    )
 
 
 # The rate.

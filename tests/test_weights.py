@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
 from wct_jax.weights import (
     add_decoder,
+    check_model_target,
     encoder_digest,
     is_model_file,
     load_model,
@@ -95,7 +96,9 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path_factory, data):
     assert_same(loaded, model)
     assert loaded.layers == tuple(sorted(layers, reverse=True))
     facts = {"format": 1, "widths": list(widths), "layers": list(loaded.layers), "digest": model.digest}
-    assert loaded.metadata == document | facts
+    checksum = loaded.metadata["checksum"]
+    assert loaded.metadata == document | facts | {"checksum": checksum}
+    assert len(bytes.fromhex(checksum)) == 32
     for leaf in jax.tree.leaves(loaded):
         assert isinstance(leaf, jax.Array)
         assert leaf.dtype == jnp.float32
@@ -228,6 +231,22 @@ def test_a_changed_byte_of_the_encoder_is_noticed(path):
     assert "is damaged: its encoder's digest is" in refusal(path)
 
 
+def test_a_changed_byte_of_a_decoder_is_noticed(path):
+    save_model(path, small_model())
+    bias = small_model().decoders["relu2_1"]["conv2_1"]["bias"]
+    content = bytearray(path.read_bytes())
+    place = content.index(bias.tobytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged: its checksum is \w{12}, expected \w{12}$"):
+        load_model(path)
+
+
+def test_a_file_without_a_checksum_is_read(path):
+    rewrite(path)
+    assert_same(load_model(path), small_model())
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_file(path, keep):
     save_model(path, small_model())
@@ -259,6 +278,7 @@ def test_files_of_other_kinds(path, tmp_path):
         {"layers": ["relu3_1"]},
         {"layers": [["relu1_1"]]},
         {"digest": 7},
+        {"checksum": 7},
     ],
 )
 def test_metadata_that_does_not_describe_a_model(path, facts):
@@ -477,6 +497,21 @@ def test_where_vgg19_is(monkeypatch, tmp_path):
     (tmp_path / "home").mkdir()
     save_model(model_path("vgg19"), small_model())
     assert_same(load_model("vgg19"), small_model())
+
+
+def test_the_packaged_model_is_never_written_to(tmp_path):
+    path = model_path("compact")
+    before = path.read_bytes()
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    for target in (path, link):
+        with pytest.raises(
+            ValueError, match=r"^the packaged model is never written to: copy .*compact.safetensors and name"
+        ):
+            check_model_target(target)
+        with pytest.raises(ValueError, match="the packaged model is never written to"):
+            add_decoder(target, load_model("compact"), "relu1_1", {})
+    assert path.read_bytes() == before
 
 
 def test_layers_that_a_model_can_decode():

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
+from wct_jax.transform import moments
+
 
 def mean_squared_error(x: Array, y: Array) -> Array:
     """The mean of (x - y)² over all elements.
@@ -15,6 +17,42 @@ def mean_squared_error(x: Array, y: Array) -> Array:
         A float32 scalar, taken in float32.
     """
     return jnp.mean(jnp.square(x.astype(jnp.float32) - y.astype(jnp.float32)))
+
+
+def relative_error(x: Array, y: Array) -> Array:
+    """The mean of (x - y)² over the variance of y about its channels' means.
+
+    Args:
+        x: A feature, `[..., C]`.
+        y: The one that it is to be, the same shape.
+
+    Returns:
+        A float32 scalar, 1 where each channel of x is the mean of y's; not finite where y is flat.
+    """
+    y = y.astype(jnp.float32)
+    return mean_squared_error(x, y) / jnp.var(y, axis=range(y.ndim - 1)).mean()
+
+
+def covariance_error(x: Array, y: Array) -> Array:
+    """How far the covariances of features are from those they are to have: mean ‖cov x - cov y‖ / mean ‖cov y‖.
+
+    Norms are Frobenius', and means over the images, so that a flat one among them does no harm.
+
+    Args:
+        x: `[..., H, W, C]`.
+        y: The same channels and leading dimensions.
+
+    Returns:
+        A float32 scalar; not finite where all of y is flat.
+    """
+    got, wanted = moments(x).covariance, moments(y).covariance
+    return _norm(got - wanted).mean() / _norm(wanted).mean()
+
+
+def _norm(matrices: Array) -> Array:
+    squares = jnp.square(matrices).sum((-2, -1))
+    # The root of zero has no derivative.
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
 
 def total_variation(images: Array) -> Array:

@@ -39,11 +39,11 @@ class Progress:
 
         Args:
             step: Which one, counted from 1.
-            losses: Its losses by name.
+            losses: Its losses by name; those of a part, named part/loss, are not shown.
         """
         now = self._console.get_time()
         speed = self._speed(now, step)
-        numbers = [f"{name} {_digits(value, 4)}" for name, value in losses.items()]
+        numbers = [f"{name} {_digits(value, 4)}" for name, value in losses.items() if "/" not in name]
         outlook = [f"{_digits(speed * self._images_per_step, 3)} images/s"] if speed else []
         if speed and step < self._total:
             outlook.append(f"{_duration((self._total - step) / speed)} left")

@@ -1,10 +1,10 @@
-"""How a decoder is trained: from batches of photos to a finished decoder with its record."""
+"""How networks are trained: from batches of photos to a model with the record of its training."""
 
 import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from rich.console import Console
 
 import wct_jax
 from wct_jax.devices import check_batch_size, replicate
+from wct_jax.distill import DistillWeights, distill_step, init_student
 from wct_jax.loop import State, train
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import Model
+from wct_jax.model import LAYERS, Model, Parameters, Taps
 from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid, read_metrics
 from wct_jax.run import Run
 from wct_jax.training import LossWeights, init_state, make_optimizer, reconstruct, train_step
-from wct_jax.weights import save_model, with_decoder
+from wct_jax.weights import encoder_digest, save_model, with_decoder
 
 LOSSES = {
     "pixel": "pixel loss (mean squared error, pixels in 0..1)",
     "feature": "feature loss (mean squared error of the layer's feature)",
+    "perceptual": "perceptual loss (relative error of the judges' features)",
+    "style": "style loss (relative errors of covariances and feature)",
+}
+
+
+DISTILLATION_LOSSES = {
+    "pixel": "pixel loss (mean squared error, pixels in 0..1; geometric mean over layers)",
+    "feature": "feature loss (share of the teachers' variance that is not predicted; geometric mean over layers)",
 }
 
 
@@ -40,7 +50,6 @@ class Recipe:
         batch_size: Photos in a step, over all devices.
         crop: Side of the square crops.
         learning_rate: The highest one, see `make_optimizer`.
-        weights: Of the loss.
         precision: Of the convolutions, "float32" or "bfloat16".
         seed: Of the initial decoder and of the crops.
         data: What the photos are called in the record.
@@ -50,7 +59,6 @@ class Recipe:
     batch_size: int
     crop: int
     learning_rate: float
-    weights: LossWeights
     precision: str
     seed: int
     data: str
@@ -62,7 +70,10 @@ def train_decoder(
     batches: Iterator[np.ndarray],
     folder: str | os.PathLike[str],
     recipe: Recipe,
+    weights: LossWeights,
     *,
+    judges: Sequence[Taps] = (),
+    finetune: bool = False,
     photos: Sequence[np.ndarray],
     save_every: int = 500,
     console: Console | None = None,
@@ -73,11 +84,14 @@ def train_decoder(
     model file with the decoder as it is, at each save.
 
     Args:
-        model: The encoder.
+        model: The encoder, and the decoders that the loss of style takes.
         layer: The layer to invert.
         batches: This process's uint8 `[B / processes, crop, crop, 3]`, see `loop.train`.
         folder: Of the run.
         recipe: What to train with.
+        weights: Of the loss.
+        judges: Encoders for the losses that take them, see `train_step`.
+        finetune: Begin with the model's decoder rather than a new one.
         photos: To show reconstructions of, `[H, W, 3]` in 0..1 each.
         save_every: Steps between saves.
         console: Where to show the progress; standard error by default.
@@ -89,51 +103,171 @@ def train_decoder(
         ValueError: As `loop.train`, `Run` and `check_batch_size`.
         Interrupted: As `loop.train`.
     """
+    bare = dataclasses.replace(model, decoders={}, auxiliary={}, document=json.dumps(model.metadata | {"decoders": {}}))
+
+    def begin(optimizer: optax.GradientTransformation) -> State:
+        return init_state(model, layer, optimizer, recipe.seed, model.decoders[layer] if finetune else None)
+
+    def result(decoder: Parameters, record: dict[str, Any]) -> Model:
+        return with_decoder(bare, layer, decoder, record)
+
+    identity = {"layer": layer, "encoder": model.digest, **dataclasses.asdict(weights), "finetune": finetune}
+    deeper = {name: parameters for name, parameters in model.decoders.items() if weights.style and name > layer}
+    if deeper:
+        identity["after"] = sorted(deeper, reverse=True)
+    if judges:
+        identity["judges"] = {name: judge.model.digest for judge in judges for name in judge.layers}
+    task = _Task(
+        name=layer,
+        identity=identity,
+        begin=begin,
+        step=functools.partial(train_step, layer=layer, weights=weights),
+        frozen=(dataclasses.replace(bare, decoders=deeper), tuple(judges)),
+        losses={name: title for name, title in LOSSES.items() if getattr(weights, name)},
+        result=result,
+    )
+    return _train(task, batches, folder, recipe, photos, save_every, console)
+
+
+def distill(
+    teachers: Sequence[Taps],
+    widths: Sequence[int],
+    batches: Iterator[np.ndarray],
+    folder: str | os.PathLike[str],
+    recipe: Recipe,
+    weights: DistillWeights,
+    *,
+    photos: Sequence[np.ndarray],
+    save_every: int = 500,
+    console: Console | None = None,
+) -> tuple[Model, dict[str, Any]]:
+    """Make a small encoder and its decoders, or go on with that, in the folder of a run.
+
+    Args:
+        teachers: Whose features the encoder's are to hold: one for each of its layers.
+        widths: Channels of the encoder's blocks.
+        batches: As for `train_decoder`.
+        folder: Of the run.
+        recipe: What to train with.
+        weights: Of the loss.
+        photos: To show reconstructions of, by the deepest decoder.
+        save_every: Steps between saves.
+        console: Where to show the progress; standard error by default.
+
+    Returns:
+        The model, and the record of its training: JSON.
+
+    Raises:
+        ValueError: A layer without a teacher; and as `train_decoder`.
+        Interrupted: As `loop.train`.
+    """
+    widths = tuple(widths)
+
+    def begin(optimizer: optax.GradientTransformation) -> State:
+        return init_student(widths, teachers, optimizer, recipe.seed)
+
+    def result(student: Any, record: dict[str, Any]) -> Model:
+        layers = LAYERS[: len(widths)]
+        document = {
+            "source": "distilled from " + "; ".join(_name(teacher) for teacher in teachers),
+            "teachers": [teacher.model.metadata | {"layers": teacher.layers} for teacher in teachers],
+            "distillation": record,
+            "decoders": {layer: {"kind": "of the distillation"} for layer in layers},
+        }
+        digest = encoder_digest(student["encoder"])
+        return Model(student["encoder"], student["decoders"], widths, digest, document=json.dumps(document))
+
+    task = _Task(
+        name="distillation",
+        identity={
+            "teachers": {layer: teacher.model.digest for teacher in teachers for layer in teacher.layers},
+            "widths": list(widths),
+            **dataclasses.asdict(weights),
+        },
+        begin=begin,
+        step=functools.partial(distill_step, widths=widths, weights=weights),
+        frozen=(tuple(teachers),),
+        losses=DISTILLATION_LOSSES,
+        result=result,
+    )
+    return _train(task, batches, folder, recipe, photos, save_every, console)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is trained.
+
+    Attributes:
+        name: For the progress.
+        identity: Of the run.
+        begin: From the optimizer to the state before the first step.
+        step: From state, batch and those of `frozen`, with `optimizer` and `dtype`, to the next state and metrics.
+        frozen: The networks that stay as they are.
+        losses: Which metrics to draw, and their titles.
+        result: From the parameters and the record of the training to a model.
+    """
+
+    name: str
+    identity: dict[str, Any]
+    begin: Callable[[optax.GradientTransformation], State]
+    step: Callable[..., tuple[State, dict[str, jax.Array]]]
+    frozen: tuple[Any, ...]
+    losses: dict[str, str]
+    result: Callable[[Any, dict[str, Any]], Model]
+
+
+def _train(
+    task: _Task,
+    batches: Iterator[np.ndarray],
+    folder: str | os.PathLike[str],
+    recipe: Recipe,
+    photos: Sequence[np.ndarray],
+    save_every: int,
+    console: Console | None,
+) -> tuple[Model, dict[str, Any]]:
     check_batch_size(recipe.batch_size)
     folder = Path(folder)
     settings = dataclasses.asdict(recipe)
-    identity = {"layer": layer, "encoder": model.digest, **settings.pop("weights")}
     first = jax.process_index() == 0
     console = console or Console(stderr=True, quiet=not first)
     optimizer = make_optimizer(recipe.learning_rate, recipe.steps)
-    step = functools.partial(
-        train_step, layer=layer, optimizer=optimizer, weights=recipe.weights, dtype=jnp.dtype(recipe.precision)
-    )
+    step = functools.partial(task.step, optimizer=optimizer, dtype=jnp.dtype(recipe.precision))
     jitted = jax.jit(step, donate_argnums=0)
-    encoder = replicate(dataclasses.replace(model, decoders={}, auxiliary={}))
+    frozen = replicate(task.frozen)
 
     def result(state: State) -> tuple[Model, dict[str, Any]]:
         metrics = read_metrics(folder / "metrics.jsonl")
         record = {
             "kind": f"trained by wct_jax {wct_jax.__version__}",
-            **{name: value for name, value in (settings | identity).items() if name not in ("layer", "encoder")},
+            **{name: value for name, value in (settings | task.identity).items() if name not in _NOT_RECORDED},
             "steps": int(state.step),
-            "losses": {name: float(metrics[name][-100:].mean()) for name in LOSSES},
+            "losses": {name: float(metrics[name][-100:].mean()) for name in task.losses},
             "seconds": round(float(metrics["seconds"].sum())),
         }
-        bare = dataclasses.replace(model, decoders={}, document=json.dumps(model.metadata | {"decoders": {}}))
-        decoder = jax.tree.map(jnp.asarray, jax.device_get(state.parameters))
-        return with_decoder(bare, layer, decoder, record), record
+        return task.result(jax.tree.map(jnp.asarray, jax.device_get(state.parameters)), record), record
 
     def report(number: int, state: State) -> None:
         if not first:
             return
         partial, _ = result(state)
         save_model(folder / "model.safetensors", partial)
-        draw_curves(folder / "curves.png", read_metrics(folder / "metrics.jsonl"), LOSSES)
+        draw_curves(folder / "curves.png", read_metrics(folder / "metrics.jsonl"), task.losses)
         pictures = folder / "reconstructions"
         pictures.mkdir(exist_ok=True)
-        draw_grid(pictures / f"{number:06d}.png", photos, [_reconstruct(partial, photo, layer) for photo in photos])
+        rebuilt = [_reconstruct(partial, photo, partial.layers[0]) for photo in photos]
+        draw_grid(pictures / f"{number:06d}.png", photos, rebuilt)
 
-    with Run(folder, identity, settings) as run:
-        with Progress(layer, recipe.steps, run.step, images_per_step=recipe.batch_size, console=console) as progress:
+    with Run(folder, task.identity, settings) as run:
+        with Progress(
+            task.name, recipe.steps, run.step, images_per_step=recipe.batch_size, console=console
+        ) as progress:
             for name, (old, new) in run.changed.items():
                 progress.say(f"{folder} goes on with {name.replace('_', ' ')} {new} instead of {old}")
             if run.step:
                 progress.say(f"{folder} goes on after step {run.step}")
             state = train(
-                lambda state, batch: jitted(state, batch, encoder),
-                init_state(model, layer, optimizer, recipe.seed),
+                lambda state, batch: jitted(state, batch, *frozen),
+                task.begin(optimizer),
                 batches,
                 run,
                 steps=recipe.steps,
@@ -142,6 +276,13 @@ def train_decoder(
                 report=report,
             )
         return result(state)
+
+
+_NOT_RECORDED = ("layer", "encoder", "teachers", "widths")
+
+
+def _name(teacher: Taps) -> str:
+    return f"{', '.join(teacher.layers)} of {teacher.model.metadata.get('source', 'an encoder')}"
 
 
 def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str, float]:

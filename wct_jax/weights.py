@@ -23,14 +23,18 @@ from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_sha
 
 METADATA_KEY = "wct_jax"
 FORMAT = 1
+_PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
     """The file that a model's name or path stands for.
 
     Args:
-        model: "vgg19", which is `$WCT_JAX_HOME/vgg19.safetensors` (by default in the user's cache folder), or a path.
+        model: "compact", which comes with the package, "vgg19", which is `$WCT_JAX_HOME/vgg19.safetensors` (by default
+            in the user's cache folder), or a path.
     """
+    if str(model) == "compact":
+        return _PACKAGED
     if str(model) == "vgg19":
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(os.environ.get("WCT_JAX_HOME") or Path(cache) / "wct_jax") / "vgg19.safetensors"
@@ -41,14 +45,14 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     """Read a model file and verify it.
 
     Args:
-        model: A path, or the name "vgg19".
+        model: A path, or the name "compact" or "vgg19".
 
     Returns:
         The model, in float32.
 
     Raises:
         ValueError: No such file, not a model file, missing or extra or misshapen arrays, values that are not finite,
-            or an encoder that is not the one the file says it holds.
+            or an encoder or a checksum that is not the one the file says it has.
     """
     path = model_path(model)
     if not os.path.isfile(path):  # Unlike Path's, no error for a name that the system cannot take.
@@ -78,6 +82,9 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         raise ValueError(
             f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {metadata['digest'][:12]}"
         )
+    checksum = _checksum(arrays)
+    if metadata.get("checksum", checksum) != checksum:
+        raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {metadata['checksum'][:12]}")
     return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
 
 
@@ -95,7 +102,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
 
     Args:
         path: Where to; an existing file is replaced.
-        model: What to write. Its document's format, widths, layers and digest are brought up to date.
+        model: What to write. Its document's format, widths, layers, digest and checksum are brought up to date.
 
     Raises:
         ValueError: The file cannot be written, or the arrays are not those of a model.
@@ -109,11 +116,28 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         "widths": list(model.widths),
         "layers": list(model.layers),
         "digest": encoder_digest(model.encoder),
+        "checksum": _checksum(arrays),
     }
     document = json.dumps(model.metadata | facts, indent=1)
     with atomic_write(path) as scratch:
         # Not by save_file, which hides the system's complaint when a disk is full.
         scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
+
+
+def check_model_target(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether a model file can be written.
+
+    Args:
+        path: Where to.
+
+    Raises:
+        ValueError: It is the packaged model, or its folder is not writable.
+    """
+    target = os.path.realpath(path)
+    if target == os.path.realpath(_PACKAGED):
+        raise ValueError(f"the packaged model is never written to: copy {_PACKAGED} and name the copy")
+    if not os.access(os.path.dirname(target), os.W_OK):
+        raise ValueError(f"cannot write {path}: its folder is not writable")
 
 
 def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: Mapping[str, Any]) -> None:
@@ -133,6 +157,7 @@ def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: 
     """
     import filelock  # Only training needs it.
 
+    check_model_target(path)
     target = Path(os.path.realpath(path))
     try:
         with filelock.FileLock(target.with_name(f".{target.name}.lock")):
@@ -189,6 +214,15 @@ def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequenc
     return wanted
 
 
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over the sorted names, types, shapes and values of all arrays, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
 def encoder_digest(encoder: Parameters) -> str:
     """SHA-256 over the sorted names, shapes and float32 values of an encoder, in hexadecimal."""
     digest = hashlib.sha256()
@@ -222,6 +256,7 @@ def _document(path: Path, document: str) -> dict[str, Any]:
         and isinstance(layers, list)
         and all(layer in LAYERS[: len(widths)] for layer in layers)
         and isinstance(digest, str)
+        and isinstance(metadata.get("checksum", ""), str)
     )
     if not fits:
         raise ValueError(f"{path} is not a model file: its metadata does not say format, widths, layers and digest")

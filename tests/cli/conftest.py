@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 from pathlib import Path
 
+import jax
 import pytest
 
 _spec = importlib.util.spec_from_file_location("checkpoints", Path(__file__).parents[1] / "convert" / "conftest.py")
@@ -51,6 +52,23 @@ def refused(run, tmp_path):
         return sentence
 
     return refused
+
+
+@pytest.fixture(scope="module")
+def as_a_user(tmp_path_factory):
+    """Optax needs the promotion that a user has. What is compiled here is run for a few steps, and then once more."""
+    settings = {
+        "jax_numpy_dtype_promotion": "standard",
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture

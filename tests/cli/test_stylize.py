@@ -149,16 +149,26 @@ def test_another_model_gives_another_picture(repaint, files):
     assert np.abs(other - repaint()).mean() > 1
 
 
-def test_the_model_named_vgg19_is_the_default(run, files, tmp_path, monkeypatch):
+def test_the_model_in_the_box_is_the_default(run, files, tmp_path):
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output"]
+    status, out, err = run(main, *arguments, tmp_path / "out.png")
+    assert status == 0, err
+    assert "relu5_1, relu4_1, relu3_1, relu2_1, relu1_1" in out
+    assert run(main, *arguments, tmp_path / "named.png", "--model", "compact")[0] == 0
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "named.png").read_bytes()
+
+
+def test_the_model_named_vgg19_is_in_the_cache(run, files, tmp_path, monkeypatch):
     monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
-    status, _, err = run(main, *arguments)
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output"]
+    named = [*arguments, tmp_path / "out.png", "--model", "vgg19"]
+    status, _, err = run(main, *named)
     assert status == 2
     assert f"there is no model file {tmp_path / 'home' / 'vgg19.safetensors'}: python convert_vgg.py makes one" in err
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "vgg19.safetensors").write_bytes((files / "model.safetensors").read_bytes())
-    assert run(main, *arguments)[0] == 0
-    explicit = run(main, *arguments[:-1], tmp_path / "explicit.png", "--model", files / "model.safetensors")
+    assert run(main, *named)[0] == 0
+    explicit = run(main, *arguments, tmp_path / "explicit.png", "--model", files / "model.safetensors")
     assert explicit[0] == 0
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "explicit.png").read_bytes()
 

@@ -45,21 +45,7 @@ killing = load("kills", "benchmarks/kills.py")
 prepared = load("tiny_coco", "tests/test_coco.py").prepared
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick(tmp_path_factory):
-    """Optax needs the promotion that a user has. What is compiled here is run for a few steps, and then once more."""
-    settings = {
-        "jax_numpy_dtype_promotion": "standard",
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+pytestmark = pytest.mark.usefixtures("as_a_user")
 
 
 def noise(*shape, seed=0):
@@ -233,7 +219,8 @@ def asked(monkeypatch, run):
     def asked(*arguments):
         calls = []
 
-        def train_decoder(model, layer, batches, folder, recipe, **options):
+        def train_decoder(model, layer, batches, folder, recipe, weights, **options):
+            options["weights"] = weights
             calls.append((layer, folder, recipe, options, next(batches).shape))
             raise ValueError("enough")
 
@@ -249,17 +236,22 @@ def test_the_flags_are_the_recipe(asked, files, photos):
     arguments = ["--layer=relu2_1", f"--model={files / 'model.safetensors'}", f"--data={photos}"]
     layer, folder, recipe, options, shape = asked(*arguments)
     assert (layer, folder, shape, options["save_every"]) == ("relu2_1", Path("runs", "relu2_1"), (8, 256, 256, 3), 500)
-    assert recipe == Recipe(15_000, 8, 256, 5e-3, LossWeights(1, 1, 0), "float32", 0, f"8 photos of {photos.name}")
+    assert recipe == Recipe(15_000, 8, 256, 5e-3, "float32", 0, f"8 photos of {photos.name}")
+    assert options["weights"] == LossWeights(1, 1, 0, 0, 0)
+    assert (options["judges"], options["finetune"]) == ((), False)
     assert len(options["photos"]) == 8
     first = options["photos"][0]
 
     arguments += ["--steps=7", "--batch-size=12", "--crop=20", "--learning-rate=0.5", "--pixel-weight=2"]
-    arguments += ["--feature-weight=3", "--tv-weight=4", "--precision=bfloat16", "--seed=5", "--save-every=6"]
+    arguments += ["--feature-weight=3", "--tv-weight=4", "--perceptual-weight=5", "--style-weight=6"]
+    arguments += ["--precision=bfloat16", "--seed=5", "--save-every=6"]
     save(files / "val" / "large.png", noise(300, 260, 3))
     arguments += [f"--val={files / 'val'}", f"--out={files / 'out'}"]
     layer, folder, recipe, options, shape = asked(*arguments)
     assert (layer, folder, shape, options["save_every"]) == ("relu2_1", files / "out", (12, 20, 20, 3), 6)
-    assert recipe == Recipe(7, 12, 20, 0.5, LossWeights(2, 3, 4), "bfloat16", 5, f"8 photos of {photos.name}")
+    assert recipe == Recipe(7, 12, 20, 0.5, "bfloat16", 5, f"8 photos of {photos.name}")
+    assert options["weights"] == LossWeights(2, 3, 4, 5, 6)
+    assert [(judge.model.widths, judge.layers) for judge in options["judges"]] == [(WIDTHS, LAYERS)]
     assert [photo.shape for photo in options["photos"]] == [(256, 256, 3)]
     assert first.shape == (256, 256, 3)
     assert asked("--layer=all", *arguments[1:])[:2] == ("relu1_1", files / "out" / "relu1_1")
@@ -438,6 +430,9 @@ def test_a_run_killed_at_any_moment_goes_on(training, tmp_path, monkeypatch):
         ("pixel-weight", "-1", "argument --pixel-weight: expected a number of at least 0, got '-1'"),
         ("feature-weight", "inf", "argument --feature-weight: expected a number of at least 0, got 'inf'"),
         ("tv-weight", "much", "argument --tv-weight: expected"),
+        ("perceptual-weight", "-1", "argument --perceptual-weight: expected"),
+        ("style-weight", "nan", "argument --style-weight: expected"),
+        ("judges", "", "argument --judges: expected a path"),
         ("precision", "float16", "argument --precision: invalid choice"),
         ("seed", "-1", "argument --seed: expected a whole number from 0 to 4294967295, got '-1'"),
         ("seed", str(2**32), "argument --seed: expected"),
@@ -466,6 +461,9 @@ def test_a_cluster_that_is_none(refuse):
 def test_bad_flags(refuse, refused):
     both = "--pixel-weight and --feature-weight are both 0: expected one of them to count"
     assert refuse("--pixel-weight=0", "--feature-weight=0", "--tv-weight=1") == both
+    idle = "--judges without --perceptual-weight or --style-weight: expected one of them to count"
+    assert refuse("--judges=model.safetensors") == idle
+    assert refuse("--finetune").endswith("has no decoder for relu1_1: expected one to begin with")
     assert "unrecognized arguments: --epochs" in refuse("--epochs=3")
     assert refused(main) == "the following arguments are required: --layer"
 
@@ -554,7 +552,7 @@ def test_a_model_that_cannot_be_written(refuse, files, mounted):
             folder.chmod(0o500)
         (files / "link.safetensors").symlink_to(folder / "model.safetensors")
         for model in (folder / "model.safetensors", files / "link.safetensors"):
-            assert refuse(model=model) == f"cannot add a decoder to {model}: its folder is not writable"
+            assert refuse(model=model) == f"cannot write {model}: its folder is not writable"
 
 
 def test_a_full_disk(train, files, mounted):

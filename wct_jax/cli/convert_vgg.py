@@ -65,7 +65,7 @@ def convert_files(arguments: argparse.Namespace) -> None:
         ValueError: Anything a user can get wrong.
     """
     from wct_jax.atomic import check_target
-    from wct_jax.weights import model_path
+    from wct_jax.weights import check_model_target, model_path
 
     default = "vgg19" if arguments.download else f"{arguments.source.stem}.safetensors"
     output = model_path(arguments.output or default)
@@ -78,6 +78,7 @@ def convert_files(arguments: argparse.Namespace) -> None:
         except OSError as error:
             raise ValueError(f"cannot write {output}: {error.strerror}") from error
     check_target(output)
+    check_model_target(output)
 
     from wct_jax.convert import convert
     from wct_jax.weights import save_model

@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="where the result goes: .png, .jpg, .webp or .tif (default: PHOTO__PICTURE.png beside the photo)",
     )
     parser.add_argument(
-        "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
+        "--model",
+        type=file_path,
+        default="compact",
+        help="a model file, or a name: compact, which comes with the program, or vgg19 (default: %(default)s)",
     )
     parser.add_argument(
         "--layers",

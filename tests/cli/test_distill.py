@@ -1,0 +1,131 @@
+"""The command `wct-distill`, from outside."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wct_jax.recipe
+from wct_jax.cli import train
+from wct_jax.cli.distill import main
+from wct_jax.distill import DistillWeights
+from wct_jax.model import LAYERS, Model, encoder_shapes
+from wct_jax.recipe import Recipe
+from wct_jax.report import read_metrics
+from wct_jax.weights import load_model, save_model
+
+pytestmark = pytest.mark.usefixtures("as_a_user")
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save_teacher(path, widths, seed=0, source="noise"):
+    rng = np.random.default_rng(seed)
+    encoder = {
+        name: {
+            "kernel": rng.normal(0, (2 / 9 / shape[0]) ** 0.5, (3, 3, *shape)).astype(np.float32),
+            "bias": np.zeros(shape[1], np.float32),
+        }
+        for name, shape in encoder_shapes(widths).items()
+    }
+    save_model(path, Model(encoder, {}, widths, document=json.dumps({"source": source, "licence": "MIT"})))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name in ("photos", "val"):
+        (folder / name).mkdir()
+        for number in range(2):
+            Image.fromarray(noise(20, 24, 3, seed=number)).save(folder / name / f"{number}.png")
+    save_teacher(folder / "shallow.safetensors", (4, 6), source="one")
+    save_teacher(folder / "deep.safetensors", (5, 7, 9), seed=1, source="other")
+    return folder
+
+
+@pytest.fixture
+def flags(files, tmp_path):
+    def flags(**others):
+        values = {"data": files / "photos", "out": tmp_path / "run", "steps": 2, "batch_size": 4, "crop": 16} | others
+        teachers = [str(files / f"{name}.safetensors") for name in ("shallow", "deep")]
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+        return ["--teachers", *teachers, "--widths", "3", "4", "4", *options]
+
+    return flags
+
+
+def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
+    status, out, err = run(main, *flags(val=files / "val", save_every=1))
+    assert status == 0, err
+    path = tmp_path / "run" / "model.safetensors"
+    assert f"the model is {path}" in out
+    assert [line.split(":")[0] for line in out.splitlines()[:3]] == ["relu3_1", "relu2_1", "relu1_1"]
+    assert "dB PSNR" in out
+
+    model = load_model(path)
+    assert (model.widths, set(model.layers), dict(model.auxiliary)) == ((3, 4, 4), set(LAYERS[:3]), {})
+    document = model.metadata
+    assert [(teacher["source"], teacher["layers"]) for teacher in document["teachers"]] == [
+        ("one", ["relu1_1", "relu2_1"]),
+        ("other", ["relu3_1"]),
+    ]
+    assert document["source"] == "distilled from relu1_1, relu2_1 of one; relu3_1 of other"
+    record = document["distillation"]
+    assert (record["steps"], record["crop"], record["feature"], record["data"]) == (2, 16, 1.0, "2 photos of photos")
+    assert set(record["val"]) == set(LAYERS[:3])
+    assert set(read_metrics(tmp_path / "run" / "metrics.jsonl")) >= {"loss", "pixel", "feature", "relu3_1/pixel"}
+    assert (tmp_path / "run" / "curves.png").exists()
+
+    status, out, err = run(main, *flags(steps=3))
+    assert status == 0, err
+    assert "goes on after step 2" in err
+    assert load_model(path).metadata["distillation"]["steps"] == 3
+
+    more = ["--layer=relu2_1", f"--model={path}", f"--data={files / 'photos'}", f"--out={tmp_path / 'decoder'}"]
+    more += ["--steps=1", "--batch-size=4", "--crop=16", "--learning-rate=1e-9"]
+    status, _, err = run(train.main, *more, "--finetune", "--overwrite", "--perceptual-weight=1")
+    assert status == 0, err
+    before, after = model_decoders(path, tmp_path / "run" / "model.safetensors")
+    assert before.keys() == after.keys()
+
+
+def model_decoders(*paths):
+    return (load_model(path).decoders for path in paths)
+
+
+def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
+    calls = []
+
+    def distill(teachers, widths, batches, folder, recipe, weights, **options):
+        calls.append((widths, folder, recipe, weights, options["save_every"], next(batches).shape))
+        raise ValueError("enough")
+
+    monkeypatch.setattr(wct_jax.recipe, "distill", distill)
+    more = flags(learning_rate=0.5, feature_weight=3, precision="bfloat16", seed=5, save_every=6)
+    assert run(main, *more)[0] == 2
+    recipe = Recipe(2, 4, 16, 0.5, "bfloat16", 5, "2 photos of photos")
+    assert calls == [([3, 4, 4], tmp_path / "run", recipe, DistillWeights(3), 6, (4, 16, 16, 3))]
+
+
+def test_what_a_user_can_get_wrong(refused, flags, files, tmp_path):
+    assert refused(main) == "the following arguments are required: --teachers"
+    assert refused(main, *flags(feature_weight=-1)).startswith(
+        "argument --feature-weight: expected a number of at least 0"
+    )
+    assert refused(main, *flags(), "--widths", "3", "0").startswith("argument --widths: expected a whole number")
+    assert refused(main, *flags(), "--widths", *"333333").startswith("an encoder has one to 5 blocks")
+    assert refused(main, *flags(), "--widths", *"3333").startswith("none of the encoders has relu4_1: they end at")
+    assert refused(main, *flags(), "--teachers", "nowhere").startswith("there is no model file nowhere")
+    assert refused(main, *flags(), "--resume") == f"there is no run to resume in {tmp_path / 'run'}"
+    assert refused(main, *flags(learning_rate=0)).startswith("argument --learning-rate: expected a number above 0")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_other_teachers_is_refused(run, refused, flags, files):
+    assert run(main, *flags(steps=1))[0] == 0
+    only = ["--teachers", str(files / "deep.safetensors")]
+    assert "teachers" in refused(main, *flags(steps=1), *only)
+    assert "feature" in refused(main, *flags(steps=1, feature_weight=2))

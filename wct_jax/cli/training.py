@@ -1,0 +1,253 @@
+"""What the commands that train share: their options, their photos, and being one process of several."""
+
+import argparse
+import contextlib
+import functools
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wct_jax.cli.command import Parser, file_path, number, positive, seed
+
+if TYPE_CHECKING:
+    import grain
+    import numpy as np
+
+    from wct_jax.data import Folder, Source
+    from wct_jax.recipe import Recipe
+
+VAL_SIDE = 256
+_SHOWN = 8
+
+
+def add_options(parser: Parser, *, steps: int, crop: int, learning_rate: float) -> None:
+    """Add the options of any training.
+
+    Args:
+        parser: To which.
+        steps: The default.
+        crop: The default.
+        learning_rate: The default.
+    """
+    parser.add_argument(
+        "--data",
+        type=file_path,
+        default="coco",
+        metavar="DIR",
+        help="a folder of photos, or the name coco: the 40,670 test images of COCO 2017, which the first run "
+        "downloads and prepares (default: %(default)s)",
+    )
+    parser.add_argument("--steps", type=positive, default=steps, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--batch-size", type=positive, default=8, metavar="N", help="crops in a step, over all devices (default: 8)"
+    )
+    parser.add_argument(
+        "--crop", type=positive, default=crop, metavar="N", help="side of the crops in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=number,
+        default=learning_rate,
+        metavar="R",
+        help="the highest rate, reached after a warm-up and left along a cosine (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the convolutions (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="of what is drawn at first and the crops (default: 0)"
+    )
+    parser.add_argument(
+        "--val",
+        type=file_path,
+        metavar="DIR",
+        help="a folder of photos on which PSNR and SSIM are taken at the end, over their middle 256 x 256 pixels",
+    )
+    parser.add_argument(
+        "--save-every", type=positive, default=500, metavar="N", help="steps between saves (default: %(default)s)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run, and refuse to begin one")
+    parser.add_argument(
+        "--distributed",
+        nargs="*",
+        metavar="HOST:PORT N I",
+        help="be one process of several: alone on SLURM, Open MPI and Cloud TPU, elsewhere with the address of the "
+        "first one, their number, and which one this is, from 0",
+    )
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Make sure that this process can train, and become one process of several where that was asked for.
+
+    Args:
+        arguments: Of `add_options`.
+
+    Raises:
+        ValueError: Packages that are not installed, or a cluster that cannot be joined.
+    """
+    if not arguments.learning_rate:
+        raise ValueError("argument --learning-rate: expected a number above 0, got 0")
+    needed = ("filelock", "grain", "matplotlib", "optax", "orbax", "tensorflow_datasets")
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise ValueError(
+            f"training needs {', '.join(missing)} as well: "
+            "pip install 'wct_jax[train]', or in a checkout pip install '.[train]'"
+        )
+    _join(arguments.distributed)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a training.
+
+    Attributes:
+        source: To train on.
+        name: What the record calls them.
+        val: To measure on.
+    """
+
+    source: "Source"
+    name: str
+    val: "Folder | None"
+
+    def batches(self, recipe: "Recipe") -> "grain.DatasetIterator":
+        """This process's batches for a recipe."""
+        import jax
+
+        from wct_jax.data import batches
+
+        return batches(
+            self.source,
+            batch_size=recipe.batch_size,
+            crop=recipe.crop,
+            seed=recipe.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def shown(self, recipe: "Recipe") -> "list[np.ndarray]":
+        """Some photos to show reconstructions of."""
+        import itertools
+
+        import numpy as np
+
+        from wct_jax.data import batches, centre_crops
+
+        if self.val:
+            return [pixels for _, pixels in itertools.islice(centre_crops(self.val, VAL_SIDE), _SHOWN)]
+        crops = batches(self.source, batch_size=_SHOWN, crop=recipe.crop, seed=recipe.seed)
+        return list(next(crops).astype(np.float32) / 255)
+
+
+def open_photos(arguments: argparse.Namespace) -> Photos:
+    """Find the photos to train and to measure on, and list those that cannot be read.
+
+    Args:
+        arguments: Of `add_options`.
+
+    Raises:
+        ValueError: There are none.
+    """
+    import absl.logging
+    import jax
+
+    from wct_jax.data import Folder
+    from wct_jax.devices import check_batch_size
+
+    absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs what we say in a sentence, with tracebacks.
+    check_batch_size(arguments.batch_size)
+    first = jax.process_index() == 0
+    val = Folder(arguments.val) if arguments.val else None
+    photos = Photos(*_open(arguments.data, first), val)
+    if first:
+        for folder in (photos.source, val):
+            _list_unreadable(folder)
+    return photos
+
+
+def make_recipe(arguments: argparse.Namespace, photos: Photos) -> "Recipe":
+    """The recipe that the options describe."""
+    from wct_jax.recipe import Recipe
+
+    names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
+    return Recipe(data=photos.name, **{name: getattr(arguments, name) for name in names})
+
+
+@contextlib.contextmanager
+def exit_when_interrupted(what: str, folder: Path) -> Iterator[None]:
+    """Say how to go on with a training that was asked to stop, and end as its signal asks.
+
+    Args:
+        what: Is trained.
+        folder: Of its run.
+    """
+    import jax
+
+    from wct_jax.loop import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        if jax.process_index() == 0:
+            if stop.step:
+                where = f"after step {stop.step}, which is saved in {folder}: the same command goes on from there"
+            else:
+                where = "before the first step: the same command begins anew"
+            print(f"{what} was interrupted {where}", file=sys.stderr)
+        raise SystemExit(128 + stop.signal) from None
+
+
+def _open(data: Path, first: bool) -> tuple["Source", str]:
+    """The photos, and what to call them in the record."""
+    if str(data) == "coco":
+        from wct_jax.coco import open_coco
+
+        coco = open_coco(lambda text: print(text, file=sys.stderr, flush=True) if first else None)
+        return coco, "COCO 2017 test"
+    from wct_jax.data import Folder
+
+    folder = Folder(data)
+    return folder, f"{len(folder)} photos of {data.resolve().name}"
+
+
+def _list_unreadable(folder: "Source | Folder | None") -> None:
+    sentences = getattr(folder, "unreadable", [])
+    if sentences:
+        print(f"unreadable files, left out: {len(sentences)}", *sentences, sep="\n  ", file=sys.stderr)
+
+
+def _join(distributed: Sequence[str] | None) -> None:
+    """Become one process of several."""
+    if distributed is None:
+        return
+    import jax
+
+    # By default the others wait minutes for a process that has died, or has failed by itself.
+    initialize = functools.partial(
+        jax.distributed.initialize, heartbeat_timeout_seconds=60, shutdown_timeout_seconds=60
+    )
+    if not distributed:
+        try:
+            initialize()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"--distributed finds no cluster here: expected HOST:PORT N I after it ({error})"
+            ) from None
+        return
+    found = re.fullmatch(r"(\S+:[0-9]+) ([0-9]+) ([0-9]+)", " ".join(distributed))
+    if not found or int(found[3]) >= int(found[2]):
+        raise ValueError(
+            f"argument --distributed: expected HOST:PORT N I with I below N, got {' '.join(distributed)!r}"
+        )
+    print(f"waiting for {found[2]} processes at {found[1]}", file=sys.stderr, flush=True)
+    try:
+        initialize(found[1], int(found[2]), int(found[3]))
+    except RuntimeError as error:
+        raise ValueError(f"--distributed cannot begin at {found[1]} ({error})") from None
