@@ -23,7 +23,6 @@ RECIPE = Recipe(
     batch_size=4,
     crop=12,
     learning_rate=1e-2,
-    weights=LossWeights(),
     precision="float32",
     seed=3,
     data="noise",
@@ -51,12 +50,12 @@ class Recorder:
         return self.seen[-1]
 
 
-def train(root, folder, stream, save_every=2, **changes):
+def train(root, folder, stream, weights=LossWeights(), save_every=2, **changes):  # noqa: B008 (frozen)
     """Train in a folder of the root."""
     model = load_model(root / "model.safetensors")
     photos = [np.full((12, 12, 3), 0.5, np.float32)]
     own = dataclasses.replace(RECIPE, **changes)
-    return train_decoder(model, LAYER, stream, root / folder, own, photos=photos, save_every=save_every)
+    return train_decoder(model, LAYER, stream, root / folder, own, weights, photos=photos, save_every=save_every)
 
 
 def complaint(error, action):

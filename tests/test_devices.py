@@ -200,4 +200,11 @@ def test_two_processes_are_one(root, lenient, monkeypatch):
 def identity_of(root):
     """What the runs of the two processes are of, and their settings."""
     identity = {"layer": one_of_two.LAYER, "encoder": load_model(root / "model.safetensors").digest}
-    return identity | {"pixel": 1.0, "feature": 1.0, "total_variation": 0.0}, {}
+    return identity | {
+        "pixel": 1.0,
+        "feature": 1.0,
+        "total_variation": 0,
+        "perceptual": 0,
+        "style": 0,
+        "finetune": False,
+    }, {}

@@ -264,7 +264,8 @@ def test_a_kernel_but_the_last_goes_in_all_directions_at_one_speed(rng, lenient)
         np.linalg.qr(rng.normal(size=(45, 4)))[0] * [1, 0.3, 0.1, 0.01] @ np.linalg.qr(rng.normal(size=(4, 4)))[0]
     )
     layer = {"kernel": jnp.asarray(gradient.reshape(3, 3, 5, 4), jnp.float32), "bias": jnp.ones(4)}
-    gradients = {"conv1_2": layer, "conv1_1": layer}
+    last = {"kernel": jnp.asarray(rng.normal(size=(3, 3, 5, 3)), jnp.float32), "bias": jnp.ones(3)}
+    gradients = {"conv1_2": layer, "conv1_1": last}
     parameters = jax.tree.map(jnp.zeros_like, gradients)
     update, _ = optimizer.update(gradients, optimizer.init(parameters), parameters)
     speeds = np.linalg.svd(np.asarray(update["conv1_2"]["kernel"]).reshape(45, 4), compute_uv=False) / 0.01
