@@ -1,4 +1,4 @@
-"""Pack a model for the package: in half precision, which costs nothing that benchmarks/quality.py can see.
+"""Pack a model for the package, in half precision.
 
 python recipes/pack.py MODEL OUTPUT
 """

@@ -33,8 +33,6 @@ LOSSES = {
     "perceptual": "perceptual loss (relative error of the judges' features)",
     "style": "style loss (relative errors of covariances and feature)",
 }
-
-
 DISTILLATION_LOSSES = {
     "pixel": "pixel loss (mean squared error, pixels in 0..1; geometric mean over layers)",
     "feature": "feature loss (share of the teachers' variance that is not predicted; geometric mean over layers)",
@@ -43,7 +41,7 @@ DISTILLATION_LOSSES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a decoder is trained with.
+    """What networks are trained with.
 
     Attributes:
         steps: How many.
@@ -51,7 +49,7 @@ class Recipe:
         crop: Side of the square crops.
         learning_rate: The highest one, see `make_optimizer`.
         precision: Of the convolutions, "float32" or "bfloat16".
-        seed: Of the initial decoder and of the crops.
+        seed: Of what is drawn at first and of the crops.
         data: What the photos are called in the record.
     """
 
@@ -282,7 +280,8 @@ _NOT_RECORDED = ("layer", "encoder", "teachers", "widths")
 
 
 def _name(teacher: Taps) -> str:
-    return f"{', '.join(teacher.layers)} of {teacher.model.metadata.get('source', 'an encoder')}"
+    source = teacher.model.metadata.get("source", "an encoder")
+    return f"{', '.join(teacher.layers)} of {source['kind'] if isinstance(source, dict) else source}"
 
 
 def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str, float]:

@@ -42,7 +42,7 @@ def files(tmp_path_factory):
         for number in range(2):
             Image.fromarray(noise(20, 24, 3, seed=number)).save(folder / name / f"{number}.png")
     save_teacher(folder / "shallow.safetensors", (4, 6), source="one")
-    save_teacher(folder / "deep.safetensors", (5, 7, 9), seed=1, source="other")
+    save_teacher(folder / "deep.safetensors", (5, 7, 9), seed=1, source={"kind": "other", "file": "a.pth"})
     return folder
 
 
@@ -70,7 +70,7 @@ def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     document = model.metadata
     assert [(teacher["source"], teacher["layers"]) for teacher in document["teachers"]] == [
         ("one", ["relu1_1", "relu2_1"]),
-        ("other", ["relu3_1"]),
+        ({"kind": "other", "file": "a.pth"}, ["relu3_1"]),
     ]
     assert document["source"] == "distilled from relu1_1, relu2_1 of one; relu3_1 of other"
     record = document["distillation"]
