@@ -1,10 +1,16 @@
 """What the tests share: JAX without silent promotions, a small random model, small pictures."""
 
 import os
+import tempfile
 from pathlib import Path
 
 # Four CPU devices, for the sharding tests; before JAX starts.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# What the workers and the programs they start compile is theirs together, and nobody else's.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="wct_jax-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jax.numpy as jnp

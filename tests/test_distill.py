@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from wct_jax.distill import DistillWeights, distill_step, init_student
+from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, encoder_shapes
 from wct_jax.training import make_optimizer
 
@@ -81,12 +81,15 @@ def test_the_first_student_depends_on_the_seed_alone(teachers):
 def test_the_metrics_are_those_of_the_equation(teachers, batch, rng):
     optimizer = optax.sgd(0.1)
     state = stirred(init_student(WIDTHS, teachers, optimizer, 0), rng)
-    _, metrics = jitted(optimizer, DistillWeights(feature=0.5))(state, batch, teachers)
+    judge = teachers[1].model
+    judges = choose_taps([judge], LAYERS[:2])
+    _, metrics = jitted(optimizer, DistillWeights(feature=0.5, perceptual=2))(state, batch, teachers, judges)
 
     student = Model(state.parameters["encoder"], state.parameters["decoders"], WIDTHS)
     images = jnp.asarray(batch / 255, jnp.float32)
     features = jax.jit(student.encode)(images)
-    pixel, feature = [], []
+    photo = jax.jit(judge.encode)(images)
+    pixel, feature, perceptual = [], [], []
     for teacher in teachers:
         for layer, target in jax.jit(teacher.model.encode)(images).items():
             if layer not in teacher.layers:
@@ -94,13 +97,25 @@ def test_the_metrics_are_those_of_the_equation(teachers, batch, rng):
             x = features[layer]
             output = jax.jit(student.decode, static_argnums=0)(layer, x)[:, :12, :9]
             pixel.append(np.mean((np.float64(output) - np.float64(images)) ** 2))
+            seen = {name: np.float64(y) for name, y in jax.jit(judge.encode)(output).items()}
+            perceptual.append(
+                np.mean(
+                    [
+                        np.mean((seen[name] - np.float64(photo[name])) ** 2)
+                        / np.float64(photo[name]).var((0, 1, 2)).mean()
+                        for name in judges[0].layers
+                    ]
+                )
+            )
             target = np.float64(target)
             error = np.float64(x) @ np.float64(state.parameters["maps"][layer][0, 0]) - target
             feature.append(error.var((0, 1, 2)).mean() / target.var((0, 1, 2)).mean())
             np.testing.assert_allclose(metrics[f"{layer}/pixel"], pixel[-1], rtol=1e-4)
             np.testing.assert_allclose(metrics[f"{layer}/feature"], feature[-1], rtol=1e-4)
-    means = {"pixel": np.prod(np.add(pixel, 1e-4)) ** (1 / 3), "feature": np.prod(feature) ** (1 / 3)}
-    means["loss"] = means["pixel"] * means["feature"] ** 0.5
+            np.testing.assert_allclose(metrics[f"{layer}/perceptual"], perceptual[-1], rtol=1e-4)
+    terms = {"pixel": np.add(pixel, 1e-4), "feature": feature, "perceptual": perceptual}
+    means = {term: np.prod(values) ** (1 / 3) for term, values in terms.items()}
+    means["loss"] = means["pixel"] * means["feature"] ** 0.5 * means["perceptual"] ** 2
     for name, value in means.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4)
     assert all(value.dtype == jnp.float32 and value.shape == () for value in metrics.values())
@@ -120,6 +135,38 @@ def test_a_student_learns_all_of_it(teachers, batch, lenient):
     moved = jax.tree.map(lambda x, y: bool((x != y).any()), before, state.parameters)
     assert all(jax.tree.leaves(moved))
     assert int(state.step) == 60
+
+
+def test_the_last_layers_are_learned_alone(teachers, batch, model, lenient):
+    """The blocks before them stay, and what is learned goes on from the model or begins anew."""
+    state = init_student(WIDTHS, teachers, optax.sgd(0.1), 0)
+    start = Model(state.parameters["encoder"], state.parameters["decoders"], WIDTHS)
+    last = choose_taps([model], LAYERS[2:3])
+    optimizer = lenient(make_optimizer(0.02, 40))
+    fixed = fixed_convolutions(start, LAYERS[2:3])
+    assert set(fixed) == {"conv1_1", "conv1_2", "conv2_1"}
+    assert fixed_convolutions(start, LAYERS) == {}
+    fresh = init_student(WIDTHS, last, optimizer, 1, start).parameters
+    state = init_student(WIDTHS, last, optimizer, 0, start, finetune=True)
+    assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, state.parameters)
+    assert not np.array_equal(fresh["encoder"]["conv3_1"]["kernel"], start.encoder["conv3_1"]["kernel"])
+    first = jax.device_get(state.parameters)
+    assert {name: set(value) for name, value in first.items()} == {
+        "encoder": {"conv2_2", "conv3_1"},
+        "decoders": {"relu3_1"},
+        "maps": {"relu3_1"},
+    }
+    jax.tree.map(np.testing.assert_array_equal, first["encoder"], {n: start.encoder[n] for n in first["encoder"]})
+    jax.tree.map(np.testing.assert_array_equal, first["decoders"]["relu3_1"], start.decoders["relu3_1"])
+    step = jitted(optimizer)
+    history = []
+    for _ in range(40):
+        state, metrics = step(state, batch, last, (), fixed)
+        history.append(jax.device_get(metrics))
+    assert set(metrics) == {"loss", "pixel", "feature", "relu3_1/pixel", "relu3_1/feature"}
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    # The step gives away the state, not the model that it began from.
+    assert np.isfinite(np.float64(start.decoders["relu3_1"]["conv3_1"]["kernel"])).all()
 
 
 def test_bfloat16_is_of_the_convolutions_alone(teachers, batch, rng, lenient):

@@ -247,18 +247,18 @@ class Taps:
     layers: tuple[str, ...]
 
 
-def choose_taps(models: Sequence[Model], layers: Sequence[str]) -> tuple[Taps, ...]:
+def choose_taps(models: Sequence[Model], layers: Sequence[str] | None = None) -> tuple[Taps, ...]:
     """Read each layer from the first of several encoders that has it.
 
     Args:
         models: In the order of preference.
-        layers: The layers wanted.
+        layers: The layers wanted; None for all that any of them has.
 
     Raises:
         ValueError: A layer that none of them has.
     """
     chosen: dict[int, list[str]] = {}
-    for layer in layers:
+    for layer in LAYERS[: max(len(model.widths) for model in models)] if layers is None else layers:
         have = [i for i, model in enumerate(models) if layer in LAYERS[: len(model.widths)]]
         if not have:
             raise ValueError(f"none of the encoders has {layer}: they end at {', '.join(map(_deepest, models))}")

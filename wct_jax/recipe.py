@@ -17,10 +17,10 @@ from rich.console import Console
 
 import wct_jax
 from wct_jax.devices import check_batch_size, replicate
-from wct_jax.distill import DistillWeights, distill_step, init_student
+from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.loop import State, train
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import LAYERS, Model, Parameters, Taps
+from wct_jax.model import Model, Parameters, Taps
 from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid, read_metrics
 from wct_jax.run import Run
@@ -36,6 +36,7 @@ LOSSES = {
 DISTILLATION_LOSSES = {
     "pixel": "pixel loss (mean squared error, pixels in 0..1; geometric mean over layers)",
     "feature": "feature loss (share of the teachers' variance that is not predicted; geometric mean over layers)",
+    "perceptual": "perceptual loss (relative error of the judges' features; geometric mean over layers)",
 }
 
 
@@ -135,6 +136,9 @@ def distill(
     recipe: Recipe,
     weights: DistillWeights,
     *,
+    judges: Sequence[Taps] = (),
+    model: Model | None = None,
+    finetune: bool = False,
     photos: Sequence[np.ndarray],
     save_every: int = 500,
     console: Console | None = None,
@@ -142,12 +146,16 @@ def distill(
     """Make a small encoder and its decoders, or go on with that, in the folder of a run.
 
     Args:
-        teachers: Whose features the encoder's are to hold: one for each of its layers.
+        teachers: Whose features the encoder's are to hold: one for each of the layers that are to be learned, which
+            are all or, with a model, its last ones.
         widths: Channels of the encoder's blocks.
         batches: As for `train_decoder`.
         folder: Of the run.
         recipe: What to train with.
         weights: Of the loss.
+        judges: Encoders for the perceptual loss, see `distill_step`.
+        model: Whose encoder stays as it is down to the layer before the first that is to be learned.
+        finetune: Begin with what the model has of the layers to be learned rather than anew.
         photos: To show reconstructions of, by the deepest decoder.
         save_every: Steps between saves.
         console: Where to show the progress; standard error by default.
@@ -160,33 +168,43 @@ def distill(
         Interrupted: As `loop.train`.
     """
     widths = tuple(widths)
+    layers = sorted(layer for teacher in teachers for layer in teacher.layers)
+    fixed = fixed_convolutions(model, layers) if model else {}
 
     def begin(optimizer: optax.GradientTransformation) -> State:
-        return init_student(widths, teachers, optimizer, recipe.seed)
+        return init_student(widths, teachers, optimizer, recipe.seed, model, finetune)
 
     def result(student: Any, record: dict[str, Any]) -> Model:
-        layers = LAYERS[: len(widths)]
-        document = {
-            "source": "distilled from " + "; ".join(_name(teacher) for teacher in teachers),
-            "teachers": [teacher.model.metadata | {"layers": teacher.layers} for teacher in teachers],
-            "distillation": record,
-            "decoders": {layer: {"kind": "of the distillation"} for layer in layers},
+        document: dict[str, Any] = (
+            model.metadata if model else {"source": "distilled from " + "; ".join(map(_name, teachers))}
+        )
+        taught = [teacher.model.metadata | {"layers": list(teacher.layers)} for teacher in teachers]
+        document["distillations"] = [*document.get("distillations", []), record | {"teachers": taught}]
+        document["decoders"] = document.get("decoders", {}) | {
+            layer: {"kind": "of the last distillation that learned it"} for layer in layers
         }
-        digest = encoder_digest(student["encoder"])
-        return Model(student["encoder"], student["decoders"], widths, digest, document=json.dumps(document))
+        encoder = {**fixed, **student["encoder"]}
+        decoders = {**(model.decoders if model else {}), **student["decoders"]}
+        return Model(encoder, decoders, widths, encoder_digest(encoder), document=json.dumps(document))
 
+    identity = {
+        "teachers": {layer: teacher.model.digest for teacher in teachers for layer in teacher.layers},
+        "widths": list(widths),
+        **dataclasses.asdict(weights),
+    }
+    if judges:
+        identity["judges"] = {name: judge.model.digest for judge in judges for name in judge.layers}
+    if model:
+        identity |= {"model": model.digest, "finetune": finetune}
     task = _Task(
         name="distillation",
-        identity={
-            "teachers": {layer: teacher.model.digest for teacher in teachers for layer in teacher.layers},
-            "widths": list(widths),
-            **dataclasses.asdict(weights),
-        },
+        identity=identity,
         begin=begin,
         step=functools.partial(distill_step, widths=widths, weights=weights),
-        frozen=(tuple(teachers),),
-        losses=DISTILLATION_LOSSES,
+        frozen=(tuple(teachers), tuple(judges), fixed),
+        losses={name: title for name, title in DISTILLATION_LOSSES.items() if getattr(weights, name, 1)},
         result=result,
+        weight_decay=0.1,
     )
     return _train(task, batches, folder, recipe, photos, save_every, console)
 
@@ -203,6 +221,7 @@ class _Task:
         frozen: The networks that stay as they are.
         losses: Which metrics to draw, and their titles.
         result: From the parameters and the record of the training to a model.
+        weight_decay: Of the optimizer.
     """
 
     name: str
@@ -212,6 +231,7 @@ class _Task:
     frozen: tuple[Any, ...]
     losses: dict[str, str]
     result: Callable[[Any, dict[str, Any]], Model]
+    weight_decay: float = 0.0
 
 
 def _train(
@@ -228,7 +248,7 @@ def _train(
     settings = dataclasses.asdict(recipe)
     first = jax.process_index() == 0
     console = console or Console(stderr=True, quiet=not first)
-    optimizer = make_optimizer(recipe.learning_rate, recipe.steps)
+    optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay)
     step = functools.partial(task.step, optimizer=optimizer, dtype=jnp.dtype(recipe.precision))
     jitted = jax.jit(step, donate_argnums=0)
     frozen = replicate(task.frozen)
@@ -276,7 +296,7 @@ def _train(
         return result(state)
 
 
-_NOT_RECORDED = ("layer", "encoder", "teachers", "widths")
+_NOT_RECORDED = ("layer", "encoder", "teachers", "widths", "model")
 
 
 def _name(teacher: Taps) -> str:

@@ -50,7 +50,7 @@ def make_schedule(learning_rate: float, steps: int) -> optax.Schedule:
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(200, steps // 10), max(steps, 1))
 
 
-def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
+def make_optimizer(learning_rate: float, steps: int, weight_decay: float = 0.0) -> optax.GradientTransformation:
     """Muon (Jordan et al., 2024) for the kernels but the last, Adam for that and the biases, both on `make_schedule`.
 
     Features are correlated between channels and neighbours, which Adam, going by single weights, does not see:
@@ -59,6 +59,9 @@ def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransforma
     Args:
         learning_rate: The highest one of Muon; Adam's is a twentieth of it.
         steps: Of the whole training.
+        weight_decay: Of the kernels that Muon moves, as a share of its rate. Each of its steps goes as far in the
+            directions that the gradient knows nothing of, and without decay thousands of them fill the kernels with
+            noise.
     """
 
     def dimensions(parameters: Any) -> Any:
@@ -69,6 +72,7 @@ def make_optimizer(learning_rate: float, steps: int) -> optax.GradientTransforma
     return optax.contrib.muon(
         make_schedule(learning_rate, steps),
         adam_learning_rate=make_schedule(learning_rate / 20, steps),
+        weight_decay=weight_decay,
         muon_weight_dimension_numbers=dimensions,
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax.numpy as jnp
 import numpy as np
 import safetensors
@@ -30,15 +31,19 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     """The file that a model's name or path stands for.
 
     Args:
-        model: "compact", which comes with the package, "vgg19", which is `$WCT_JAX_HOME/vgg19.safetensors` (by default
-            in the user's cache folder), or a path.
+        model: "compact", which comes with the package, "vgg19", which is in the `cache_folder`, or a path.
     """
     if str(model) == "compact":
         return _PACKAGED
     if str(model) == "vgg19":
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(os.environ.get("WCT_JAX_HOME") or Path(cache) / "wct_jax") / "vgg19.safetensors"
+        return cache_folder() / "vgg19.safetensors"
     return Path(model)
+
+
+def cache_folder() -> Path:
+    """Where this user's models and compilations are kept: `$WCT_JAX_HOME`, by default in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("WCT_JAX_HOME") or Path(cache) / "wct_jax")
 
 
 def load_model(model: str | os.PathLike[str]) -> Model:
@@ -155,8 +160,6 @@ def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: 
     Raises:
         ValueError: The file cannot be read or written, or has another encoder.
     """
-    import filelock  # Only training needs it.
-
     check_model_target(path)
     target = Path(os.path.realpath(path))
     try:

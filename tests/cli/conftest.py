@@ -55,13 +55,11 @@ def refused(run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def as_a_user(tmp_path_factory):
-    """Optax needs the promotion that a user has. What is compiled here is run for a few steps, and then once more."""
+def as_a_user():
+    """Optax needs the promotion that a user has. What is compiled here is run for a few steps."""
     settings = {
         "jax_numpy_dtype_promotion": "standard",
         "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
     }
     before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():

@@ -68,12 +68,12 @@ def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     model = load_model(path)
     assert (model.widths, set(model.layers), dict(model.auxiliary)) == ((3, 4, 4), set(LAYERS[:3]), {})
     document = model.metadata
-    assert [(teacher["source"], teacher["layers"]) for teacher in document["teachers"]] == [
+    (record,) = document["distillations"]
+    assert [(teacher["source"], teacher["layers"]) for teacher in record["teachers"]] == [
         ("one", ["relu1_1", "relu2_1"]),
         ({"kind": "other", "file": "a.pth"}, ["relu3_1"]),
     ]
     assert document["source"] == "distilled from relu1_1, relu2_1 of one; relu3_1 of other"
-    record = document["distillation"]
     assert (record["steps"], record["crop"], record["feature"], record["data"]) == (2, 16, 1.0, "2 photos of photos")
     assert set(record["val"]) == set(LAYERS[:3])
     assert set(read_metrics(tmp_path / "run" / "metrics.jsonl")) >= {"loss", "pixel", "feature", "relu3_1/pixel"}
@@ -82,7 +82,7 @@ def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     status, out, err = run(main, *flags(steps=3))
     assert status == 0, err
     assert "goes on after step 2" in err
-    assert load_model(path).metadata["distillation"]["steps"] == 3
+    assert [record["steps"] for record in load_model(path).metadata["distillations"]] == [3]
 
     more = ["--layer=relu2_1", f"--model={path}", f"--data={files / 'photos'}", f"--out={tmp_path / 'decoder'}"]
     more += ["--steps=1", "--batch-size=4", "--crop=16", "--learning-rate=1e-9"]
@@ -90,6 +90,35 @@ def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     assert status == 0, err
     before, after = model_decoders(path, tmp_path / "run" / "model.safetensors")
     assert before.keys() == after.keys()
+
+
+def test_the_last_layers_of_a_model_again(run, flags, files, tmp_path):
+    assert run(main, *flags())[0] == 0
+    start = tmp_path / "run" / "model.safetensors"
+    more = flags(out=tmp_path / "more", steps=1, model=start, **{"from": "relu3_1"}, perceptual_weight=1)
+    more = [flag for flag in more if flag not in ("--widths", "3", "4")]
+    more += ["--learning-rate=1e-9", "--judges", str(files / "shallow.safetensors")]
+    status, _, err = run(main, *more, "--finetune")
+    assert status == 0, err
+    before, after = load_model(start), load_model(tmp_path / "more" / "model.safetensors")
+    for name in before.encoder:
+        same = np.array_equal(before.encoder[name]["kernel"], after.encoder[name]["kernel"])
+        assert same == (name in ("conv1_1", "conv1_2", "conv2_1")), name
+    kernels = [model.encoder["conv3_1"]["kernel"] for model in (before, after)]
+    np.testing.assert_allclose(*kernels, atol=1e-6)
+    for layer in LAYERS[:3]:
+        same = np.array_equal(before.decoders[layer]["conv1_1"]["kernel"], after.decoders[layer]["conv1_1"]["kernel"])
+        assert same == (layer != "relu3_1")
+    first, second = after.metadata["distillations"]
+    assert [first] == before.metadata["distillations"]
+    assert (second["perceptual"], set(second["judges"])) == (1.0, {"relu1_1", "relu2_1"})
+    assert [teacher["layers"] for teacher in second["teachers"]] == [["relu3_1"]]
+
+    anew = [flag.replace("more", "anew") for flag in more]
+    assert run(main, *anew)[0] == 0
+    anew = load_model(tmp_path / "anew" / "model.safetensors")
+    np.testing.assert_array_equal(anew.encoder["conv2_1"]["kernel"], before.encoder["conv2_1"]["kernel"])
+    assert not np.allclose(anew.encoder["conv3_1"]["kernel"], before.encoder["conv3_1"]["kernel"], atol=1e-3)
 
 
 def model_decoders(*paths):
@@ -100,6 +129,7 @@ def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
     calls = []
 
     def distill(teachers, widths, batches, folder, recipe, weights, **options):
+        assert (options["judges"], options["model"], options["finetune"]) == ((), None, False)
         calls.append((widths, folder, recipe, weights, options["save_every"], next(batches).shape))
         raise ValueError("enough")
 
@@ -119,6 +149,21 @@ def test_what_a_user_can_get_wrong(refused, flags, files, tmp_path):
     assert refused(main, *flags(), "--widths", *"333333").startswith("an encoder has one to 5 blocks")
     assert refused(main, *flags(), "--widths", *"3333").startswith("none of the encoders has relu4_1: they end at")
     assert refused(main, *flags(), "--teachers", "nowhere").startswith("there is no model file nowhere")
+    assert refused(main, *flags(perceptual_weight=1)) == (
+        "--judges and --perceptual-weight go together: expected both or neither"
+    )
+    assert refused(main, *flags(model=files / "deep.safetensors")) == (
+        "--widths are those of --model: expected one of the two"
+    )
+    assert refused(main, *flags(), "--from", "relu2_1") == (
+        "--from relu2_1 without --model: expected the model whose first blocks to keep"
+    )
+    assert refused(main, *flags(), "--finetune") == "--finetune without --model: expected the model to begin with"
+    bare = [flag for flag in flags(model=files / "deep.safetensors") if flag not in ("--widths", "3", "4")]
+    assert refused(main, *bare, "--from", "relu2_1", "--finetune").endswith(
+        "deep.safetensors has no decoder for relu2_1, relu3_1: expected one to begin with"
+    )
+    assert refused(main, *bare, "--from", "relu5_1").endswith("ends at relu3_1: expected --from to be no deeper")
     assert refused(main, *flags(), "--resume") == f"there is no run to resume in {tmp_path / 'run'}"
     assert refused(main, *flags(learning_rate=0)).startswith("argument --learning-rate: expected a number above 0")
     assert not (tmp_path / "run").exists()

@@ -488,6 +488,26 @@ def test_the_program_repaints(files, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
+def test_what_was_compiled_is_kept_for_the_next_run(files, tmp_path):
+    def repaint(number, home):
+        output = tmp_path / f"{number}.png"
+        command = [sys.executable, "stylize.py", "--content", files / "photo.png", "--style", files / "picture.png"]
+        command += ["--model", files / "model.safetensors", "--output", output]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+        environment["WCT_JAX_HOME"] = str(home)
+        process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert (process.returncode, process.stderr) == (0, ""), process.stderr
+        return pixels(output)
+
+    first = repaint(1, tmp_path / "home")
+    kept = {path.name for path in (tmp_path / "home" / "compiled").glob("*-cache")}
+    assert any("stylize_level" in name for name in kept)
+    np.testing.assert_array_equal(repaint(2, tmp_path / "home"), first)
+    assert {path.name for path in (tmp_path / "home" / "compiled").glob("*-cache")} == kept
+    # A home that cannot be made is no mistake.
+    np.testing.assert_array_equal(repaint(3, files / "photo.png"), first)
+
+
 def test_ctrl_c_ends_the_program_at_once(files, tmp_path):
     # A photo that never comes: once the pipe can be opened here, the program is reading it there.
     photo, picture = tmp_path / "photo.png", files / "picture.png"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, tell
-from wct_jax.cli.training import VAL_SIDE, add_options, exit_when_interrupted, make_recipe, open_photos, prepare
+from wct_jax.cli.training import LAYERS, VAL_SIDE, add_options, exit_when_interrupted, make_recipe, open_photos, prepare
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,12 +31,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="model files; each layer is learned from the first whose encoder has it",
     )
     parser.add_argument(
+        "--model",
+        type=file_path,
+        metavar="MODEL",
+        help="a model file whose first blocks to keep; the file stays as it is",
+    )
+    parser.add_argument(
+        "--from",
+        dest="first",
+        choices=LAYERS,
+        default=LAYERS[0],
+        help="with --model, the first layer to learn: the blocks before it are kept (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--finetune", action="store_true", help="begin with the blocks and decoders that --model has for these layers"
+    )
+    parser.add_argument(
         "--widths",
         type=positive,
         nargs="+",
-        default=[16, 32, 64, 128, 128],
         metavar="N",
-        help="channels of the encoder's blocks, as many as it is to have (default: 16 32 64 128 128)",
+        help="channels of the encoder's blocks, as many as it is to have (default: those of --model, or "
+        "16 32 64 128 128)",
     )
     parser.add_argument(
         "--out",
@@ -53,6 +69,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="W",
         help="what the teachers' features count in the loss, where pixels count 1 (default: 1)",
     )
+    parser.add_argument(
+        "--perceptual-weight",
+        type=number,
+        default=0.0,
+        metavar="W",
+        help="what the relative error of the judges' features of the decoders' pictures counts (default: 0)",
+    )
+    parser.add_argument(
+        "--judges",
+        type=file_path,
+        nargs="+",
+        metavar="MODEL",
+        help="model files whose encoders --perceptual-weight compares pictures by, each layer in the first that has it",
+    )
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(make, arguments), ": try a smaller --batch-size or --crop")
 
@@ -66,14 +96,30 @@ def make(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: Anything a user can get wrong.
     """
+    if bool(arguments.judges) != bool(arguments.perceptual_weight):
+        raise ValueError("--judges and --perceptual-weight go together: expected both or neither")
+    if arguments.model and arguments.widths:
+        raise ValueError("--widths are those of --model: expected one of the two")
+    if arguments.first != LAYERS[0] and not arguments.model:
+        raise ValueError(f"--from {arguments.first} without --model: expected the model whose first blocks to keep")
+    if arguments.finetune and not arguments.model:
+        raise ValueError("--finetune without --model: expected the model to begin with")
     prepare(arguments)
 
-    from wct_jax.model import LAYERS, choose_taps, encoder_shapes
+    from wct_jax.model import choose_taps, encoder_shapes
     from wct_jax.run import holds_run
     from wct_jax.weights import load_model, save_model
 
-    encoder_shapes(arguments.widths)
-    teachers = choose_taps([load_model(teacher) for teacher in arguments.teachers], LAYERS[: len(arguments.widths)])
+    model = load_model(arguments.model) if arguments.model else None
+    widths = model.widths if model else arguments.widths or (16, 32, 64, 128, 128)
+    encoder_shapes(widths)
+    layers = LAYERS[LAYERS.index(arguments.first) : len(widths)]
+    if not layers:
+        raise ValueError(f"{arguments.model} ends at {LAYERS[len(widths) - 1]}: expected --from to be no deeper")
+    if model and arguments.finetune and (missing := [layer for layer in layers if layer not in model.layers]):
+        raise ValueError(f"{arguments.model} has no decoder for {', '.join(missing)}: expected one to begin with")
+    teachers = choose_taps([load_model(teacher) for teacher in arguments.teachers], layers)
+    judges = choose_taps([load_model(judge) for judge in arguments.judges]) if arguments.judges else ()
     if arguments.resume and not holds_run(arguments.out):
         raise ValueError(f"there is no run to resume in {arguments.out}")
     photos = open_photos(arguments)
@@ -88,11 +134,14 @@ def make(arguments: argparse.Namespace) -> None:
     with exit_when_interrupted("the distillation", arguments.out):
         model, record = distill(
             teachers,
-            arguments.widths,
+            widths,
             photos.batches(recipe),
             arguments.out,
             recipe,
-            DistillWeights(arguments.feature_weight),
+            DistillWeights(arguments.feature_weight, arguments.perceptual_weight),
+            judges=judges,
+            model=model,
+            finetune=arguments.finetune,
             photos=photos.shown(recipe),
             save_every=arguments.save_every,
         )
@@ -104,7 +153,7 @@ def make(arguments: argparse.Namespace) -> None:
         for layer in model.layers:
             scores[layer] = evaluate(model, layer, (pixels for _, pixels in centre_crops(photos.val, VAL_SIDE)))
         document = model.metadata
-        document["distillation"]["val"] = scores
+        document["distillations"][-1]["val"] = scores
         model = dataclasses.replace(model, document=json.dumps(document))
         for layer, score in scores.items():
             tell("{layer}: {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(layer=layer, **score))

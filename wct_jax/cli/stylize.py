@@ -4,6 +4,7 @@ import argparse
 import functools
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def repaint(arguments: argparse.Namespace) -> None:
     from wct_jax.style import extract_style
     from wct_jax.weights import load_model, require_decoders
 
+    _keep_compilations()
     model = load_model(arguments.model)
     layers = require_decoders(model, arguments.model, arguments.layers)
     levels = plan(layers, arguments.alpha)
@@ -120,6 +122,33 @@ def repaint(arguments: argparse.Namespace) -> None:
     height, width = content.pixels.shape[:2]
     names = ", ".join(layer for layer, _ in levels)
     tell(f"{output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")
+
+
+# Some 3 MB for each size of picture; the least recently used go first.
+_MOST_KEPT = 2**28
+
+
+def _keep_compilations() -> None:
+    """Have JAX keep what it compiles for the next run, unless it was told where, or cannot."""
+    import jax
+
+    from wct_jax.weights import cache_folder
+
+    folder = cache_folder() / "compiled"
+    if jax.config.values["jax_compilation_cache_dir"]:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    # By default what takes less than a second is not kept, which half of a small network's levels do.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_compilation_cache_max_size", _MOST_KEPT)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # A full disk is no reason to tell of what would have been a convenience.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
 # Measured: 2.4 kB for a pixel of a large photo with VGG-19's 64 channels at relu1_1, 0.9 kB with 16 of them.

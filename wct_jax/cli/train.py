@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, file_path, number, run, tell
 from wct_jax.cli.training import (
+    LAYERS,
     VAL_SIDE,
     Photos,
     add_options,
@@ -19,8 +20,6 @@ from wct_jax.cli.training import (
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Taps
-
-_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "Ctrl-C and SIGTERM save first. The same command goes on with a training that was broken off.",
     )
     parser.add_argument(
-        "--layer", required=True, choices=(*_LAYERS, "all"), help="the layer to invert, or all that the model has"
+        "--layer", required=True, choices=(*LAYERS, "all"), help="the layer to invert, or all that the model has"
     )
     parser.add_argument(
         "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
@@ -100,8 +99,7 @@ def train(arguments: argparse.Namespace) -> None:
     check_model_target(model_path(arguments.model))
     folders = _folders(arguments, model)
     models = [load_model(judge) for judge in arguments.judges or ()] or [model]
-    have = _LAYERS[: max(len(judge.widths) for judge in models)]
-    judges = choose_taps(models, have) if judged else ()
+    judges = choose_taps(models) if judged else ()
     photos = open_photos(arguments)
     for layer, folder in folders.items():
         with exit_when_interrupted(layer, folder):
@@ -155,7 +153,7 @@ def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
     """The folder of the run for each layer, after making sure that it can be begun or gone on with."""
     from wct_jax.run import holds_run
 
-    have = _LAYERS[: len(model.widths)]
+    have = LAYERS[: len(model.widths)]
     if arguments.layer == "all":
         folders = {layer: (arguments.out or Path("runs")) / layer for layer in have}
     elif arguments.layer in have:

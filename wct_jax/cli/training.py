@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from wct_jax.data import Folder, Source
     from wct_jax.recipe import Recipe
 
+# As wct_jax.model has them, which takes a second to import.
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VAL_SIDE = 256
 _SHOWN = 8
 
@@ -94,7 +96,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     """
     if not arguments.learning_rate:
         raise ValueError("argument --learning-rate: expected a number above 0, got 0")
-    needed = ("filelock", "grain", "matplotlib", "optax", "orbax", "tensorflow_datasets")
+    needed = ("grain", "matplotlib", "optax", "orbax", "tensorflow_datasets")
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ValueError(
             f"training needs {', '.join(missing)} as well: "
