@@ -13,22 +13,46 @@ if [ $# -ne 5 ]; then
 fi
 vgg19=$1 compressed4=$2 compressed5=$3
 photos=(--data "$4" --val "$5")
-model=runs/compact/compact.safetensors
+runs=runs/compact
+model=$runs/before.safetensors
 
-# The encoder, with its first decoders: many steps of small crops, then fewer of larger ones.
-distill=(wct-distill --teachers "$vgg19" "$compressed4" "$compressed5" "${photos[@]}" --out runs/compact/encoder)
-"${distill[@]}" --steps 5000 --batch-size 8 --crop 64
-"${distill[@]}" --steps 9000 --batch-size 4 --crop 128
-python recipes/pack.py runs/compact/encoder/model.safetensors "$model"
+# The first three blocks and their decoders: many steps of small crops, then fewer of larger ones.
+shallow=(wct-distill --teachers "$vgg19" "$compressed4" "$compressed5" "${photos[@]}" --out "$runs/shallow")
+"${shallow[@]}" --steps 5000 --batch-size 8 --crop 64
+"${shallow[@]}" --steps 9000 --batch-size 4 --crop 128
 
-# The decoders, to draw what the features say: LAYER STEPS BATCH CROP JUDGES...
+# The last two anew on these, judged by a small network and then by the large one.
+deep=(wct-distill --teachers "$compressed5" --from relu4_1 "${photos[@]}" --batch-size 4 --crop 128
+    --feature-weight 0.2 --perceptual-weight 1)
+"${deep[@]}" --model "$runs/shallow/model.safetensors" --out "$runs/deep" --steps 3000 --learning-rate 0.005 \
+    --judges "$compressed5"
+"${deep[@]}" --model "$runs/deep/model.safetensors" --finetune --out "$runs/judged" --steps 1300 \
+    --learning-rate 0.003 --judges "$vgg19"
+
+# The deep decoders alone, to show what VGG-19 sees; the last block once more, which that left short of it; then the other
+# decoders, to give what is transformed the style's covariance.
 decoder() {
-    local layer=$1 steps=$2 batch=$3 crop=$4
-    wct-train --layer "$layer" --model "$model" "${photos[@]}" --out "runs/compact/$layer" --finetune --overwrite \
-        --steps "$steps" --batch-size "$batch" --crop "$crop" --learning-rate 0.002 \
-        --pixel-weight 10 --feature-weight 0 --perceptual-weight 1 --style-weight 1 --judges "${@:5}"
+    local layer=$1 steps=$2 pixel=$3 style=$4 out=$5
+    shift 5
+    wct-train --layer "$layer" --model "$model" "${photos[@]}" --out "$runs/$out" --finetune --overwrite \
+        --steps "$steps" --batch-size 4 --crop 128 --learning-rate 0.002 \
+        --pixel-weight "$pixel" --feature-weight 0 --perceptual-weight 1 --style-weight "$style" --judges "$vgg19" "$@"
 }
-decoder relu5_1 500 4 128 "$compressed5"
-decoder relu4_1 450 4 128 "$compressed5"
-decoder relu3_1 350 4 128 "$vgg19"
+if [ ! -e "$runs/last/model.safetensors" ]; then
+    [ -e "$model" ] || cp "$runs/judged/model.safetensors" "$model"
+    decoder relu5_1 700 10 0 relu5_1
+    decoder relu4_1 400 10 0 relu4_1
+    decoder relu5_1 550 1 0 relu5_1-again --seed 1
+    cp "$model" "$runs/before-last.safetensors"
+fi
+wct-distill --teachers "$compressed5" --model "$runs/before-last.safetensors" --from relu5_1 --finetune \
+    "${photos[@]}" --out "$runs/last" --steps 600 --batch-size 4 --crop 128 --learning-rate 0.004 \
+    --feature-weight 0.2 --perceptual-weight 3 --judges "$vgg19"
+model=$runs/compact-last.safetensors
+[ -e "$model" ] || cp "$runs/last/model.safetensors" "$model"
+decoder relu5_1 400 1 0 relu5_1-last --judge-layers relu3_1
+decoder relu5_1 250 0.1 0 relu5_1-end --judge-layers relu3_1 --seed 2
+decoder relu3_1 350 10 2 relu3_1
+decoder relu2_1 180 10 3 relu2_1
+decoder relu1_1 60 10 3 relu1_1
 python recipes/pack.py "$model" wct_jax/compact.safetensors

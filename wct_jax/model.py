@@ -258,7 +258,8 @@ def choose_taps(models: Sequence[Model], layers: Sequence[str] | None = None) ->
         ValueError: A layer that none of them has.
     """
     chosen: dict[int, list[str]] = {}
-    for layer in LAYERS[: max(len(model.widths) for model in models)] if layers is None else layers:
+    available = LAYERS[: max(len(model.widths) for model in models)]
+    for layer in available if layers is None else dict.fromkeys(layers):
         have = [i for i, model in enumerate(models) if layer in LAYERS[: len(model.widths)]]
         if not have:
             raise ValueError(f"none of the encoders has {layer}: they end at {', '.join(map(_deepest, models))}")

@@ -252,6 +252,8 @@ def test_the_flags_are_the_recipe(asked, files, photos):
     assert recipe == Recipe(7, 12, 20, 0.5, "bfloat16", 5, f"8 photos of {photos.name}")
     assert options["weights"] == LossWeights(2, 3, 4, 5, 6)
     assert [(judge.model.widths, judge.layers) for judge in options["judges"]] == [(WIDTHS, LAYERS)]
+    judged = asked(*arguments, "--judge-layers", "relu2_1", "relu1_1", "relu2_1")[3]["judges"]
+    assert [judge.layers for judge in judged] == [("relu2_1", "relu1_1")]
     assert [photo.shape for photo in options["photos"]] == [(256, 256, 3)]
     assert first.shape == (256, 256, 3)
     assert asked("--layer=all", *arguments[1:])[:2] == ("relu1_1", files / "out" / "relu1_1")
@@ -463,6 +465,8 @@ def test_bad_flags(refuse, refused):
     assert refuse("--pixel-weight=0", "--feature-weight=0", "--tv-weight=1") == both
     idle = "--judges without --perceptual-weight or --style-weight: expected one of them to count"
     assert refuse("--judges=model.safetensors") == idle
+    assert refuse("--judge-layers=relu1_1") == idle.replace("judges", "judge-layers")
+    assert refuse("--judge-layers=relu6_1", "--style-weight=1").startswith("argument --judge-layers: invalid choice")
     assert refuse("--finetune").endswith("has no decoder for relu1_1: expected one to begin with")
     assert "unrecognized arguments: --epochs" in refuse("--epochs=3")
     assert refused(main) == "the following arguments are required: --layer"

@@ -67,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="model files whose encoders --perceptual-weight and --style-weight compare pictures by, each layer in "
         "the first that has it (default: that of --model)",
     )
+    parser.add_argument(
+        "--judge-layers",
+        nargs="+",
+        choices=LAYERS,
+        metavar="LAYER",
+        help="where the judges compare (default: all the layers that they have)",
+    )
     parser.add_argument("--finetune", action="store_true", help="begin with the decoder that the model has")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the decoder if the model has one for the layer"
@@ -87,8 +94,9 @@ def train(arguments: argparse.Namespace) -> None:
     if not arguments.pixel_weight and not arguments.feature_weight:
         raise ValueError("--pixel-weight and --feature-weight are both 0: expected one of them to count")
     judged = arguments.perceptual_weight or arguments.style_weight
-    if arguments.judges and not judged:
-        raise ValueError("--judges without --perceptual-weight or --style-weight: expected one of them to count")
+    if (arguments.judges or arguments.judge_layers) and not judged:
+        given = "--judges" if arguments.judges else "--judge-layers"
+        raise ValueError(f"{given} without --perceptual-weight or --style-weight: expected one of them to count")
     prepare(arguments)
 
     # Late, and the slow ones last, since a mistyped name should not have to wait for them.
@@ -99,7 +107,7 @@ def train(arguments: argparse.Namespace) -> None:
     check_model_target(model_path(arguments.model))
     folders = _folders(arguments, model)
     models = [load_model(judge) for judge in arguments.judges or ()] or [model]
-    judges = choose_taps(models) if judged else ()
+    judges = choose_taps(models, arguments.judge_layers) if judged else ()
     photos = open_photos(arguments)
     for layer, folder in folders.items():
         with exit_when_interrupted(layer, folder):
