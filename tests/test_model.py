@@ -20,6 +20,8 @@ from wct_jax.model import (
 
 WIDTHS = (4, 6, 8, 8, 8)
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def test_the_table_is_vgg19():
     assert list(encoder_shapes((64, 128, 256, 512, 512)).items())[:6] == [
@@ -46,13 +48,13 @@ def test_decoder_of_relu3_1_is_the_designs():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (16, 16), (17, 33)])
 def test_every_layer_encodes_and_decodes_any_size(model, size):
-    image = np.full((*size, 3), 0.5, np.float32)
-    features = model.encode(image)
+    features = jax.jit(model.encode)(np.full((*size, 3), 0.5, np.float32))
     assert list(features) == list(LAYERS)
+    decode = jax.jit(model.decode, static_argnums=0)
     for depth, (layer, feature) in enumerate(features.items()):
         cells = tuple(-(-side // 2**depth) for side in size)
         assert feature.shape == (*cells, WIDTHS[depth])
-        assert model.decode(layer, feature).shape == (*(side * 2**depth for side in cells), 3)
+        assert decode(layer, feature).shape == (*(side * 2**depth for side in cells), 3)
 
 
 def test_only_the_taps_asked_for_and_no_deeper(model, rng):
@@ -93,10 +95,11 @@ def test_gradient_of_pooling_is_shared_between_equals():
 
 def test_leading_dimensions(model, rng):
     images = rng.uniform(size=(2, 3, 9, 7, 3)).astype(np.float32)
-    feature = model.encode(images, ("relu3_1",))["relu3_1"]
-    single = model.encode(images[1, 2], ("relu3_1",))["relu3_1"]
+    encode, decode = jax.jit(model.encode, static_argnums=1), jax.jit(model.decode, static_argnums=0)
+    feature = encode(images, ("relu3_1",))["relu3_1"]
+    single = encode(images[1, 2], ("relu3_1",))["relu3_1"]
     np.testing.assert_allclose(feature[1, 2], single, atol=1e-5)
-    np.testing.assert_allclose(model.decode("relu3_1", feature)[1, 2], model.decode("relu3_1", single), atol=1e-5)
+    np.testing.assert_allclose(decode("relu3_1", feature)[1, 2], decode("relu3_1", single), atol=1e-5)
 
 
 def test_last_convolution_is_linear(model):

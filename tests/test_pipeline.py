@@ -12,6 +12,8 @@ from wct_jax import extract_style, stylize
 from wct_jax.pipeline import plan
 from wct_jax.transform import wct
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def pictures():
@@ -28,8 +30,9 @@ def by_hand(model, content, style_image, levels):
     """Encode, transform, decode, crop: the cascade written out."""
     image = content
     for layer, alpha in levels:
-        feature, target = (model.encode(x, (layer,))[layer] for x in (image, style_image))
-        image = model.decode(layer, wct(feature, target, alpha))[: content.shape[0], : content.shape[1]]
+        feature, target = (jax.jit(model.encode, static_argnums=1)(x, (layer,))[layer] for x in (image, style_image))
+        image = jax.jit(model.decode, static_argnums=0)(layer, wct(feature, target, alpha))
+        image = image[: content.shape[0], : content.shape[1]]
     return image
 
 
