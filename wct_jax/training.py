@@ -60,8 +60,7 @@ def make_optimizer(learning_rate: float, steps: int, weight_decay: float = 0.0) 
         learning_rate: The highest one of Muon; Adam's is a twentieth of it.
         steps: Of the whole training.
         weight_decay: Of the kernels that Muon moves, as a share of its rate. Each of its steps goes as far in the
-            directions that the gradient knows nothing of, and without decay thousands of them fill the kernels with
-            noise.
+            directions that the gradient knows little of, where without decay nothing takes back what thousands add.
     """
 
     def dimensions(parameters: Any) -> Any:
