@@ -10,7 +10,7 @@ import optax
 from jax import Array
 
 from wct_jax.loop import State
-from wct_jax.losses import mean_squared_error, relative_error
+from wct_jax.losses import mean_squared_error, perceptual_error
 from wct_jax.model import LAYERS, Encoder, Model, Parameters, Taps, read, table_to
 from wct_jax.training import descend, initial_decoder
 
@@ -110,8 +110,8 @@ def distill_step(
 
     `pixel` is the geometric mean over the layers of mean (Io - Ii)² + 10⁻⁴, Io the decoder's image of the feature.
     `feature` is that of the share of the teacher's variance that a linear map of the student's feature leaves, both
-    about their means in the batch. `perceptual` is that of the mean over the judges' layers of `relative_error`
-    between their features of Io and of Ii (Johnson et al., ECCV 2016, equation 2). By the logarithms each layer counts
+    about their means in the batch. `perceptual` is that of `perceptual_error` between the judges'
+    features of Io and of Ii. By the logarithms each layer counts
     the same, as differences in decibels do: relu1_1 can be a thousand times closer to the photo than relu5_1.
 
     Args:
@@ -144,9 +144,7 @@ def distill_step(
             terms["pixel"][layer] = mean_squared_error(output, images)
             terms["feature"][layer] = _unpredicted(x, targets[layer], parameters["maps"][layer])
             if photo:
-                seen = read(judges, output)
-                errors = [relative_error(seen[name], photo[name]) for name in photo]
-                terms["perceptual"][layer] = jnp.stack(errors).mean()
+                terms["perceptual"][layer] = perceptual_error(read(judges, output), photo)
         means = {
             term: jnp.log(jnp.stack(list(values.values())) + _UNSEEN.get(term, 0)).mean()
             for term, values in terms.items()

@@ -1,5 +1,7 @@
 """The losses that training and distillation share."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -31,6 +33,19 @@ def relative_error(x: Array, y: Array) -> Array:
     """
     y = y.astype(jnp.float32)
     return mean_squared_error(x, y) / jnp.var(y, axis=range(y.ndim - 1)).mean()
+
+
+def perceptual_error(x: Mapping[str, Array], y: Mapping[str, Array]) -> Array:
+    """The mean over layers of `relative_error`: Johnson et al., ECCV 2016, equation 2, each layer by its variance.
+
+    Args:
+        x: Layer to feature, `[..., C]`.
+        y: Layer to the feature that it is to be, the same shape.
+
+    Returns:
+        A float32 scalar.
+    """
+    return jnp.stack([relative_error(x[layer], y[layer]) for layer in y]).mean()
 
 
 def covariance_error(x: Array, y: Array) -> Array:

@@ -1,7 +1,7 @@
 """Training a decoder to rebuild photos from the feature of its layer."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import optax.contrib
 from jax import Array
 
 from wct_jax.loop import State
-from wct_jax.losses import covariance_error, mean_squared_error, relative_error, total_variation
+from wct_jax.losses import covariance_error, mean_squared_error, perceptual_error, relative_error, total_variation
 from wct_jax.model import Decoder, Model, Parameters, Taps, decoder_shapes, read
 from wct_jax.pipeline import stylize
 from wct_jax.style import extract_style
@@ -27,7 +27,7 @@ class LossWeights:
         pixel: Of the mean squared error of the pixels, in 0..1.
         feature: Of the mean squared error of the layer's feature.
         total_variation: Of the output's total variation.
-        perceptual: Of the mean over layers of `relative_error`, between the features that judge output and photo.
+        perceptual: Of `perceptual_error`, between the features that judge output and photo.
         style: Of what is asked of the image of a transformed feature: the mean over layers of `covariance_error`
             between its features and those of the photo that it took the style of, plus `relative_error` between its
             feature at the decoder's layer and the transformed one.
@@ -180,13 +180,12 @@ def train_step(
         if weights.total_variation:
             terms["variation"] = total_variation(output)
         if weights.perceptual:
-            seen = read(judges, output)
-            terms["perceptual"] = _mean(relative_error(seen[name], photo[name]) for name in photo)
+            terms["perceptual"] = perceptual_error(read(judges, output), photo)
         if wanted is not None:
             painted = dataclasses.replace(model, decoders={layer: decoder}).decode(layer, wanted)
             painted = painted[..., : images.shape[1], : images.shape[2], :]
             seen = read(judges, painted)
-            styles = _mean(covariance_error(seen[name], _next(photo[name])) for name in photo)
+            styles = jnp.stack([covariance_error(seen[name], _next(photo[name])) for name in photo]).mean()
             terms["style"] = styles + relative_error(model.encode(painted, (layer,))[layer], wanted)
         total = sum(getattr(weights, _WEIGHTS.get(name, name)) * value for name, value in terms.items())
         return total, {"loss": total, **terms}
@@ -226,7 +225,3 @@ def _transferred(model: Model, layer: str, images: Array) -> Array:
 
 def _next(batch: Array) -> Array:
     return jnp.roll(batch, -1, axis=0)
-
-
-def _mean(values: Iterable[Array]) -> Array:
-    return jnp.stack(list(values)).mean()
