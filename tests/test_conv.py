@@ -1,4 +1,4 @@
-"""The convolution against NumPy, from one pixel to odd sizes."""
+"""The convolution against NumPy and XLA's own, from one pixel to odd sizes, whole and in blocks."""
 
 import functools
 
@@ -6,12 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from wct_jax import conv
-from wct_jax.conv import conv3x3
+from wct_jax.conv import algorithm, conv3x3
 
 pytestmark = pytest.mark.usefixtures("quick")
+
+# One of every way there is on the CPU: few outputs, few inputs, narrow, wide.
+CHANNELS = pytest.mark.parametrize(("inputs", "outputs"), [(5, 3), (3, 8), (5, 8), (20, 18)])
 
 
 def direct(x, kernel, bias):
@@ -23,150 +28,177 @@ def direct(x, kernel, bias):
     return np.einsum("hwiyx,yxio->hwo", patches, np.asarray(kernel, np.float64)) + np.asarray(bias)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (2, 2), (7, 9)])
-@pytest.mark.parametrize("channels", [(1, 1), (3, 8), (16, 3)])
-def test_conv3x3_is_reflect_padded_convolution(rng, size, channels):
-    x = rng.normal(size=(*size, channels[0])).astype(np.float32)
-    kernel = rng.normal(size=(3, 3, *channels)).astype(np.float32)
-    bias = rng.normal(size=channels[1]).astype(np.float32)
-    np.testing.assert_allclose(conv3x3(x, kernel, bias), direct(x, kernel, bias), rtol=1e-4, atol=1e-4)
-
-
-def test_leading_dimensions(rng):
-    x = rng.normal(size=(2, 3, 5, 4, 2)).astype(np.float32)
-    kernel, bias = rng.normal(size=(3, 3, 2, 4)).astype(np.float32), np.zeros(4, np.float32)
-    result = conv3x3(x, kernel, bias)
-    assert result.shape == (2, 3, 5, 4, 4)
-    np.testing.assert_allclose(result[1, 2], conv3x3(x[1, 2], kernel, bias), atol=1e-5)
-
-
-def test_dtype_is_the_inputs(rng):
-    kernel, bias = jnp.ones((3, 3, 2, 4)), jnp.zeros(4)
-    assert conv3x3(jnp.ones((4, 4, 2), jnp.bfloat16), kernel, bias).dtype == jnp.bfloat16
-
-
-@pytest.mark.parametrize("outputs", [3, 8])
-def test_float32_is_not_left_to_a_faster_format(outputs):
-    lowered = jax.jit(conv3x3).lower(jnp.ones((4, 4, 2)), jnp.ones((3, 3, 2, outputs)), jnp.zeros(outputs)).as_text()
-    assert "HIGHEST" in lowered
-    assert "DEFAULT" not in lowered
-
-
-# The ways to compute it on the CPU.
-
-
-def count(x, kernel, bias):
-    """How many of XLA's convolutions it is made of."""
-    return str(jax.make_jaxpr(conv3x3)(x, kernel, bias)).count("conv_general_dilated[")
-
-
-@pytest.fixture
-def by_block(monkeypatch):
-    """Set how many pixels of eight channels a block has."""
-
-    def by_block(pixels):
-        monkeypatch.setattr(conv, "_BLOCK", 8 * pixels)
-        monkeypatch.setattr(conv, "_MOST_BLOCKS", 1000)
-
-    return by_block
-
-
-@pytest.fixture
-def whole(monkeypatch):
-    """The convolution by one call of XLA's."""
-
-    def whole(*arguments):
-        with monkeypatch.context() as patch:
-            patch.setattr(conv, "_strategy", lambda inputs, outputs: conv._whole)
-            return conv3x3(*arguments)
-
-    return whole
-
-
 def random_inputs(rng, shape, outputs):
     x = rng.normal(size=shape).astype(np.float32)
     kernel = rng.normal(size=(3, 3, shape[-1], outputs)).astype(np.float32)
     return jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(rng.normal(size=outputs), jnp.float32)
 
 
-# Images and their size, pixels in a block, the blocks it takes.
-BLOCKS = [
-    ((5, 3, 4), 24, 3),  # two images at a time, then one
-    ((4, 3, 5), 15, 4),  # one at a time
-    ((1, 7, 9), 20, 4),  # two rows at a time, then one
-    ((3, 6, 5), 16, 6),  # three rows of one image at a time
-    ((2, 5, 11), 3, 6),  # a row has more pixels than a block, which takes two of them
-    ((2, 1, 13), 4, 2),  # and there is but one
-    ((2, 9, 1), 4, 6),  # a column of one pixel
-    ((2, 3, 4), 24, 1),  # all in one
-]
+def assert_close(actual, expected, tolerance=1e-4):
+    """Within a part of the largest number, which is what rounding is in proportion to."""
+    assert actual.shape == expected.shape
+    limit = tolerance * max(np.abs(expected).max(), 1e-3)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize(("shape", "pixels", "blocks"), BLOCKS)
-def test_blocks_are_the_whole(rng, by_block, shape, pixels, blocks):
-    x, kernel, bias = random_inputs(rng, (*shape, 5), 8)
-    by_block(pixels)
-    assert count(x, kernel, bias) == blocks
-    result = jax.jit(lambda *inputs: conv3x3(*inputs))(x, kernel, bias)  # New, for JAX keeps what it traced before.
-    for image, expected in zip(result, x, strict=True):
-        np.testing.assert_allclose(image, direct(expected, kernel, bias), rtol=1e-4, atol=1e-4)
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Make an image of a few rows one of several blocks."""
+    monkeypatch.setattr(conv, "_BLOCK_PIXELS", 32)
+    monkeypatch.setattr(conv, "_BLOCK_NUMBERS", 32)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
 
 
-def test_there_are_never_many_blocks(rng, monkeypatch):
-    """They would be slow to compile."""
-    x, kernel, bias = random_inputs(rng, (1, 40, 8, 5), 8)
-    monkeypatch.setattr(conv, "_BLOCK", 64)
-    monkeypatch.setattr(conv, "_MOST_BLOCKS", 10)
-    assert count(x, kernel, bias) == 10
-    np.testing.assert_allclose(conv3x3(x, kernel, bias)[0], direct(x[0], kernel, bias), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (2, 2), (3, 4), (4, 4), (7, 9), (5, 30)])
+@pytest.mark.parametrize("channels", [(1, 1), (3, 8), (16, 3), (20, 18)])
+def test_conv3x3_is_reflect_padded_convolution(rng, size, channels):
+    x, kernel, bias = random_inputs(rng, (*size, channels[0]), channels[1])
+    assert_close(conv3x3(x, kernel, bias), direct(x, kernel, bias))
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(6, 3), (3, 6), (3, 3)])
-def test_few_channels_take_products(rng, inputs, outputs):
-    x, kernel, bias = random_inputs(rng, (2, 7, 5, inputs), outputs)
-    assert count(x, kernel, bias) == 0
-    for image, expected in zip(conv3x3(x, kernel, bias), x, strict=True):
-        np.testing.assert_allclose(image, direct(expected, kernel, bias), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2), (4, 7), (9, 5)])
+@CHANNELS
+def test_upsampling_and_relu_are_what_they_say(rng, size, inputs, outputs):
+    x, kernel, bias = random_inputs(rng, (*size, inputs), outputs)
+    large = np.repeat(np.repeat(x, 2, axis=0), 2, axis=1)
+    assert_close(conv3x3(x, kernel, bias, upsample=True), direct(large, kernel, bias))
+    assert_close(conv3x3(x, kernel, bias, relu=True), np.maximum(direct(x, kernel, bias), 0))
+    assert_close(conv3x3(x, kernel, bias, upsample=True, relu=True), np.maximum(direct(large, kernel, bias), 0))
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(5, 8), (5, 3), (3, 8)])
+def test_leading_dimensions(rng):
+    x, kernel, bias = random_inputs(rng, (2, 3, 5, 4, 2), 4)
+    result = conv3x3(x, kernel, bias)
+    assert result.shape == (2, 3, 5, 4, 4)
+    assert_close(result[1, 2], conv3x3(x[1, 2], kernel, bias))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("size", [3, 6])
+def test_dtype_is_the_inputs(rng, dtype, size):
+    x, kernel, bias = random_inputs(rng, (size, size, 20), 18)
+    result = conv3x3(x.astype(dtype), kernel, bias)
+    assert result.dtype == dtype
+    assert_close(result.astype(jnp.float32), direct(x, kernel, bias), tolerance=0.03)
+
+
+@pytest.mark.parametrize("way", ["direct", "blocks"])
+@CHANNELS
+def test_float32_is_not_left_to_a_faster_format(way, inputs, outputs):
+    arguments = jnp.ones((4, 4, inputs)), jnp.ones((3, 3, inputs, outputs)), jnp.zeros(outputs)
+    with algorithm(way):
+        for upsample in (False, True):
+            lowered = conv3x3.lower(*arguments, upsample=upsample).as_text()
+            assert "HIGHEST" in lowered
+            assert "DEFAULT" not in lowered
+
+
+# The blocks of the CPU.
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_blocks_are_the_whole(data):
+    shape = [data.draw(st.integers(*limits)) for limits in ((1, 5), (4, 40), (4, 40), (1, 40))]
+    outputs, seed = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 1000))
+    flags = {"upsample": data.draw(st.booleans()), "relu": data.draw(st.booleans())}
+    x, kernel, bias = random_inputs(np.random.default_rng(seed), shape, outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "_BLOCK_PIXELS", data.draw(st.integers(1, 500)))
+        patch.setattr(conv, "_BLOCK_NUMBERS", 1)
+        # As it is, for what is compiled knows nothing of the constants.
+        blocks = jax.jit(functools.partial(conv3x3.__wrapped__, **flags))(x, kernel, bias)
+    with algorithm("direct"):
+        assert_close(blocks, conv3x3(x, kernel, bias, **flags))
+
+
 @pytest.mark.parametrize(
-    ("shape", "pixels"), [((5, 3, 4), 24), ((2, 7, 5), 12), ((2, 5, 3), 1), ((3, 1, 1), 1), ((1, 2, 4), 1)]
+    ("shape", "outputs"),
+    [
+        ((1, 512, 512, 3), 16),
+        ((1, 512, 512, 16), 3),
+        ((1, 257, 131, 64), 64),
+        ((4, 65, 63, 128), 128),
+        ((2, 16, 16, 512), 512),
+        ((1, 300, 4, 32), 64),
+        ((40, 4, 4, 64), 32),
+    ],
 )
-def test_gradients_are_those_of_the_whole(rng, by_block, whole, shape, pixels, inputs, outputs):
+@pytest.mark.parametrize("upsample", [False, True])
+def test_the_sizes_of_the_networks(rng, shape, outputs, upsample):
+    x, kernel, bias = random_inputs(rng, shape, outputs)
+    with algorithm("direct"):
+        expected = conv3x3(x, kernel, bias, upsample=upsample)
+    assert_close(conv3x3(x, kernel, bias, upsample=upsample), expected)
+
+
+@CHANNELS
+@pytest.mark.parametrize("shape", [(1, 4, 4), (5, 4, 5), (2, 23, 10), (1, 50, 7)])
+@pytest.mark.parametrize("upsample", [False, True])
+def test_gradients_are_those_of_the_whole(rng, small_blocks, shape, inputs, outputs, upsample):
     arguments = random_inputs(rng, (*shape, inputs), outputs)
-    by_block(pixels)
+    weight = rng.normal(size=(1, 1, 1, outputs)).astype(np.float32)
 
-    def gradients(convolve):
-        return jax.jit(jax.grad(lambda arguments: jnp.sin(convolve(*arguments)).sum()))(arguments)
+    def loss(x, kernel, bias):
+        y = conv3x3(x, kernel, bias, upsample=upsample, relu=True)
+        return (weight * y**2).mean()
 
-    for own, expected in zip(gradients(conv3x3), gradients(whole), strict=True):
-        assert float(jnp.abs(expected).max()) > 0.1
-        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-4)
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+    blocks = gradients(*arguments)
+    with algorithm("direct"):
+        whole = gradients(*arguments)
+    for own, expected in zip(blocks, whole, strict=True):
+        assert float(jnp.abs(expected).max()) > 1e-3
+        assert_close(own, expected)
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(5, 8), (5, 3), (3, 8)])
-def test_vmap_is_a_loop(rng, by_block, inputs, outputs):
-    by_block(12)
+def test_the_reflection_is_at_the_border_of_what_counts(rng, small_blocks):
+    canvas, kernel, bias = random_inputs(rng, (2, 24, 20, 20), 18)
+    for way in ("direct", "blocks"):
+        for height, width in ((24, 20), (23, 19), (16, 4), (5, 17), (2, 2)):
+            for upsample in (False, True):
+                with algorithm(way):
+                    size = jnp.asarray([height, width])
+                    result = conv3x3(canvas, kernel, bias, size=size, upsample=upsample)
+                with algorithm("direct"):
+                    expected = conv3x3(canvas[:, :height, :width], kernel, bias, upsample=upsample)
+                times = 2 if upsample else 1
+                assert_close(result[:, : times * height, : times * width], expected)
+
+
+def test_the_algorithm_can_be_chosen(rng):
+    x, kernel, bias = random_inputs(rng, (8, 8, 20), 18)
+    with algorithm("direct"):
+        assert "while" not in conv3x3.lower(x, kernel, bias).as_text()
+        assert "convolution" in conv3x3.lower(x, kernel, bias).as_text()
+    with algorithm("blocks"):
+        assert "convolution" not in conv3x3.lower(x, kernel, bias).as_text()
+    with algorithm("fast"), pytest.raises(ValueError, match='must be "direct", "blocks" or None, got \'fast\''):
+        conv3x3(x, kernel, bias)
+
+
+def test_forward_mode_is_there_directly(rng):
+    x, kernel, bias = random_inputs(rng, (8, 8, 5), 8)
+    with algorithm("direct"):
+        _, change = jax.jvp(lambda x: conv3x3(x, kernel, bias), (x,), (x,))
+    assert_close(change, conv3x3(x, kernel, jnp.zeros_like(bias)))
+
+
+@CHANNELS
+def test_vmap_is_a_loop(rng, small_blocks, inputs, outputs):
     xs, kernel, bias = random_inputs(rng, (3, 2, 7, 5, inputs), outputs)
     kernels = jnp.stack([kernel, -kernel, 2 * kernel])
-    over_images = jax.jit(jax.vmap(lambda *inputs: conv3x3(*inputs), in_axes=(0, None, None)))(xs, kernel, bias)
-    over_both = jax.jit(jax.vmap(lambda *inputs: conv3x3(*inputs), in_axes=(0, 0, None)))(xs, kernels, bias)
+    over_images = jax.jit(jax.vmap(conv3x3, in_axes=(0, None, None)))(xs, kernel, bias)
+    over_both = jax.jit(jax.vmap(conv3x3, in_axes=(0, 0, None)))(xs, kernels, bias)
     for i in range(3):
-        np.testing.assert_allclose(over_images[i], conv3x3(xs[i], kernel, bias), rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(over_both[i], conv3x3(xs[i], kernels[i], bias), rtol=1e-4, atol=1e-4)
+        assert_close(over_images[i], conv3x3(xs[i], kernel, bias))
+        assert_close(over_both[i], conv3x3(xs[i], kernels[i], bias))
 
 
-WAYS = pytest.mark.parametrize(
-    ("pixels", "inputs", "outputs"),
-    [(70, 5, 8), (20, 5, 8), (20, 5, 3), (20, 2, 8)],
-    ids=["images", "rows", "products", "patches"],
-)
-
-
-@WAYS
-def test_a_batch_on_several_devices(rng, by_block, pixels, inputs, outputs):
-    by_block(pixels)
+@CHANNELS
+def test_a_batch_on_several_devices(rng, small_blocks, inputs, outputs):
     x, kernel, bias = random_inputs(rng, (4, 7, 5, inputs), outputs)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 
@@ -180,13 +212,12 @@ def test_a_batch_on_several_devices(rng, by_block, pixels, inputs, outputs):
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-4)
 
 
-@WAYS
-def test_an_axis_sharded_explicitly(rng, by_block, pixels, inputs, outputs):
-    by_block(pixels)
+@CHANNELS
+def test_an_axis_sharded_explicitly(rng, small_blocks, inputs, outputs):
     x, kernel, bias = random_inputs(rng, (4, 7, 5, inputs), outputs)
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
         sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
-        result = jax.jit(lambda *inputs: conv3x3(*inputs))(sharded, kernel, bias)
+        result = jax.jit(conv3x3)(sharded, kernel, bias)
     assert jax.typeof(result).sharding.spec[0] == "data"
-    np.testing.assert_allclose(result, conv3x3(x, kernel, bias), rtol=1e-4, atol=1e-4)
+    assert_close(np.asarray(result), conv3x3(x, kernel, bias))

@@ -3,20 +3,34 @@
 import functools
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-# XLA's convolution on the CPU falls to a third of its speed on arrays that do not fit the caches: blocks of about this
-# many numbers keep it, forwards and backwards, and are few enough to compile in a second or two.
-_BLOCK = 2**17
-_MOST_BLOCKS = 32
-# With this many channels or fewer it spends its time on packing the input, and matrix products are faster.
+from wct_jax import winograd
+from wct_jax.blocks import map_blocks, pad, sum_blocks
+
+algorithm = jax.make_user_context(None)
+"""How to convolve, as a context: `with algorithm("direct"):`.
+
+"direct" is one call of XLA's convolution, "blocks" what is here for the CPU; None, the default, chooses by the backend.
+"""
+
+# Blocks of this many numbers stay in the cache through all steps; fewer pixels would make small products.
+_BLOCK_NUMBERS = 2**18
+_BLOCK_PIXELS = 2**12
+# With so few channels XLA spends its time on packing them, and products of all taps at once are faster.
 _FEW = 4
+# And with so few Winograd's transforms take longer than they save.
+_NARROW = 16
 
 
-def conv3x3(x: Array, kernel: Array, bias: Array) -> Array:
+@functools.partial(jax.jit, static_argnames=("upsample", "relu"))
+def conv3x3(
+    x: Array, kernel: Array, bias: Array, *, size: Array | None = None, upsample: bool = False, relu: bool = False
+) -> Array:
     """Convolve with a 3x3 kernel after padding by one reflected pixel.
 
     A side of a single pixel, which has nothing to reflect, repeats it.
@@ -25,44 +39,165 @@ def conv3x3(x: Array, kernel: Array, bias: Array) -> Array:
         x: `[..., H, W, in]`.
         kernel: `[3, 3, in, out]`.
         bias: `[out]`.
+        size: Rows and columns of `x` that count, int32 `[2]`, two of each at least: the reflection is at their border,
+            and what is computed beyond has no meaning. None for all.
+        upsample: Repeat each pixel twice in both directions first.
+        relu: Replace negative results by zero.
 
     Returns:
-        `[..., H, W, out]` in the dtype of `x`. Float32 is computed as float32 on every backend.
+        `[..., H, W, out]`, or twice the sides, in the dtype of `x`. Float32 is computed as float32 on every backend.
+        On the CPU the gradient is a rule of its own, without forward mode: choose `algorithm("direct")` for that.
+
+    Raises:
+        ValueError: An unknown algorithm is chosen.
     """
-    lead, (height, width, channels) = x.shape[:-3], x.shape[-3:]
-    x, kernel = x.reshape(-1, height, width, channels), kernel.astype(x.dtype)
-    # An axis that is sharded explicitly cannot be cut.
-    cut = all(axis is None for axis in jax.typeof(x).sharding.spec)
-    pad = _pad if cut else _pad_whole
-    convolve = _strategy(*kernel.shape[2:]) if cut else _whole
-    y = convolve(pad(pad(x, 1), 2), kernel)
-    return (y + bias.astype(x.dtype)[None, None, None]).reshape(*lead, height, width, -1)
+    lead, dtype, cuts = x.shape[:-3], x.dtype, _cuts(x)
+    x = x.reshape(-1, *x.shape[-3:])
+    if cuts and jnp.finfo(dtype).bits < 32:
+        # Half precision would not survive the transforms, and the CPU has no fast products of it.
+        x = x.astype(jnp.float32)
+    kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
+    if not cuts:
+        y = _directly(x, kernel, bias, size, upsample, relu)
+    elif size is None:
+        y = _cut_with_gradient(x, kernel, bias, upsample, relu)
+    else:
+        y = _cut(x, kernel, bias, upsample, relu, size)
+    return y.astype(dtype).reshape(*lead, *y.shape[1:])
 
 
-def _strategy(inputs: int, outputs: int) -> Callable[[Array, Array], Array]:
-    """How to convolve: all ways give the same numbers up to rounding."""
-    if jax.default_backend() != "cpu":
-        return _whole
+def _cuts(x: Array) -> bool:
+    chosen = algorithm.value
+    if chosen not in ("direct", "blocks", None):
+        raise ValueError(f'the algorithm must be "direct", "blocks" or None, got {chosen!r}')
+    # What is sharded explicitly cannot be cut; and the sides need borders that do not meet.
+    can = all(axis is None for axis in jax.typeof(x).sharding.spec) and x.size > 0 and min(x.shape[-3:-1]) >= 4
+    return can and (chosen == "blocks" or (chosen is None and jax.default_backend() == "cpu"))
+
+
+def _directly(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
+    if upsample:
+        x, size = _repeat(x), None if size is None else 2 * size
+    y = _convolve(pad(x, size), kernel) + bias[None, None, None]
+    return jax.nn.relu(y) if relu else y
+
+
+def _repeat(x: Array) -> Array:
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def _cut(x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool, size: Array | None = None) -> Array:
+    way = _way(kernel, upsample)
+    prepared = way.prepare(kernel)
+
+    def convolve(padded: Array) -> Array:
+        y = way.convolve(padded, prepared) + bias[None, None, None]
+        return jax.nn.relu(y) if relu else y
+
+    # What a repeated pixel at the edge reflects is itself.
+    return map_blocks(convolve, x, way.pixels(kernel), "edge" if upsample else "reflect", size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _cut_with_gradient(x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool) -> Array:
+    return _cut(x, kernel, bias, upsample, relu)
+
+
+def _forward(
+    x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool
+) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    y = _cut_with_gradient(x, kernel, bias, upsample, relu)
+    return y, (x, kernel, y if relu else None)
+
+
+def _backward(
+    upsample: bool, relu: bool, residuals: tuple[Array, Array, Array | None], gradient: Array
+) -> tuple[Array, Array, Array]:
+    x, kernel, y = residuals
+    if y is not None:
+        gradient = jnp.where(y > 0, gradient, 0)
+    of_kernel = _kernel_gradient(_repeat(x) if upsample else x, gradient)
+    of_x = _image_gradient(gradient, kernel)
+    if upsample:
+        count, height, width, channels = x.shape
+        of_x = of_x.reshape(count, height, 2, width, 2, channels).sum(axis=(2, 4))
+    return of_x, of_kernel, gradient.sum(axis=(0, 1, 2))
+
+
+_cut_with_gradient.defvjp(_forward, _backward)
+
+
+def _image_gradient(gradient: Array, kernel: Array) -> Array:
+    """The adjoint of padding by reflection and convolving."""
+    kernel = kernel[::-1, ::-1].swapaxes(2, 3)
+    way = _way(kernel)
+    prepared = way.prepare(kernel)
+
+    def convolve(padded: Array) -> Array:
+        # Two columns more than the image, which are those of the padding: they belong to what they reflect.
+        y = way.convolve(padded, prepared)
+        left, first, second, middle, before_last, last, right = lax.split(y, [1, 1, 1, y.shape[2] - 6, 1, 1, 1], axis=2)
+        return jnp.concatenate([first, second + left, middle, before_last + right, last], axis=2)
+
+    def padding(row: Array, above: int) -> Array:
+        return convolve(jnp.pad(row, ((0, 0), (above, 2 - above), (2, 2), (0, 0))))
+
+    y = map_blocks(convolve, gradient, way.pixels(kernel), "zero")
+    return y.at[:, 1:2].add(padding(gradient[:, :1], 2)).at[:, -2:-1].add(padding(gradient[:, -1:], 0))
+
+
+def _kernel_gradient(x: Array, gradient: Array) -> Array:
+    inputs, outputs = x.shape[3], gradient.shape[3]
+    pixels = max(_BLOCK_PIXELS, _BLOCK_NUMBERS // max(inputs, outputs))
+    if min(inputs, outputs) > _FEW:
+        return winograd.kernel_gradient(sum_blocks(winograd.transformed_gradient, x, gradient, pixels))
+    if inputs <= outputs:
+        return sum_blocks(_taps_by_outputs, x, gradient, pixels).reshape(3, 3, inputs, outputs)
+    taps = sum_blocks(_inputs_by_taps, x, gradient, pixels).reshape(inputs, 3, 3, outputs)
+    return taps[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+
+
+def _taps_by_outputs(padded: Array, gradient: Array) -> Array:
+    return jnp.einsum("nhwi,nhwo->io", _patches(padded), gradient, precision=lax.Precision.HIGHEST)
+
+
+def _inputs_by_taps(padded: Array, gradient: Array) -> Array:
+    patches = _patches(jnp.pad(gradient, ((0, 0), (2, 2), (2, 2), (0, 0))))
+    return jnp.einsum("nhwi,nhwo->io", padded, patches, precision=lax.Precision.HIGHEST)
+
+
+def _patches(padded: Array) -> Array:
+    """The nine pixels around each, `[N, H, W, 9 * C]` of `[N, H + 2, W + 2, C]`."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    return jnp.concatenate([padded[:, a : a + height, b : b + width] for a, b in _TAPS], axis=3)
+
+
+_TAPS = tuple(itertools.product(range(3), repeat=2))
+
+
+class _Way(NamedTuple):
+    """How to convolve a block: with a kernel that is prepared once."""
+
+    prepare: Callable[[Array], Array]
+    convolve: Callable[[Array, Array], Array]
+
+    def pixels(self, kernel: Array) -> int:
+        """How many a block should have."""
+        channels = kernel.shape[3] if self is _PRODUCTS else max(kernel.shape[2:])
+        return max(_BLOCK_PIXELS, _BLOCK_NUMBERS // channels)
+
+
+def _way(kernel: Array, upsample: bool = False) -> _Way:
+    """All give the same numbers up to rounding."""
+    inputs, outputs = kernel.shape[2:]
+    if upsample:
+        return _UPSAMPLED
     if outputs <= _FEW:
-        return _by_products
-    return _by_patches if inputs <= _FEW else _in_blocks
+        return _PRODUCTS
+    return _DIRECT if inputs <= _FEW or max(inputs, outputs) <= _NARROW else _WINOGRAD
 
 
-def _pad(x: Array, axis: int) -> Array:
-    size = x.shape[axis]
-    if size < 4:
-        return _pad_whole(x, axis)
-    # Cut without overlap, for the gradient of that is a concatenation, and of jnp.pad many times slower.
-    first, second, middle, before_last, last = lax.split(x, [1, 1, size - 4, 1, 1], axis)
-    return jnp.concatenate([second, first, second, middle, before_last, last, before_last], axis)
-
-
-def _pad_whole(x: Array, axis: int) -> Array:
-    padding = [(1, 1) if axis == a else (0, 0) for a in range(x.ndim)]
-    return jnp.pad(x, padding, mode="reflect" if x.shape[axis] > 1 else "edge")
-
-
-def _whole(padded: Array, kernel: Array) -> Array:
+def _convolve(padded: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(
         padded,
         kernel,
@@ -74,55 +209,18 @@ def _whole(padded: Array, kernel: Array) -> Array:
     )
 
 
-def _in_blocks(padded: Array, kernel: Array) -> Array:
-    """Images, or rows of one image, at a time."""
-    count, height, width = padded.shape[0], padded.shape[1] - 2, padded.shape[2] - 2
-    pixels = max(_BLOCK // max(kernel.shape[2:]), -(-count * height * width // _MOST_BLOCKS))
-    images, rows = pixels // (height * width), pixels // width
-    if images >= count:
-        return _whole(padded, kernel)
-    if images:
-        parts = [_whole(part, kernel) for part in lax.split(padded, _sizes(count, images), axis=0)]
-    else:
-        # No fewer than two rows, which is what a strip lends to the one above.
-        parts = [_in_strips(part, kernel, max(rows, 2)) for part in lax.split(padded, [1] * count, axis=0)]
-    return jnp.concatenate(parts, axis=0)
-
-
-def _in_strips(padded: Array, kernel: Array, rows: int) -> Array:
-    # Cut without overlap, each strip taking its last two rows from the next one: the gradient of a cut is a
-    # concatenation, where that of slices that overlap would add up arrays of the whole size.
-    *sizes, last = _sizes(padded.shape[1] - 2, rows)
-    strips = lax.split(padded, [*sizes, last + 2], axis=1)
-    whole = [jnp.concatenate([strip, below[:, :2]], axis=1) for strip, below in itertools.pairwise(strips)]
-    return jnp.concatenate([_whole(strip, kernel) for strip in (*whole, strips[-1])], axis=1)
-
-
-def _sizes(total: int, size: int) -> list[int]:
-    return [size] * (total // size) + ([total % size] if total % size else [])
-
-
-def _by_products(padded: Array, kernel: Array) -> Array:
+def _by_products(padded: Array, matrix: Array) -> Array:
     """One matrix product for all nine taps, whose results are then shifted and added."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    inputs, outputs = kernel.shape[2:]
-    taps = _product(padded, kernel.transpose(2, 0, 1, 3).reshape(inputs, 9 * outputs))
+    taps = jnp.einsum("nhwi,io->nhwo", padded, matrix, precision=lax.Precision.HIGHEST)
     shifted = [
         tap[:, a : a + height, b : b + width]
-        for (a, b), tap in zip(_TAPS, lax.split(taps, [outputs] * 9, axis=3), strict=True)
+        for (a, b), tap in zip(_TAPS, lax.split(taps, [matrix.shape[1] // 9] * 9, axis=3), strict=True)
     ]
     return functools.reduce(jnp.add, shifted)
 
 
-def _by_patches(padded: Array, kernel: Array) -> Array:
-    """One matrix product of the patches of nine pixels."""
-    height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    patches = jnp.concatenate([padded[:, a : a + height, b : b + width] for a, b in _TAPS], axis=3)
-    return _product(patches, kernel.reshape(-1, kernel.shape[3]))
-
-
-_TAPS = tuple(itertools.product(range(3), repeat=2))
-
-
-def _product(x: Array, matrix: Array) -> Array:
-    return jnp.einsum("nhwi,io->nhwo", x, matrix, precision=lax.Precision.HIGHEST)
+_DIRECT = _Way(lambda kernel: kernel, _convolve)
+_PRODUCTS = _Way(lambda kernel: kernel.transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1), _by_products)
+_WINOGRAD = _Way(winograd.transform_kernel, winograd.convolve)
+_UPSAMPLED = _Way(winograd.split_kernel, winograd.convolve_upsampled)

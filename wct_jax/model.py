@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
+from wct_jax.canvas import halved, inside
 from wct_jax.conv import conv3x3
 
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
@@ -85,13 +86,14 @@ def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, in
 
 class _Convolution(nn.Module):
     features: int
+    relu: bool = True
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, size: Array | None, *, upsample: bool = False) -> Array:
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return conv3x3(x, kernel, bias)
+        return conv3x3(x, kernel, bias, size=size, upsample=upsample, relu=self.relu)
 
 
 class Encoder(nn.Module):
@@ -104,12 +106,15 @@ class Encoder(nn.Module):
     widths: Sequence[int] = VGG19_WIDTHS
 
     @nn.compact
-    def __call__(self, images: Array, layers: Sequence[str] | None = None) -> dict[str, Array]:
+    def __call__(
+        self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None
+    ) -> dict[str, Array]:
         """Encode, no deeper than the deepest layer asked for.
 
         Args:
             images: `[..., H, W, 3]`, RGB in 0..1, any size from 1x1.
             layers: The taps wanted; None for all that the encoder has.
+            size: Rows and columns that the images have, if they lie on a larger canvas; see `wct_jax.canvas`.
 
         Returns:
             Tap name to feature `[..., H', W', C]`, sides halved and rounded up for each block after the first.
@@ -127,9 +132,9 @@ class Encoder(nn.Module):
         taps, x = {}, images
         for name in table_to(max(wanted)):
             if name == "pool":
-                x = max_pool(x)
+                x, size = max_pool(x, size), halved(size)
             else:
-                x = nn.relu(_Convolution(shapes[name][1], name=name)(x))
+                x = _Convolution(shapes[name][1], name=name)(x, size)
                 tap = name.replace("conv", "relu")
                 if tap in wanted:
                     taps[tap] = x
@@ -148,11 +153,12 @@ class Decoder(nn.Module):
     widths: Sequence[int] = VGG19_WIDTHS
 
     @nn.compact
-    def __call__(self, feature: Array) -> Array:
+    def __call__(self, feature: Array, size: Array | None = None) -> Array:
         """Decode: 3x3 convolutions with ReLU, nearest upsampling where the encoder pools, a linear last one.
 
         Args:
             feature: `[..., H', W', C]` of the layer.
+            size: Rows and columns of it that count, if it lies on a larger canvas; see `wct_jax.canvas`.
 
         Returns:
             `[..., H, W, 3]`, not clipped; the sides are those of the feature times 2 for each pooling, which for
@@ -165,14 +171,13 @@ class Decoder(nn.Module):
         inputs = next(iter(shapes.values()))[0]
         if feature.ndim < 3 or feature.shape[-1] != inputs:
             raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
-        x = feature
+        x, upsample = feature, False
         for name in reversed(table_to(self.layer)):
             if name == "pool":
-                x = x.repeat(2, axis=-3).repeat(2, axis=-2)
+                upsample = True
             else:
-                x = _Convolution(shapes[name][1], name=name)(x)
-                if name != "conv1_1":
-                    x = nn.relu(x)
+                x = _Convolution(shapes[name][1], relu=name != "conv1_1", name=name)(x, size, upsample=upsample)
+                size, upsample = size if size is None or not upsample else 2 * size, False
         return x
 
 
@@ -214,12 +219,12 @@ class Model:
         """The document as a dictionary."""
         return dict(json.loads(self.document))
 
-    def encode(self, images: Array, layers: Sequence[str] | None = None) -> dict[str, Array]:
+    def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
         """The encoder's features, see `Encoder`."""
         # Flax types what `apply` returns for modules that also return changed state.
-        return Encoder(self.widths).apply({"params": self.encoder}, images, layers)  # type: ignore[return-value]
+        return Encoder(self.widths).apply({"params": self.encoder}, images, layers, size)  # type: ignore[return-value]
 
-    def decode(self, layer: str, feature: Array) -> Array:
+    def decode(self, layer: str, feature: Array, size: Array | None = None) -> Array:
         """The image of a feature, see `Decoder`.
 
         Raises:
@@ -228,7 +233,7 @@ class Model:
         if layer not in self.decoders:
             have = ", ".join(self.layers) or "none"
             raise ValueError(f"the model has no decoder for {layer} (it has {have})")
-        return Decoder(layer, self.widths).apply({"params": self.decoders[layer]}, feature)  # type: ignore[return-value]
+        return Decoder(layer, self.widths).apply({"params": self.decoders[layer]}, feature, size)  # type: ignore[return-value]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("model",), meta_fields=("layers",))
@@ -283,32 +288,52 @@ def _deepest(model: Model) -> str:
     return LAYERS[len(model.widths) - 1]
 
 
-def pool_weights(weights: Array, layer: str) -> Array:
+def size_at(layer: str, size: Array | None) -> Array | None:
+    """Rows and columns of the feature of an image of that size; None stays None."""
+    return functools.reduce(lambda size, _: halved(size), range(table_to(layer).count("pool")), size)
+
+
+def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array:
     """Bring per-pixel weights to the resolution of a layer, by the mean over the pixels of each cell.
 
     Args:
         weights: `[..., H, W]`.
         layer: A tap.
+        size: Rows and columns that the image has, if it lies on a larger canvas: cells count its pixels alone.
 
     Returns:
         `[..., H', W']`.
     """
-    x = weights[..., None]
     for _ in range(table_to(layer).count("pool")):
-        # SAME is ceil mode for windows of 2: an odd last row or column makes a cell of its own.
-        x = nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2), padding="SAME", count_include_pad=False)
-    return x[..., 0]
+        if size is None:
+            weights = _mean_pool(weights)
+        else:
+            within = inside(weights.shape[-2:], size).astype(weights.dtype)
+            # A cell with a pixel inside has a quarter of its pixels inside, at least.
+            weights = _mean_pool(weights * within) / jnp.maximum(_mean_pool(within), 1 / 4)
+            size = halved(size)
+    return weights if size is None else jnp.where(inside(weights.shape[-2:], size), weights, 0)
 
 
-def max_pool(x: Array) -> Array:
+def _mean_pool(x: Array) -> Array:
+    # SAME is ceil mode for windows of 2: an odd last row or column makes a cell of its own.
+    pool = functools.partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2), padding="SAME", count_include_pad=False)
+    return pool(x[..., None])[..., 0]
+
+
+@jax.jit
+def max_pool(x: Array, size: Array | None = None) -> Array:
     """The largest of each 2x2 cell; an odd last row or column makes cells of its own.
 
     Args:
         x: `[..., H, W, C]`.
+        size: Rows and columns that count, of an `x` that is nowhere negative. None for all.
 
     Returns:
         `[..., ceil(H / 2), ceil(W / 2), C]`. The gradient is shared between equals.
     """
+    if size is not None:
+        x = jnp.where(inside(x.shape[-3:-1], size)[..., None], x, 0)
     # Not by Flax's, whose gradient takes 25 times as long on the CPU.
     # One axis at a time: JAX refuses to cut two in one reshape where another is sharded explicitly.
     for axis in (x.ndim - 3, x.ndim - 2):

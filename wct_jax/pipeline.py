@@ -1,15 +1,18 @@
 """Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.model import Model, pool_weights
+from wct_jax.canvas import cut_out, inside, lay_out
+from wct_jax.compilation import compiled
+from wct_jax.model import Model, pool_weights, size_at
 from wct_jax.style import Style, as_image, as_weights
-from wct_jax.transform import transfer
+from wct_jax.transform import Moments, transfer
 
 
 def stylize(
@@ -21,10 +24,12 @@ def stylize(
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
     content_weights: ArrayLike | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Array:
     """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
 
-    Pure, so that it can be jitted, vmapped and differentiated; it compiles itself once for each size.
+    Pure, so that it can be jitted, vmapped and differentiated. Outside of these it compiles itself: once for each of a
+    few sizes, of which an image takes the next larger one, see `wct_jax.canvas`.
 
     Args:
         model: Encoder and decoders.
@@ -35,6 +40,7 @@ def stylize(
             their order here.
         eps: Where the spectra are cut, see `wct`.
         content_weights: How much each pixel counts in the content's statistics, broadcasting to `[..., H, W]`.
+        progress: Told each layer when it is its turn. Not while JAX is tracing.
 
     Returns:
         `[..., H, W, 3]`, the size of the content, in its dtype. Not clipped to 0..1.
@@ -43,7 +49,7 @@ def stylize(
         ValueError: A layer without decoder or statistics, a style of another encoder, a wrong shape or dtype.
     """
     image = as_image("content", content)
-    weights = as_weights(content_weights, image)
+    weights, sides = as_weights(content_weights, image), image.shape[-3:-1]
     if style.digest != model.digest:
         raise ValueError(
             f"the style was made with another encoder: its digest is {style.digest[:12]}, "
@@ -55,9 +61,13 @@ def stylize(
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
+    image, weights, size = lay_out(image, weights)
     for layer, strength in levels:
-        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights)
-    return image
+        if progress:
+            image.block_until_ready()
+            progress(layer)
+        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights, size=size)
+    return cut_out(image, sides)
 
 
 def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
@@ -87,7 +97,7 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
     return sorted(zip(layers, strengths, strict=True), key=lambda level: level[0], reverse=True)
 
 
-@functools.partial(jax.jit, static_argnames="layer")
+@compiled(static=("layer",))
 def stylize_level(
     model: Model,
     image: Array,
@@ -97,6 +107,7 @@ def stylize_level(
     *,
     eps: ArrayLike = 1e-6,
     content_weights: Array | None = None,
+    size: Array | None = None,
 ) -> Array:
     """One level of the cascade: the image's feature at `layer`, transformed and decoded.
 
@@ -108,12 +119,31 @@ def stylize_level(
         alpha: Scalar strength in 0..1.
         eps: Where the spectra are cut, see `wct`.
         content_weights: `[..., H, W]` or None.
+        size: Rows and columns of the image, if it lies on a larger canvas, as `lay_out` made it with its weights.
 
     Returns:
         `[..., H, W, 3]`, the size of the image, in its dtype.
     """
-    feature = model.encode(image, (layer,))[layer]
-    weights = None if content_weights is None else pool_weights(content_weights, layer)
-    feature = transfer(feature, style.moments[layer], alpha, eps=eps, content_weights=weights)
-    height, width = image.shape[-3:-1]
-    return model.decode(layer, feature)[..., :height, :width, :]
+    feature = model.encode(image, (layer,), size)[layer]
+    feature = _transform(feature, style.moments[layer], alpha, eps, content_weights, size, layer)
+    return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
+
+
+@functools.partial(jax.jit, static_argnames="layer")
+def _transform(
+    feature: Array,
+    style: Moments,
+    alpha: ArrayLike,
+    eps: ArrayLike,
+    weights: Array | None,
+    size: Array | None,
+    layer: str,
+) -> Array:
+    if weights is not None:
+        weights = pool_weights(weights, layer, size)
+    result = transfer(feature, style, alpha, eps=eps, content_weights=weights)
+    of_feature = size_at(layer, size)
+    if of_feature is None:
+        return result
+    # What is beyond the image must not grow from level to level: convolutions by Winograd add and subtract it.
+    return jnp.where(inside(result.shape[-3:-1], of_feature)[..., None], result, 0)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.canvas import lay_out
+from wct_jax.compilation import compiled
 from wct_jax.model import Model, pool_weights
 from wct_jax.transform import Moments, moments
 
@@ -47,19 +49,19 @@ def extract_style(
         ValueError: A layer that the encoder does not have, or a wrong shape or dtype.
     """
     image = as_image("style", image)
-    return _extract(model, image, tuple(model.layers if layers is None else layers), as_weights(weights, image))
+    image, pixels, size = lay_out(image, as_weights(weights, image))
+    return _extract(model, image, tuple(model.layers if layers is None else layers), pixels, size)
 
 
-@functools.partial(jax.jit, static_argnames="layers")
-def _extract(model: Model, image: Array, layers: tuple[str, ...], weights: Array | None) -> Style:
-    features = model.encode(image, layers)
-    return Style(
-        {
-            layer: moments(feature, None if weights is None else pool_weights(weights, layer))
-            for layer, feature in features.items()
-        },
-        model.digest,
-    )
+@compiled(static=("layers",))
+def _extract(model: Model, image: Array, layers: tuple[str, ...], weights: Array | None, size: Array | None) -> Style:
+    features = model.encode(image, layers, size)
+    return Style({layer: _moments(feature, weights, size, layer) for layer, feature in features.items()}, model.digest)
+
+
+@functools.partial(jax.jit, static_argnames="layer")
+def _moments(feature: Array, weights: Array | None, size: Array | None, layer: str) -> Moments:
+    return moments(feature, None if weights is None else pool_weights(weights, layer, size))
 
 
 def as_image(name: str, image: ArrayLike) -> Array:

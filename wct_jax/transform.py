@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
+from wct_jax.blocks import cut, join, rows_at_once
+
 _Result = TypeVar("_Result")
 
-_HIGHEST = jax.lax.Precision.HIGHEST
+_HIGHEST = lax.Precision.HIGHEST
 
 # Variance below (this times the dtype's machine epsilon)² of the feature's mean square is rounding, not
 # signal: a flat picture leaves it behind. Measured by benchmarks/rounding.py.
@@ -70,6 +72,16 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
 
 
 def _moments(feature: Array, weights: Array) -> Moments:
+    rows = rows_at_once(feature)
+    if rows == feature.shape[-3]:
+        return _moments_at_once(feature, weights)
+    lead, channels, dtype = feature.shape[:-3], feature.shape[-1], _statistics_dtype(feature)
+    none = Moments(*(jnp.zeros(lead + (channels,) * rank, dtype) for rank in range(3)))
+    parts = cut(feature, rows, -3), cut(weights, rows, -2)
+    return lax.scan(lambda total, part: (merge(total, _moments_at_once(*part)), None), none, parts)[0]
+
+
+def _moments_at_once(feature: Array, weights: Array) -> Moments:
     x = feature.astype(_statistics_dtype(feature))
     w = weights.astype(x.dtype)
     count = jnp.sum(w, (-2, -1))
@@ -227,12 +239,20 @@ def transfer(
 def _transfer(content: Array, statistics: Moments, style: Moments, alpha: Array, eps: ArrayLike) -> Array:
     dtype = _statistics_dtype(statistics.mean, style.mean)
     rank = alpha.ndim - 2
-    x, statistics = _lift((content, statistics), rank - statistics.count.ndim, dtype)
+    content = content.reshape((1,) * (rank - statistics.count.ndim) + content.shape)
+    statistics = _lift(statistics, rank - statistics.count.ndim, dtype)
     style = _lift(style, rank - style.count.ndim, dtype)
     matrix, _ = whiten_color(statistics, style, eps)
-    y = _apply(x, statistics.mean, matrix, style.mean)
     strength = jnp.where(style.count[..., None, None] > 0, alpha.astype(dtype), 0)[..., None]
-    return (strength * y + (1 - strength) * x).astype(content.dtype)
+
+    def blend(x: Array, strength: Array) -> Array:
+        y = _apply(x, statistics.mean, matrix, style.mean)
+        return (strength * y + (1 - strength) * x.astype(dtype)).astype(content.dtype)
+
+    rows = rows_at_once(content)
+    if rows == content.shape[-3]:
+        return blend(content, strength)
+    return join(lax.map(lambda part: blend(*part), (cut(content, rows, -3), cut(strength, rows, -3))), -3)
 
 
 def _apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:

@@ -96,7 +96,7 @@ def repaint(arguments: argparse.Namespace) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from wct_jax.images import Picture, write_picture
-    from wct_jax.pipeline import plan, stylize_level
+    from wct_jax.pipeline import plan, stylize
     from wct_jax.style import extract_style
     from wct_jax.weights import load_model, require_decoders
 
@@ -111,14 +111,21 @@ def repaint(arguments: argparse.Namespace) -> None:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("style", total=len(layers) + 1)
         style = extract_style(model, picture.pixels, layers, weights=picture.alpha)
-        image = content.pixels
-        for layer, alpha in levels:
-            progress.update(task, description=layer, advance=1)
-            image = stylize_level(model, image, style, layer, alpha, content_weights=content.alpha).block_until_ready()
+        image = np.asarray(
+            stylize(
+                model,
+                content.pixels,
+                style,
+                arguments.alpha,
+                layers=layers,
+                content_weights=content.alpha,
+                progress=lambda layer: progress.update(task, description=layer, advance=1),
+            )
+        )
         progress.update(task, advance=1)
 
     check_output(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
-    write_picture(output, Picture(np.asarray(image), content.alpha, content.metadata))
+    write_picture(output, Picture(image, content.alpha, content.metadata))
     height, width = content.pixels.shape[:2]
     names = ", ".join(layer for layer, _ in levels)
     tell(f"{output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")

@@ -1,0 +1,82 @@
+"""Images of any size on canvases of a few sizes, so that what is compiled for one serves others.
+
+The size of the image is a value, not a shape: convolutions reflect at its border (`conv3x3`), pooling ends there
+(`max_pool`), and only its pixels count in the statistics. The result is that of the image alone, up to rounding.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+# Sides are rounded up to eight sizes for each doubling, but to no less than 16, which four poolings leave whole.
+_STEPS = 8
+_FINEST = 16
+# Below this a canvas would be much larger than the image.
+_SMALLEST = 64
+
+
+def canvas_side(side: int) -> int:
+    """The side of the canvas for a side of an image: at most an eighth longer, or 15 pixels."""
+    step = max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS)
+    return -(-side // step) * step
+
+
+def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, Array | None]:
+    """Lay an image on a canvas, where that spares compiling.
+
+    Args:
+        image: `[..., H, W, C]`.
+        weights: `[..., H, W]`, or None for 1 everywhere.
+
+    Returns:
+        Image and weights with zeros beyond what was there, and the size, int32 `[2]`, of that. Where JAX is tracing
+        (the shape is compiled in any case), where the image lies on several devices, is small, or has the size of a
+        canvas, all is returned as it is, with None for the size.
+    """
+    sides = image.shape[-3:-1]
+    margins = [(0, canvas_side(side) - side) for side in sides]
+    if _out_of_reach(image) or (weights is not None and _out_of_reach(weights)):
+        return image, weights, None
+    if min(sides) < _SMALLEST or not any(margin for _, margin in margins):
+        return image, weights, None
+    # By NumPy, for JAX would compile it for each size.
+    lead = [(0, 0)] * (image.ndim - 3)
+    counted = np.ones(sides, image.dtype) if weights is None else np.asarray(weights)
+    return (
+        jnp.asarray(np.pad(np.asarray(image), [*lead, *margins, (0, 0)])),
+        jnp.asarray(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins])),
+        jnp.asarray(sides, jnp.int32),
+    )
+
+
+def cut_out(image: Array, sides: Sequence[int]) -> Array:
+    """The first rows and columns of `[..., H, W, C]`."""
+    height, width = sides
+    if image.shape[-3:-1] == (height, width):
+        return image
+    if _out_of_reach(image):
+        return image[..., :height, :width, :]
+    return jnp.asarray(np.asarray(image)[..., :height, :width, :])
+
+
+def _out_of_reach(x: Array) -> bool:
+    return isinstance(x, jax.core.Tracer) or len(x.devices()) > 1
+
+
+def inside(shape: Sequence[int], size: Array) -> Array:
+    """Which pixels `[H, W]` of a canvas are in the image.
+
+    Args:
+        shape: `(H, W)`.
+        size: int32 `[2]`.
+    """
+    rows, columns = (jnp.arange(side) < size[i] for i, side in enumerate(shape))
+    return rows[:, None] & columns[None]
+
+
+def halved(size: Array | None) -> Array | None:
+    """The size after a pooling that keeps odd last rows and columns."""
+    return None if size is None else (size + 1) // 2
