@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wct_jax.compilation import compiler_options
 from wct_jax.data import Folder, batches
 from wct_jax.loop import State, train
 from wct_jax.model import LAYERS, VGG19_WIDTHS, Model, decoder_shapes, encoder_shapes, table_to
@@ -62,7 +63,7 @@ def random_model(layer, widths):
 
 def our_step(layer, optimizer):
     settings = dict(layer=layer, optimizer=optimizer, weights=LossWeights(), dtype=jnp.dtype("float32"))
-    return jax.jit(functools.partial(train_step, **settings), donate_argnums=0)
+    return jax.jit(functools.partial(train_step, **settings), donate_argnums=0, compiler_options=compiler_options())
 
 
 def our_state(model, layer, optimizer):

@@ -19,11 +19,10 @@ def map_blocks(
     """Apply to each block what makes of it one of the same number of images and a multiple of its rows.
 
     Args:
-        convolve: From `[n, rows + 2, W', C]` to `[n, times * rows, ...]`.
+        convolve: From `[n, rows + 2, W + 2, C]` to `[n, times * rows, ...]`.
         x: `[N, H, W, C]` with sides of two pixels at least.
         pixels: How many a block has, about.
-        border: What surrounds the images: one pixel of reflection or of repetition, or zeros, one above and below and
-            two at the sides.
+        border: What surrounds the images by one pixel: their reflection, their edge again, or zeros.
         size: Rows and columns that count, int32 `[2]`: the border is around these. None for all.
 
     Returns:
@@ -121,7 +120,7 @@ class _Grid(NamedTuple):
             above, below = jnp.where(top, 0, above), jnp.where(bottom, 0, below)
         block = jnp.concatenate([above, rows(row, self.rows), below], axis=1)
         if border == "zero":
-            block = jnp.pad(block, ((0, 0), (0, 0), (2, 2), (0, 0)))
+            block = jnp.pad(block, ((0, 0), (0, 0), (1, 1), (0, 0)))
         else:
             left, right = block[:, :, inwards : inwards + 1], block[:, :, width - 1 - inwards : width - inwards]
             block = jnp.concatenate([left, block, right], axis=2)

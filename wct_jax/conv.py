@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from wct_jax import winograd
 from wct_jax.blocks import map_blocks, pad, sum_blocks
+from wct_jax.compilation import part
 
 algorithm = jax.make_user_context(None)
 """How to convolve, as a context: `with algorithm("direct"):`.
@@ -19,7 +20,7 @@ algorithm = jax.make_user_context(None)
 """
 
 # Blocks of this many numbers stay in the cache through all steps; fewer pixels would make small products.
-_BLOCK_NUMBERS = 2**18
+_BLOCK_NUMBERS = 2**19
 _BLOCK_PIXELS = 2**12
 # With so few channels XLA spends its time on packing them, and products of all taps at once are faster.
 _FEW = 4
@@ -27,7 +28,7 @@ _FEW = 4
 _NARROW = 16
 
 
-@functools.partial(jax.jit, static_argnames=("upsample", "relu"))
+@part(static=("upsample", "relu"))
 def conv3x3(
     x: Array, kernel: Array, bias: Array, *, size: Array | None = None, upsample: bool = False, relu: bool = False
 ) -> Array:
@@ -132,18 +133,18 @@ def _image_gradient(gradient: Array, kernel: Array) -> Array:
     kernel = kernel[::-1, ::-1].swapaxes(2, 3)
     way = _way(kernel)
     prepared = way.prepare(kernel)
-
-    def convolve(padded: Array) -> Array:
-        # Two columns more than the image, which are those of the padding: they belong to what they reflect.
-        y = way.convolve(padded, prepared)
-        left, first, second, middle, before_last, last, right = lax.split(y, [1, 1, 1, y.shape[2] - 6, 1, 1, 1], axis=2)
-        return jnp.concatenate([first, second + left, middle, before_last + right, last], axis=2)
-
-    def padding(row: Array, above: int) -> Array:
-        return convolve(jnp.pad(row, ((0, 0), (above, 2 - above), (2, 2), (0, 0))))
-
-    y = map_blocks(convolve, gradient, way.pixels(kernel), "zero")
-    return y.at[:, 1:2].add(padding(gradient[:, :1], 2)).at[:, -2:-1].add(padding(gradient[:, -1:], 0))
+    y = map_blocks(lambda padded: way.convolve(padded, prepared), gradient, way.pixels(kernel), "zero")
+    # What falls on the padding belongs to the pixels that it reflects: a line next to each border, corners included.
+    for side, target in ((0, 1), (-1, -2)):
+        taps = kernel[2:] if side == 0 else kernel[:1]
+        line = _convolve(jnp.pad(gradient[:, side][:, None], ((0, 0), (0, 0), (2, 2), (0, 0))), taps)
+        inner = line[:, :, 1:-1].at[:, :, 1].add(line[:, :, 0]).at[:, :, -2].add(line[:, :, -1])
+        y = y.at[:, target].add(inner[:, 0])
+    for side, target in ((0, 1), (-1, -2)):
+        taps = kernel[:, 2:] if side == 0 else kernel[:, :1]
+        line = _convolve(jnp.pad(gradient[:, :, side][:, :, None], ((0, 0), (1, 1), (0, 0), (0, 0))), taps)
+        y = y.at[:, :, target].add(line[:, :, 0])
+    return y
 
 
 def _kernel_gradient(x: Array, gradient: Array) -> Array:
@@ -183,7 +184,7 @@ class _Way(NamedTuple):
 
     def pixels(self, kernel: Array) -> int:
         """How many a block should have."""
-        channels = kernel.shape[3] if self is _PRODUCTS else max(kernel.shape[2:])
+        channels = 9 * kernel.shape[3] if self is _PRODUCTS else max(kernel.shape[2:])
         return max(_BLOCK_PIXELS, _BLOCK_NUMBERS // channels)
 
 

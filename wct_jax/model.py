@@ -17,6 +17,7 @@ from flax import linen as nn
 from jax import Array, lax
 
 from wct_jax.canvas import halved, inside
+from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
 
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
@@ -321,7 +322,7 @@ def _mean_pool(x: Array) -> Array:
     return pool(x[..., None])[..., 0]
 
 
-@jax.jit
+@part()
 def max_pool(x: Array, size: Array | None = None) -> Array:
     """The largest of each 2x2 cell; an odd last row or column makes cells of its own.
 

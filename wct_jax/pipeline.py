@@ -1,15 +1,13 @@
 """Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
 
-import functools
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.canvas import cut_out, inside, lay_out
-from wct_jax.compilation import compiled
+from wct_jax.compilation import by_parts, part
 from wct_jax.model import Model, pool_weights, size_at
 from wct_jax.style import Style, as_image, as_weights
 from wct_jax.transform import Moments, transfer
@@ -97,7 +95,7 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
     return sorted(zip(layers, strengths, strict=True), key=lambda level: level[0], reverse=True)
 
 
-@compiled(static=("layer",))
+@by_parts(static=("layer",))
 def stylize_level(
     model: Model,
     image: Array,
@@ -129,7 +127,7 @@ def stylize_level(
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
 
 
-@functools.partial(jax.jit, static_argnames="layer")
+@part(static=("layer",))
 def _transform(
     feature: Array,
     style: Moments,

@@ -16,6 +16,7 @@ import optax
 from rich.console import Console
 
 import wct_jax
+from wct_jax.compilation import compiler_options
 from wct_jax.devices import check_batch_size, replicate
 from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.loop import State, train
@@ -250,7 +251,7 @@ def _train(
     console = console or Console(stderr=True, quiet=not first)
     optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay)
     step = functools.partial(task.step, optimizer=optimizer, dtype=jnp.dtype(recipe.precision))
-    jitted = jax.jit(step, donate_argnums=0)
+    jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
     frozen = replicate(task.frozen)
 
     def result(state: State) -> tuple[Model, dict[str, Any]]:

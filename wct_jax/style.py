@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.canvas import lay_out
-from wct_jax.compilation import compiled
+from wct_jax.compilation import by_parts, part
 from wct_jax.model import Model, pool_weights
 from wct_jax.transform import Moments, moments
 
@@ -53,13 +53,13 @@ def extract_style(
     return _extract(model, image, tuple(model.layers if layers is None else layers), pixels, size)
 
 
-@compiled(static=("layers",))
+@by_parts(static=("layers",))
 def _extract(model: Model, image: Array, layers: tuple[str, ...], weights: Array | None, size: Array | None) -> Style:
     features = model.encode(image, layers, size)
     return Style({layer: _moments(feature, weights, size, layer) for layer, feature in features.items()}, model.digest)
 
 
-@functools.partial(jax.jit, static_argnames="layer")
+@part(static=("layer",))
 def _moments(feature: Array, weights: Array | None, size: Array | None, layer: str) -> Moments:
     return moments(feature, None if weights is None else pool_weights(weights, layer, size))
 
