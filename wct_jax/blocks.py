@@ -14,23 +14,30 @@ Border = Literal["reflect", "edge", "zero"]
 
 
 def map_blocks(
-    convolve: Callable[[Array], Array], x: Array, pixels: int, border: Border, size: Array | None = None
+    convolve: Callable[[Array], Array],
+    x: Array,
+    channels: int,
+    pixels: int,
+    border: Border,
+    *,
+    times: int = 1,
+    size: Array | None = None,
 ) -> Array:
-    """Apply to each block what makes of it one of the same number of images and a multiple of its rows.
+    """Apply to each block what makes of it one of the same number of images and a multiple of its sides.
 
     Args:
-        convolve: From `[n, rows + 2, W + 2, C]` to `[n, times * rows, ...]`.
+        convolve: From `[n, rows + 2, W + 2, C]` to `[n, times * rows, times * W, channels]`.
         x: `[N, H, W, C]` with sides of two pixels at least.
+        channels: Of the result.
         pixels: How many a block has, about.
         border: What surrounds the images by one pixel: their reflection, their edge again, or zeros.
+        times: How many times the sides of `x` the result has.
         size: Rows and columns that count, int32 `[2]`: the border is around these. None for all.
 
     Returns:
-        `[N, times * H, ...]`.
+        `[N, times * H, times * W, channels]`.
     """
     grid = _Grid.of(x, pixels)
-    shape = jax.eval_shape(lambda x: convolve(grid.padded(x, 0, border, size)), x).shape
-    times = shape[1] // grid.rows
     if grid.steps == 1:
         return convolve(grid.padded(x, 0, border, size))
 
@@ -38,7 +45,8 @@ def map_blocks(
         image, row = grid.start(i)
         return lax.dynamic_update_slice(result, convolve(grid.padded(x, i, border, size)), (image, times * row, 0, 0))
 
-    return lax.fori_loop(0, grid.steps, step, lax.empty((x.shape[0], times * x.shape[1], *shape[2:]), x.dtype))
+    count, height, width, _ = x.shape
+    return lax.fori_loop(0, grid.steps, step, lax.empty((count, times * height, times * width, channels), x.dtype))
 
 
 def sum_blocks(reduce: Callable[[Array, Array], Array], x: Array, y: Array, pixels: int) -> Array:

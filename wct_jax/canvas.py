@@ -5,6 +5,7 @@ The size of the image is a value, not a shape: convolutions reflect at its borde
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,12 @@ _FINEST = 16
 _SMALLEST = 64
 
 
-def canvas_side(side: int) -> int:
-    """The side of the canvas for a side of an image: at most an eighth longer, or 15 pixels."""
-    step = max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS)
-    return -(-side // step) * step
+def canvas_sides(sides: Sequence[int]) -> tuple[int, ...]:
+    """The sides of the canvas for an image: each at most an eighth longer, or 15 pixels; its own if it is small."""
+    if min(sides) < _SMALLEST:
+        return tuple(sides)
+    steps = [max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS) for side in sides]
+    return tuple(-(-side // step) * step for side, step in zip(sides, steps, strict=True))
 
 
 def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, Array | None]:
@@ -37,10 +40,10 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
         canvas, all is returned as it is, with None for the size.
     """
     sides = image.shape[-3:-1]
-    margins = [(0, canvas_side(side) - side) for side in sides]
+    margins = [(0, canvas - side) for canvas, side in zip(canvas_sides(sides), sides, strict=True)]
     if _out_of_reach(image) or (weights is not None and _out_of_reach(weights)):
         return image, weights, None
-    if min(sides) < _SMALLEST or not any(margin for _, margin in margins):
+    if not any(margin for _, margin in margins):
         return image, weights, None
     # By NumPy, for JAX would compile it for each size.
     lead = [(0, 0)] * (image.ndim - 3)
@@ -52,11 +55,28 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
     )
 
 
+def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | None]:
+    """What `lay_out` would return for an image, as `jax.ShapeDtypeStruct`, and the size.
+
+    Args:
+        shape: `[..., H, W, C]`.
+        weighted: Whether it has weights.
+    """
+    *lead, height, width, channels = shape
+    sides = canvas_sides((height, width))
+    laid_out = sides != (height, width)
+    image = jax.ShapeDtypeStruct((*lead, *sides, channels), jnp.float32)
+    weights = jax.ShapeDtypeStruct((*(lead if weighted else ()), *sides), jnp.float32) if weighted or laid_out else None
+    return image, weights, jnp.asarray((height, width), jnp.int32) if laid_out else None
+
+
 def cut_out(image: Array, sides: Sequence[int]) -> Array:
     """The first rows and columns of `[..., H, W, C]`."""
     height, width = sides
     if image.shape[-3:-1] == (height, width):
         return image
+    if isinstance(image, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((*image.shape[:-3], height, width, image.shape[-1]), image.dtype)  # type: ignore[return-value]
     if _out_of_reach(image):
         return image[..., :height, :width, :]
     return jnp.asarray(np.asarray(image)[..., :height, :width, :])

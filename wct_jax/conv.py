@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from wct_jax import winograd
-from wct_jax.blocks import map_blocks, pad, sum_blocks
+from wct_jax.blocks import Border, map_blocks, pad, sum_blocks
 from wct_jax.compilation import part
 
 algorithm = jax.make_user_context(None)
@@ -96,7 +96,9 @@ def _cut(x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool, size:
         return jax.nn.relu(y) if relu else y
 
     # What a repeated pixel at the edge reflects is itself.
-    return map_blocks(convolve, x, way.pixels(kernel), "edge" if upsample else "reflect", size)
+    border: Border = "edge" if upsample else "reflect"
+    times = 2 if upsample else 1
+    return map_blocks(convolve, x, kernel.shape[3], way.pixels(kernel), border, times=times, size=size)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -133,7 +135,7 @@ def _image_gradient(gradient: Array, kernel: Array) -> Array:
     kernel = kernel[::-1, ::-1].swapaxes(2, 3)
     way = _way(kernel)
     prepared = way.prepare(kernel)
-    y = map_blocks(lambda padded: way.convolve(padded, prepared), gradient, way.pixels(kernel), "zero")
+    y = map_blocks(lambda padded: way.convolve(padded, prepared), gradient, kernel.shape[3], way.pixels(kernel), "zero")
     # What falls on the padding belongs to the pixels that it reflects: a line next to each border, corners included.
     for side, target in ((0, 1), (-1, -2)):
         taps = kernel[2:] if side == 0 else kernel[:1]

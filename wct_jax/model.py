@@ -91,10 +91,12 @@ class _Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, size: Array | None, *, upsample: bool = False) -> Array:
-        shape = (3, 3, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return conv3x3(x, kernel, bias, size=size, upsample=upsample, relu=self.relu)
+        if self.is_initializing():
+            self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.features))
+            self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        # Not what `param` returns, which traces the initializers each time: as long as a small convolution takes.
+        parameters = self.variables["params"]
+        return conv3x3(x, parameters["kernel"], parameters["bias"], size=size, upsample=upsample, relu=self.relu)
 
 
 class Encoder(nn.Module):

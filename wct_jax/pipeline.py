@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.canvas import cut_out, inside, lay_out
-from wct_jax.compilation import by_parts, part
-from wct_jax.model import Model, pool_weights, size_at
-from wct_jax.style import Style, as_image, as_weights
+from wct_jax.canvas import cut_out, inside, lay_out, outline
+from wct_jax.compilation import ahead, by_parts, part
+from wct_jax.model import Model, size_at
+from wct_jax.style import Style, as_image, as_weights, extract_from_canvas, feature_moments
 from wct_jax.transform import Moments, transfer
 
 
@@ -123,25 +124,48 @@ def stylize_level(
         `[..., H, W, 3]`, the size of the image, in its dtype.
     """
     feature = model.encode(image, (layer,), size)[layer]
-    feature = _transform(feature, style.moments[layer], alpha, eps, content_weights, size, layer)
+    statistics = feature_moments(feature, content_weights, size, layer)
+    feature = _transform(feature, statistics, style.moments[layer], alpha, eps, size_at(layer, size))
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
 
 
-@part(static=("layer",))
+def prepare(
+    model: Model,
+    content: Sequence[int],
+    style: Sequence[int],
+    layers: Sequence[str],
+    *,
+    content_weighted: bool = False,
+    style_weighted: bool = False,
+) -> None:
+    """Compile what `extract_style` and `stylize` will need on the CPU, on all its cores.
+
+    Left alone they compile each part when its turn comes, one after the other.
+
+    Args:
+        model: Encoder and decoders.
+        content: Shape of the content, `[..., H, W, 3]`.
+        style: Shape of the style's picture.
+        layers: The layers that will be used.
+        content_weighted: Whether the content will have weights.
+        style_weighted: Whether the style's picture will have weights.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    with ahead():
+        picture, weights, size = outline(style, style_weighted)
+        moments = extract_from_canvas(model, picture, tuple(layers), weights, size)
+        image, weights, size = outline(content, content_weighted)
+        for layer in layers:
+            stylize_level(model, image, moments, layer, 1.0, eps=1e-6, content_weights=weights, size=size)
+
+
+@part()
 def _transform(
-    feature: Array,
-    style: Moments,
-    alpha: ArrayLike,
-    eps: ArrayLike,
-    weights: Array | None,
-    size: Array | None,
-    layer: str,
+    feature: Array, statistics: Moments, style: Moments, alpha: ArrayLike, eps: ArrayLike, size: Array | None
 ) -> Array:
-    if weights is not None:
-        weights = pool_weights(weights, layer, size)
-    result = transfer(feature, style, alpha, eps=eps, content_weights=weights)
-    of_feature = size_at(layer, size)
-    if of_feature is None:
+    result = transfer(feature, style, alpha, eps=eps, statistics=statistics)
+    if size is None:
         return result
     # What is beyond the image must not grow from level to level: convolutions by Winograd add and subtract it.
-    return jnp.where(inside(result.shape[-3:-1], of_feature)[..., None], result, 0)
+    return jnp.where(inside(result.shape[-3:-1], size)[..., None], result, 0)

@@ -50,17 +50,29 @@ def extract_style(
     """
     image = as_image("style", image)
     image, pixels, size = lay_out(image, as_weights(weights, image))
-    return _extract(model, image, tuple(model.layers if layers is None else layers), pixels, size)
+    return extract_from_canvas(model, image, tuple(model.layers if layers is None else layers), pixels, size)
 
 
 @by_parts(static=("layers",))
-def _extract(model: Model, image: Array, layers: tuple[str, ...], weights: Array | None, size: Array | None) -> Style:
+def extract_from_canvas(
+    model: Model, image: Array, layers: tuple[str, ...], weights: Array | None, size: Array | None
+) -> Style:
+    """`extract_style` of what `lay_out` returns."""
     features = model.encode(image, layers, size)
-    return Style({layer: _moments(feature, weights, size, layer) for layer, feature in features.items()}, model.digest)
+    each = {layer: feature_moments(feature, weights, size, layer) for layer, feature in features.items()}
+    return Style(each, model.digest)
 
 
 @part(static=("layer",))
-def _moments(feature: Array, weights: Array | None, size: Array | None, layer: str) -> Moments:
+def feature_moments(feature: Array, weights: Array | None, size: Array | None, layer: str) -> Moments:
+    """The moments of a layer's feature.
+
+    Args:
+        feature: `[..., H', W', C]`.
+        weights: How much each pixel of the image counts, `[..., H, W]`, or None.
+        size: Rows and columns of the image, if it lies on a larger canvas.
+        layer: The layer.
+    """
     return moments(feature, None if weights is None else pool_weights(weights, layer, size))
 
 

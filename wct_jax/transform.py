@@ -206,6 +206,7 @@ def transfer(
     *,
     eps: ArrayLike = 1e-6,
     content_weights: ArrayLike | None = None,
+    statistics: Moments | None = None,
 ) -> Array:
     """`wct` with the style given by its moments, as a kept style is.
 
@@ -215,6 +216,7 @@ def transfer(
         alpha: As for `wct`.
         eps: As for `wct`.
         content_weights: As for `wct`.
+        statistics: The content's moments, where they are known: its weights are not looked at then.
 
     Returns:
         `[..., H, W, C]` in the dtype of `content`.
@@ -232,7 +234,8 @@ def transfer(
             f"leading dimensions of content and style must broadcast, got {content.shape[:-3]} and {style.count.shape}"
         ) from None
     strength = _per_pixel("alpha", alpha, (*lead, *content.shape[-3:-1]))
-    statistics = moments(content, content_weights)
+    if statistics is None:
+        statistics = moments(content, content_weights)
     return _on_any_mesh(_transfer, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
 
 

@@ -96,7 +96,7 @@ def repaint(arguments: argparse.Namespace) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from wct_jax.images import Picture, write_picture
-    from wct_jax.pipeline import plan, stylize
+    from wct_jax.pipeline import plan, prepare, stylize
     from wct_jax.style import extract_style
     from wct_jax.weights import load_model, require_decoders
 
@@ -110,6 +110,14 @@ def repaint(arguments: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("style", total=len(layers) + 1)
+        prepare(
+            model,
+            content.pixels.shape,
+            picture.pixels.shape,
+            layers,
+            content_weighted=content.alpha is not None,
+            style_weighted=picture.alpha is not None,
+        )
         style = extract_style(model, picture.pixels, layers, weights=picture.alpha)
         image = np.asarray(
             stylize(
