@@ -15,7 +15,7 @@ from wct_jax.training import make_optimizer
 WIDTHS = (3, 4, 5)
 LEARNED = LAYERS[: len(WIDTHS)]
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 @pytest.fixture

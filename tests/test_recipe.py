@@ -34,7 +34,7 @@ RECIPE = Recipe(
 )
 WEIGHTS = LossWeights(total_variation=0.5)
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from wct_jax.training import LossWeights, init_state, make_optimizer, make_sched
 from wct_jax.transform import wct
 from wct_jax.weights import encoder_digest
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 def jitted(layer, optimizer, weights=LossWeights(), dtype="float32", donate=False):  # noqa: B008 (frozen)
