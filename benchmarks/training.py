@@ -22,16 +22,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from networks import random_model
 
 from wct_jax.compilation import compiler_options
 from wct_jax.data import Folder, batches
 from wct_jax.loop import State, train
-from wct_jax.model import LAYERS, VGG19_WIDTHS, Model, decoder_shapes, encoder_shapes, table_to
+from wct_jax.model import LAYERS, VGG19_WIDTHS
 from wct_jax.report import read_metrics
 from wct_jax.run import Run
 from wct_jax.training import LossWeights, make_optimizer, train_step
 
 try:
+    import peer
     import torch
     from torch.nn import functional
 except ImportError:
@@ -41,24 +43,6 @@ RATE = 1e-4
 # Rounding moves the inputs of a few ReLUs across zero, and each switches a gradient on or off: PyTorch's own two memory
 # formats differ by up to 1.4e-4 at relu5_1. A step that computes something else is off by far more.
 TOLERANCE = 1e-3
-
-
-def random_parameters(shapes, rng):
-    """He's, so that features keep their scale at any depth."""
-    return {
-        name: {
-            "kernel": jnp.asarray(rng.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, outputs)), jnp.float32),
-            "bias": jnp.zeros(outputs),
-        }
-        for name, (inputs, outputs) in shapes.items()
-    }
-
-
-def random_model(layer, widths):
-    rng = np.random.default_rng(0)
-    widths = widths[: LAYERS.index(layer) + 1]
-    encoder = random_parameters(encoder_shapes(widths), rng)
-    return Model(encoder, {layer: random_parameters(decoder_shapes(layer, widths), rng)}, widths)
 
 
 def our_step(layer, optimizer):
@@ -100,54 +84,25 @@ class Theirs:
     """The same training in PyTorch."""
 
     def __init__(self, model, layer, memory_format):
-        self._format = memory_format
-        self._table = table_to(layer)
-        self._encoder = self._tensors(model.encoder)
-        self.decoder = self._tensors(model.decoders[layer])
+        self._format, self._layer = memory_format, layer
+        self._encoder = peer.tensors(model.encoder, memory_format)
+        self.decoder = peer.tensors(model.decoders[layer], memory_format)
         parameters = [tensor.requires_grad_() for pair in self.decoder.values() for tensor in pair]
         self._optimizer = torch.optim.Adam(parameters, RATE)
-
-    def _tensors(self, parameters):
-        return {
-            name: (
-                torch.tensor(np.transpose(p["kernel"], (3, 2, 0, 1))).contiguous(memory_format=self._format),
-                torch.tensor(np.asarray(p["bias"])),
-            )
-            for name, p in parameters.items()
-        }
-
-    def _encode(self, x):
-        for name in self._table:
-            if name == "pool":
-                x = functional.max_pool2d(x, 2, ceil_mode=True)
-            else:
-                x = functional.relu(convolve(x, *self._encoder[name]))
-        return x
-
-    def _decode(self, x):
-        for name in reversed(self._table):
-            if name == "pool":
-                x = functional.interpolate(x, scale_factor=2, mode="nearest")
-            else:
-                x = convolve(x, *self.decoder[name])
-                x = x if name == "conv1_1" else functional.relu(x)
-        return x
 
     def __call__(self, batch):
         """Take a step and return the loss."""
         images = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=self._format)
         with torch.no_grad():
-            feature = self._encode(images)
-        output = self._decode(feature)[:, :, : images.shape[2], : images.shape[3]]
-        loss = functional.mse_loss(output, images) + functional.mse_loss(self._encode(output), feature)
+            feature = peer.encode(self._encoder, images, self._layer)
+        output = peer.decode(self.decoder, feature)[:, :, : images.shape[2], : images.shape[3]]
+        loss = functional.mse_loss(output, images) + functional.mse_loss(
+            peer.encode(self._encoder, output, self._layer), feature
+        )
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         return loss.item()
-
-
-def convolve(x, kernel, bias):
-    return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, bias)
 
 
 def difference(model, layer, batch):
@@ -182,7 +137,7 @@ def speed(arguments):
     shape = (arguments.batch_size, arguments.crop, arguments.crop, 3)
     batch = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     for layer in arguments.layers:
-        model = random_model(layer, arguments.widths)
+        model = random_model(arguments.widths, (layer,))
         apart = difference(model, layer, batch)
         if apart > TOLERANCE:
             sys.exit(f"{layer}: the two steps differ by {apart:.1e}, expected at most {TOLERANCE:.0e}")
@@ -209,7 +164,7 @@ def speed(arguments):
 def waiting(arguments):
     folder = Folder(arguments.photos)
     for layer in arguments.layers:
-        model, optimizer = random_model(layer, arguments.widths), make_optimizer(RATE, arguments.steps)
+        model, optimizer = random_model(arguments.widths, (layer,)), make_optimizer(RATE, arguments.steps)
         step = our_step(layer, optimizer)
         data = batches(folder, batch_size=arguments.batch_size, crop=arguments.crop, seed=0, threads=2)
         with tempfile.TemporaryDirectory() as scratch, Run(scratch, {}, {}) as run:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import wct_jax
+from wct_jax.conv import algorithm
+from wct_jax.metrics import psnr
 from wct_jax.model import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.recipe import evaluate
 from wct_jax.weights import model_path
@@ -66,6 +68,15 @@ def test_no_size_and_no_flat_picture_is_too_much(compact, rng, size, flat):
     result = wct_jax.stylize(compact, photo, style)
     assert result.shape == photo.shape
     assert np.isfinite(result).all()
+
+
+def test_every_way_to_convolve_gives_the_same_picture(compact):
+    content, style = picture("content")[100:196, 200:296], picture("waves")[:80, :112]
+    with algorithm("direct"):
+        expected = wct_jax.stylize(compact, content, wct_jax.extract_style(compact, style))
+    with algorithm("blocks"):
+        result = wct_jax.stylize(compact, content, wct_jax.extract_style(compact, style))
+    assert psnr(result, expected) >= 60
 
 
 def test_the_result_has_the_colours_of_the_style(compact):

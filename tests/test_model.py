@@ -15,6 +15,7 @@ from wct_jax.model import (
     max_pool,
     pool_weights,
     read,
+    size_at,
     table_to,
 )
 
@@ -129,6 +130,25 @@ def test_pool_weights_averages_the_pixels_of_each_cell():
     np.testing.assert_allclose(pool_weights(weights, "relu1_1"), weights)
     np.testing.assert_allclose(pool_weights(weights, "relu2_1"), [[3, 5, 6.5], [10.5, 12.5, 14]])
     np.testing.assert_allclose(pool_weights(jnp.ones((9, 7)), "relu5_1"), [[1]])
+
+
+@pytest.mark.parametrize("size", [(16, 16), (9, 13), (2, 3)])
+def test_pooling_ends_where_the_image_does(rng, size):
+    height, width = size
+    canvas = np.full((16, 16, 3), 7, np.float32)  # Larger than anything in the image.
+    canvas[:height, :width] = image = rng.random((height, width, 3), np.float32)
+    weights = np.full((16, 16), 7, np.float32)
+    weights[:height, :width] = image[..., 0]
+    rows, columns = -(-height // 2), -(-width // 2)
+    pooled = max_pool(canvas, jnp.asarray(size))
+    np.testing.assert_array_equal(pooled[:rows, :columns], max_pool(image))
+    for layer in LAYERS:
+        got, expected = pool_weights(weights, layer, jnp.asarray(size)), pool_weights(image[..., 0], layer)
+        rows, columns = expected.shape
+        assert size_at(layer, jnp.asarray(size)).tolist() == [rows, columns]
+        # In a cell of one row the canvas has zeros for the other.
+        np.testing.assert_allclose(got[:rows, :columns], expected, rtol=1e-6)
+        assert float(got[rows:].sum() + got[:, columns:].sum()) == 0
 
 
 def test_bad_calls_are_refused(model):

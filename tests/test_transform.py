@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from wct_jax import Moments, merge, moments, wct, whiten, whiten_color
+from wct_jax import Moments, merge, moments, transform, wct, whiten, whiten_color
 from wct_jax.transform import transfer
 
 
@@ -196,6 +196,29 @@ def test_no_pixels_are_the_identity_of_merge(rng):
 
 
 # A citizen of JAX
+
+
+@pytest.mark.parametrize("without", [slice(0, 0), slice(2, 4)])
+def test_parts_of_rows_are_the_whole(rng, monkeypatch, without):
+    content, style = feature(rng, 8, 12, 10), moments(feature(rng, 9, 9, 10))
+    weights = rng.uniform(size=(8, 12)).astype(np.float32)
+    weights[without] = 0
+
+    def value_and_gradients():
+        @functools.partial(jax.value_and_grad, argnums=(0, 1, 2, 3), has_aux=True)
+        def transferred(content, style, alpha, weights):
+            result = transfer(content, style, alpha, content_weights=weights)
+            return (result**3).sum(), result
+
+        (_, result), gradients = jax.jit(transferred)(content, style, jnp.float32(0.7), weights)
+        return jax.tree.leaves((result, gradients))
+
+    whole = value_and_gradients()
+    two_rows = functools.partial(transform.rows_at_once, numbers=2 * 12 * 10)
+    assert two_rows(content) == 2
+    monkeypatch.setattr(transform, "rows_at_once", two_rows)
+    for own, expected in zip(value_and_gradients(), whole, strict=True):
+        assert relative(own, expected) < 1e-3
 
 
 def test_jit_with_alpha_and_weights_traced(rng):

@@ -72,33 +72,42 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
 
 
 def _moments(feature: Array, weights: Array) -> Moments:
-    rows = rows_at_once(feature)
-    if rows == feature.shape[-3]:
-        return _moments_at_once(feature, weights)
-    lead, channels, dtype = feature.shape[:-3], feature.shape[-1], _statistics_dtype(feature)
-    none = Moments(*(jnp.zeros(lead + (channels,) * rank, dtype) for rank in range(3)))
-    parts = cut(feature, rows, -3), cut(weights, rows, -2)
-    return lax.scan(lambda total, part: (merge(total, _moments_at_once(*part)), None), none, parts)[0]
-
-
-def _moments_at_once(feature: Array, weights: Array) -> Moments:
-    x = feature.astype(_statistics_dtype(feature))
-    w = weights.astype(x.dtype)
+    dtype = _statistics_dtype(feature)
+    w = weights.astype(dtype)
     count = jnp.sum(w, (-2, -1))
     # Not > 0: the derivative of the mean has 1 / count², which overflows long before count vanishes.
     weighed = count > _NO_WEIGHT
     count = jnp.where(weighed, count, 0)
     w = jnp.where(weighed[..., None, None], w, 0)
     share = (1 / jnp.where(weighed, count, 1))[..., None]
-    mean = jnp.sum(w[..., None] * x, (-3, -2)) * share
-    centered = x - mean[..., None, None, :]
+
+    def first(x: Array, w: Array) -> Array:
+        return jnp.sum(w[..., None] * x.astype(dtype), (-3, -2))
+
+    mean = _sum_of_rows(first, feature, w) * share
+
+    def second(x: Array, w: Array) -> tuple[Array, Array]:
+        centered = x.astype(dtype) - mean[..., None, None, :]
+        weighted = w[..., None] * centered
+        return jnp.sum(weighted, (-3, -2)), jnp.einsum("...hwi,...hwj->...ij", weighted, centered, precision=_HIGHEST)
+
     # A float32 sum over a million pixels is off in the fourth digit. The mean of what is left after
     # centering measures by how much, and is itself small enough to be summed exactly enough.
-    correction = jnp.sum(w[..., None] * centered, (-3, -2)) * share
-    mean = mean + correction
-    centered = centered - correction[..., None, None, :]
-    scatter = jnp.einsum("...hwi,...hwj->...ij", w[..., None] * centered, centered, precision=_HIGHEST)
-    return Moments(count, mean, scatter)
+    rest, scatter = _sum_of_rows(second, feature, w)
+    correction = rest * share
+    scatter = scatter - rest[..., :, None] * correction[..., None, :]
+    return Moments(count, mean + correction, scatter)
+
+
+def _sum_of_rows(function: Callable[[Array, Array], _Result], feature: Array, weights: Array) -> _Result:
+    """`function(feature, weights)`, a sum over pixels, by as many rows at a time as stay in the cache."""
+    rows = rows_at_once(feature)
+    if rows == feature.shape[-3]:
+        return function(feature, weights)
+    parts = cut(feature, rows, -3), cut(weights, rows, -2)
+    like = jax.eval_shape(function, *(part[0] for part in parts))
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+    return lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, function(*part)), None), none, parts)[0]
 
 
 def merge(a: Moments, b: Moments) -> Moments:

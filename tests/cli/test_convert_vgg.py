@@ -15,8 +15,9 @@ import safetensors.numpy
 import torch
 from PIL import Image
 
-from wct_jax import extract_style, load_model, read_image, save_model, stylize
+from wct_jax import extract_style, load_model, metrics, read_image, save_model, stylize
 from wct_jax.cli.convert_vgg import main
+from wct_jax.conv import algorithm
 from wct_jax.convert import convert, download
 from wct_jax.convert.assembly import encoder_parameters
 from wct_jax.convert.reading import read_checkpoint
@@ -419,7 +420,7 @@ def test_the_compressed_networks_give_the_known_features_and_pictures(run, share
     weights, golden = shared / "weights" / "compressed16x", shared / "golden"
     known = np.load(golden / "small_features.npz")
     small, content, picture = (read_image(golden / f"{name}.png") for name in ("small", "content", "style"))
-    images = {1.0: content, 0.6: content}
+    images, directly = {1.0: content, 0.6: content}, content
     for layer in reversed(LAYERS):
         path = tmp_path / f"{layer}.safetensors"
         files = [weights / f"encoder_{layer}.pth", "--decoder", weights / f"decoder_{layer}.pth"]
@@ -437,8 +438,11 @@ def test_the_compressed_networks_give_the_known_features_and_pictures(run, share
 
         style = extract_style(model, picture)
         images = {alpha: stylize(model, image, style, alpha) for alpha, image in images.items()}
+        with algorithm("direct"):
+            directly = stylize(model, directly, extract_style(model, picture))
     for alpha, image in images.items():
         assert psnr(image, golden / f"c16_54321_alpha{alpha}.png") >= 50
+    assert metrics.psnr(directly, images[1.0]) >= 60
 
 
 def scales(model, raw):

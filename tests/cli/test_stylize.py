@@ -16,6 +16,7 @@ from PIL import Image
 
 from wct_jax import extract_style, load_model, read_image, stylize
 from wct_jax.cli.stylize import main
+from wct_jax.conv import algorithm
 from wct_jax.images import read_picture
 from wct_jax.model import Model, decoder_shapes, encoder_shapes
 from wct_jax.pipeline import stylize_level
@@ -614,6 +615,10 @@ def test_the_published_networks_give_the_known_pictures(run, shared, tmp_path):
         output = tmp_path / f"{alpha}.png"
         assert run(main, *pictures, "--output", output, "--alpha", alpha)[0] == 0
         assert psnr(output, golden / f"vgg19_321_alpha{alpha}.png") >= 50
+    directly = tmp_path / "directly.png"
+    with algorithm("direct"):
+        assert run(main, *pictures, "--output", directly)[0] == 0
+    assert psnr(directly, tmp_path / "1.0.png") >= 60
 
     network, known = load_model(model), np.load(golden / "small_features.npz")
     features = jax.jit(lambda image: network.encode(image))(read_image(golden / "small.png"))

@@ -139,7 +139,7 @@ def repaint(arguments: argparse.Namespace) -> None:
     tell(f"{output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")
 
 
-# Measured: 0.4 MB for a size of picture with the packaged model. The least recently used go first.
+# Measured: 0.8 MB for a size of canvas with the packaged model. The least recently used go first.
 _MOST_KEPT = 2**28
 
 

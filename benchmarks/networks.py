@@ -1,0 +1,24 @@
+"""Networks of random weights, whose speed is that of trained ones."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+
+
+def random_model(widths, layers=LAYERS):
+    """He's weights, so that features keep their scale at any depth; an encoder no deeper than the layers need."""
+    rng = np.random.default_rng(0)
+    widths = widths[: LAYERS.index(max(layers)) + 1]
+    decoders = {layer: _parameters(decoder_shapes(layer, widths), rng) for layer in layers}
+    return Model(_parameters(encoder_shapes(widths), rng), decoders, widths)
+
+
+def _parameters(shapes, rng):
+    return {
+        name: {
+            "kernel": jnp.asarray(rng.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, outputs)), jnp.float32),
+            "bias": jnp.zeros(outputs),
+        }
+        for name, (inputs, outputs) in shapes.items()
+    }

@@ -1,0 +1,146 @@
+"""Images on larger canvases: of few sizes, and repainted as they would be alone."""
+
+import logging
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wct_jax
+from wct_jax import canvas, extract_style, stylize
+from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, outline
+from wct_jax.metrics import psnr
+from wct_jax.pipeline import prepare
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+SIDES = st.tuples(st.integers(64, 10_000), st.integers(64, 10_000))
+
+
+@given(SIDES)
+def test_a_canvas_is_little_larger(sides):
+    for side, larger in zip(sides, canvas_sides(sides), strict=True):
+        assert side <= larger <= max(side + 15, side * 9 / 8)
+        assert larger % 16 == 0  # So that four poolings have no odd rows.
+    assert canvas_sides(canvas_sides(sides)) == canvas_sides(sides)
+
+
+@given(st.integers(6, 14))
+def test_there_are_eight_sizes_at_most_for_a_doubling(exponent):
+    assert len({canvas_sides((side, 64)) for side in range(2**exponent + 1, 2 ** (exponent + 1) + 1)}) <= 8
+
+
+@given(st.tuples(st.integers(1, 63), st.integers(1, 1000)))
+def test_small_images_have_none(sides):
+    assert canvas_sides(sides) == sides
+    assert canvas_sides(sides[::-1]) == sides[::-1]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(64, 80, 3), (65, 81, 3), (2, 100, 300, 3), (20, 300, 3)])
+def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
+    image = jnp.asarray(rng.random(shape), jnp.float32)
+    weights = jnp.asarray(rng.random(shape[:-1]), jnp.float32) if weighted else None
+    laid, counted, size = lay_out(image, weights)
+    assert laid.shape[-3:-1] == canvas_sides(shape[-3:-1])
+    np.testing.assert_array_equal(cut_out(laid, shape[-3:-1]), image)
+    if size is None:
+        assert laid is image
+        assert counted is weights
+    else:
+        within = inside(laid.shape[-3:-1], size)
+        assert tuple(size) == shape[-3:-1]
+        assert int(within.sum()) == shape[-3] * shape[-2]
+        assert float(jnp.abs(jnp.where(within[..., None], 0, laid)).max()) == 0
+        expected = jnp.ones(shape[-3:-1]) if weights is None else weights
+        np.testing.assert_array_equal(cut_out(counted[..., None], shape[-3:-1])[..., 0], expected)
+        assert float(jnp.abs(jnp.where(within, 0, counted)).max()) == 0
+    # Of which the outline is that.
+    picture, pixels, drawn = outline(shape, weighted)
+    assert (picture.shape, picture.dtype) == (laid.shape, laid.dtype)
+    assert (pixels is None) == (counted is None)
+    assert pixels is None or pixels.shape == counted.shape
+    assert (drawn is None) == (size is None)
+
+
+def test_what_is_traced_is_left_alone(rng):
+    shapes = []
+
+    def traced(image):
+        image, weights, size = lay_out(image, None)
+        assert (weights, size) == (None, None)
+        shapes.append(image.shape)
+        return image
+
+    jax.jit(traced)(rng.random((65, 70, 3), np.float32))
+    assert shapes == [(65, 70, 3)]
+
+
+def test_sizes_are_halved_as_pooling_does():
+    assert halved(None) is None
+    assert halved(jnp.asarray([65, 64])).tolist() == [33, 32]
+
+
+@pytest.fixture(scope="module")
+def compact():
+    return wct_jax.load_model("compact")
+
+
+def picture(name, sides):
+    return wct_jax.read_image(EXAMPLES / f"{name}.jpg")[100 : 100 + sides[0], 200 : 200 + sides[1]]
+
+
+def border(image):
+    return np.concatenate([image[:4], image[-4:], image[:, :4].swapaxes(0, 1), image[:, -4:].swapaxes(0, 1)], axis=1)
+
+
+@pytest.mark.parametrize("sides", [(65, 81), (161, 207)])
+def test_the_picture_is_that_of_the_image_alone(compact, monkeypatch, sides):
+    content, drawing = picture("content", sides), picture("waves", (83, 75))
+    weights = np.linspace(0, 1, sides[0] * sides[1], dtype=np.float32).reshape(sides)
+    assert canvas_sides(sides) != sides
+
+    def repaint(weights):
+        return np.asarray(stylize(compact, content, extract_style(compact, drawing), content_weights=weights))
+
+    for each in (None, weights):
+        on_canvas = repaint(each)
+        with monkeypatch.context() as patch:
+            patch.setattr(canvas, "canvas_sides", tuple)
+            alone = repaint(each)
+        assert on_canvas.shape == content.shape
+        assert float(psnr(on_canvas, alone)) > 60
+        assert float(psnr(border(on_canvas), border(alone))) > 60
+
+
+def test_a_second_size_on_the_same_canvas_compiles_nothing(model, rng, caplog):
+    def repaint(sides, others):
+        content, drawing = rng.random((*sides, 3), np.float32), rng.random((*others, 3), np.float32)
+        return np.asarray(stylize(model, content, extract_style(model, drawing)))
+
+    def compiled():
+        # "stage" is JAX's way of copying from NumPy.
+        return [message for message in caplog.messages if "Compiling" in message and "jit(stage)" not in message]
+
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        repaint((67, 75), (77, 70))
+        assert compiled()
+        caplog.clear()
+        repaint((79, 66), (66, 79))
+        assert not compiled()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_prepared_is_not_compiled_again(model, rng, caplog, weighted):
+    content, drawing = rng.random((83, 90, 3), np.float32), rng.random((20, 30, 3), np.float32)
+    weights = np.ones((83, 90), np.float32) if weighted else None
+    prepare(model, content.shape, drawing.shape, model.layers, content_weighted=weighted)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        style = extract_style(model, drawing)
+        stylize(model, content, style, content_weights=weights)
+    # Nor traced again.
+    assert not [message for message in caplog.messages if "conv3x3" in message or "max_pool" in message]
