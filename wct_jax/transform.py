@@ -7,7 +7,7 @@ pure function of arrays and works under `jax.jit`, `jax.vmap`, `jax.grad` and on
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -71,43 +71,72 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
     return _on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
 
 
+class _Sums(NamedTuple):
+    """Weighted sums over pixels about a reference: polynomials of the weights, also where these are all zero.
+
+    Of the reference the moments do not depend, so that it is held fixed in derivatives. Near the mean it spares
+    float32 the difference of large numbers.
+    """
+
+    reference: Array
+    weight: Array
+    first: Array
+    second: Array
+
+    @classmethod
+    def of(cls, x: Array, w: Array) -> "_Sums":
+        weighed = jnp.sum(w, (-2, -1), keepdims=True) > _NO_WEIGHT
+        share = jnp.where(weighed, w, 1)
+        share = share / jnp.sum(share, (-2, -1), keepdims=True)
+        # A float32 sum over a million pixels is off in the fourth digit. What is left in the first moment says by
+        # how much, and is itself small enough to be summed exactly enough.
+        reference = lax.stop_gradient(jnp.sum(share[..., None] * x, (-3, -2)))
+        centered = x - reference[..., None, None, :]
+        weighted = w[..., None] * centered
+        second = jnp.einsum("...hwi,...hwj->...ij", weighted, centered, precision=_HIGHEST)
+        return cls(reference, jnp.sum(w, (-2, -1)), jnp.sum(weighted, (-3, -2)), second)
+
+    def about(self, reference: Array) -> "_Sums":
+        shift = self.reference - reference
+        first = self.first + self.weight[..., None] * shift
+        second = self.second + _outer(self.first, shift) + _outer(shift, first)
+        return _Sums(reference, self.weight, first, second)
+
+    def plus(self, other: "_Sums") -> "_Sums":
+        both = other.about(self.reference)
+        count = (self.weight + other.weight)[..., None]
+        mean = self.reference + (self.first + both.first) / jnp.where(count > _NO_WEIGHT, count, 1)
+        mean = lax.stop_gradient(mean)
+        a, b = self.about(mean), other.about(mean)
+        return _Sums(mean, a.weight + b.weight, a.first + b.first, a.second + b.second)
+
+
 def _moments(feature: Array, weights: Array) -> Moments:
     dtype = _statistics_dtype(feature)
-    w = weights.astype(dtype)
-    count = jnp.sum(w, (-2, -1))
-    # Not > 0: the derivative of the mean has 1 / count², which overflows long before count vanishes.
-    weighed = count > _NO_WEIGHT
-    count = jnp.where(weighed, count, 0)
-    w = jnp.where(weighed[..., None, None], w, 0)
-    share = (1 / jnp.where(weighed, count, 1))[..., None]
-
-    def first(x: Array, w: Array) -> Array:
-        return jnp.sum(w[..., None] * x.astype(dtype), (-3, -2))
-
-    mean = _sum_of_rows(first, feature, w) * share
-
-    def second(x: Array, w: Array) -> tuple[Array, Array]:
-        centered = x.astype(dtype) - mean[..., None, None, :]
-        weighted = w[..., None] * centered
-        return jnp.sum(weighted, (-3, -2)), jnp.einsum("...hwi,...hwj->...ij", weighted, centered, precision=_HIGHEST)
-
-    # A float32 sum over a million pixels is off in the fourth digit. The mean of what is left after
-    # centering measures by how much, and is itself small enough to be summed exactly enough.
-    rest, scatter = _sum_of_rows(second, feature, w)
-    correction = rest * share
-    scatter = scatter - rest[..., :, None] * correction[..., None, :]
-    return Moments(count, mean + correction, scatter)
-
-
-def _sum_of_rows(function: Callable[[Array, Array], _Result], feature: Array, weights: Array) -> _Result:
-    """`function(feature, weights)`, a sum over pixels, by as many rows at a time as stay in the cache."""
     rows = rows_at_once(feature)
     if rows == feature.shape[-3]:
-        return function(feature, weights)
-    parts = cut(feature, rows, -3), cut(weights, rows, -2)
-    like = jax.eval_shape(function, *(part[0] for part in parts))
-    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-    return lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, function(*part)), None), none, parts)[0]
+        sums = _Sums.of(feature.astype(dtype), weights.astype(dtype))
+    else:
+        lead, channels = feature.shape[:-3], feature.shape[-1]
+        parts = cut(feature, rows, -3), cut(weights, rows, -2)
+        none = _Sums(*(jnp.zeros(lead + (channels,) * rank, dtype) for rank in (1, 0, 1, 2)))
+
+        def add(total: _Sums, part: tuple[Array, Array]) -> tuple[_Sums, None]:
+            return total.plus(_Sums.of(part[0].astype(dtype), part[1].astype(dtype))), None
+
+        sums, _ = lax.scan(add, none, parts)
+    # Not > 0: the derivative of the mean has 1 / count², which overflows long before count vanishes.
+    weighed = sums.weight > _NO_WEIGHT
+    rest = sums.first * (1 / jnp.where(weighed, sums.weight, 1))[..., None]
+    return Moments(
+        jnp.where(weighed, sums.weight, 0),
+        jnp.where(weighed[..., None], sums.reference + rest, 0),
+        jnp.where(weighed[..., None, None], sums.second - _outer(sums.first, rest), 0),
+    )
+
+
+def _outer(a: Array, b: Array) -> Array:
+    return a[..., :, None] * b[..., None, :]
 
 
 def merge(a: Moments, b: Moments) -> Moments:
