@@ -151,6 +151,13 @@ def test_pooling_ends_where_the_image_does(rng, size):
         assert float(got[rows:].sum() + got[:, columns:].sum()) == 0
 
 
+def test_pooling_has_no_constants_of_the_size_of_the_image():
+    # XLA folds those of a reduction over windows, which takes minutes for a large image.
+    weights, size = jax.ShapeDtypeStruct((3328, 3328), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
+    text = jax.jit(lambda weights, size: pool_weights(weights, "relu5_1", size)).lower(weights, size).as_text()
+    assert "reduce_window" not in text
+
+
 def test_bad_calls_are_refused(model):
     image = jnp.zeros((4, 4, 3))
     with pytest.raises(ValueError, match="expected one of relu1_1"):
