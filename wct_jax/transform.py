@@ -72,10 +72,17 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
 
 
 class _Sums(NamedTuple):
-    """Weighted sums over pixels about a reference: polynomials of the weights, also where these are all zero.
+    """Weighted sums over pixels about a reference r: Σ w, Σ w (x - r) and Σ w (x - r)(x - r)ᵀ.
 
-    Of the reference the moments do not depend, so that it is held fixed in derivatives. Near the mean it spares
+    Unlike `Moments`, which divide by the first, they are polynomials of the weights and have derivatives where all
+    of these are zero. The moments do not depend on r, which is held fixed in derivatives; near the mean it spares
     float32 the difference of large numbers.
+
+    Attributes:
+        reference: `[..., C]`.
+        weight: `[...]`.
+        first: `[..., C]`.
+        second: `[..., C, C]`.
     """
 
     reference: Array
