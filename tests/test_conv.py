@@ -43,9 +43,10 @@ def assert_close(actual, expected, tolerance=1e-4):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Make an image of a few rows one of several blocks."""
-    monkeypatch.setattr(conv, "_BLOCK_PIXELS", 32)
-    monkeypatch.setattr(conv, "_BLOCK_NUMBERS", 32)
+    """Make an image of a few rows one of several blocks, and what is a single one several groups of outputs."""
+    for name, value in {"PIXELS": 32, "PIXELS_UPSAMPLED": 32, "NUMBERS": 32}.items():
+        monkeypatch.setattr(conv, f"_BLOCK_{name}", value)
+    monkeypatch.setattr(conv, "_KERNEL_NUMBERS", 100)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -106,8 +107,11 @@ def test_blocks_are_the_whole(data):
     flags = {"upsample": data.draw(st.booleans()), "relu": data.draw(st.booleans())}
     x, kernel, bias = random_inputs(np.random.default_rng(seed), shape, outputs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv, "_BLOCK_PIXELS", data.draw(st.integers(1, 500)))
+        pixels = data.draw(st.sampled_from([1, 50, 200, 10_000]))
+        patch.setattr(conv, "_BLOCK_PIXELS", pixels)
+        patch.setattr(conv, "_BLOCK_PIXELS_UPSAMPLED", pixels)
         patch.setattr(conv, "_BLOCK_NUMBERS", 1)
+        patch.setattr(conv, "_KERNEL_NUMBERS", data.draw(st.integers(1, 1600)))
         jax.clear_caches()  # What is compiled knows nothing of the constants.
         blocks = jax.jit(functools.partial(conv3x3, **flags))(x, kernel, bias)
     with algorithm("direct"):

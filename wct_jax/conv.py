@@ -22,6 +22,10 @@ algorithm = jax.make_user_context(None)
 # Blocks of this many numbers stay in the cache through all steps; fewer pixels would make small products.
 _BLOCK_NUMBERS = 2**19
 _BLOCK_PIXELS = 2**12
+# Where upsampling makes four of each, less is enough, and more would be fetched as new memory each time.
+_BLOCK_PIXELS_UPSAMPLED = 2**10
+# Inputs times outputs of a kernel that is transformed for a single block: what is larger takes longer than the block.
+_KERNEL_NUMBERS = 2**16
 # With so few channels XLA spends its time on packing them, and products of all taps at once are faster.
 _FEW = 4
 # And with so few Winograd's transforms take longer than they save.
@@ -87,18 +91,40 @@ def _repeat(x: Array) -> Array:
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def _cut(x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool, size: Array | None = None) -> Array:
+def _cut(
+    x: Array,
+    kernel: Array,
+    bias: Array,
+    upsample: bool,
+    relu: bool,
+    size: Array | None = None,
+    border: Border = "reflect",
+) -> Array:
     way = _way(kernel, upsample)
-    prepared = way.prepare(kernel)
+    pixels, times = way.pixels(kernel), 2 if upsample else 1
 
-    def convolve(padded: Array) -> Array:
-        y = way.convolve(padded, prepared) + bias[None, None, None]
-        return jax.nn.relu(y) if relu else y
+    def outputs(kernel: Array, bias: Array) -> Array:
+        prepared = way.prepare(kernel)
 
-    # What a repeated pixel at the edge reflects is itself.
-    border: Border = "edge" if upsample else "reflect"
-    times = 2 if upsample else 1
-    return map_blocks(convolve, x, kernel.shape[3], way.pixels(kernel), border, times=times, size=size)
+        def convolve(padded: Array) -> Array:
+            y = way.convolve(padded, prepared) + bias[None, None, None]
+            return jax.nn.relu(y) if relu else y
+
+        # What a repeated pixel at the edge reflects is itself.
+        around: Border = "edge" if upsample else border
+        return map_blocks(convolve, x, kernel.shape[3], pixels, around, times=times, size=size)
+
+    count, height, width, inputs = x.shape
+    group = max(1, _KERNEL_NUMBERS // inputs)
+    if way is not _WINOGRAD or count * height * width > pixels or group >= bias.size:
+        return outputs(kernel, bias)
+
+    def step(i: Array, result: Array) -> Array:
+        # The last group starts as far back as it needs to be whole.
+        some = lax.dynamic_slice_in_dim(kernel, i * group, group, 3), lax.dynamic_slice_in_dim(bias, i * group, group)
+        return lax.dynamic_update_slice_in_dim(result, outputs(*some), i * group, 3)
+
+    return lax.fori_loop(0, -(-bias.size // group), step, lax.empty((count, height, width, bias.size), x.dtype))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -133,9 +159,8 @@ _cut_with_gradient.defvjp(_forward, _backward)
 def _image_gradient(gradient: Array, kernel: Array) -> Array:
     """The adjoint of padding by reflection and convolving."""
     kernel = kernel[::-1, ::-1].swapaxes(2, 3)
-    way = _way(kernel)
-    prepared = way.prepare(kernel)
-    y = map_blocks(lambda padded: way.convolve(padded, prepared), gradient, kernel.shape[3], way.pixels(kernel), "zero")
+    bias = jnp.zeros(kernel.shape[3], kernel.dtype)
+    y = _cut(gradient, kernel, bias, upsample=False, relu=False, border="zero")
     # What falls on the padding belongs to the pixels that it reflects: a line next to each border, corners included.
     for side, target in ((0, 1), (-1, -2)):
         taps = kernel[2:] if side == 0 else kernel[:1]
@@ -172,7 +197,9 @@ def _inputs_by_taps(padded: Array, gradient: Array) -> Array:
 def _patches(padded: Array) -> Array:
     """The nine pixels around each, `[N, H, W, 9 * C]` of `[N, H + 2, W + 2, C]`."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    return jnp.concatenate([padded[:, a : a + height, b : b + width] for a, b in _TAPS], axis=3)
+    # In two steps, for XLA would look each number up by itself.
+    rows = lax.optimization_barrier(jnp.concatenate([padded[:, :, b : b + width] for b in range(3)], axis=3))
+    return lax.optimization_barrier(jnp.concatenate([rows[:, a : a + height] for a in range(3)], axis=3))
 
 
 _TAPS = tuple(itertools.product(range(3), repeat=2))
@@ -187,7 +214,8 @@ class _Way(NamedTuple):
     def pixels(self, kernel: Array) -> int:
         """How many a block should have."""
         channels = 9 * kernel.shape[3] if self is _PRODUCTS else max(kernel.shape[2:])
-        return max(_BLOCK_PIXELS, _BLOCK_NUMBERS // channels)
+        least = _BLOCK_PIXELS_UPSAMPLED if self is _UPSAMPLED else _BLOCK_PIXELS
+        return max(least, _BLOCK_NUMBERS // channels)
 
 
 def _way(kernel: Array, upsample: bool = False) -> _Way:
@@ -197,7 +225,9 @@ def _way(kernel: Array, upsample: bool = False) -> _Way:
         return _UPSAMPLED
     if outputs <= _FEW:
         return _PRODUCTS
-    return _DIRECT if inputs <= _FEW or max(inputs, outputs) <= _NARROW else _WINOGRAD
+    if inputs <= _FEW:
+        return _PATCHES
+    return _DIRECT if max(inputs, outputs) <= _NARROW else _WINOGRAD
 
 
 def _convolve(padded: Array, kernel: Array) -> Array:
@@ -223,7 +253,13 @@ def _by_products(padded: Array, matrix: Array) -> Array:
     return functools.reduce(jnp.add, shifted)
 
 
+def _by_patches(padded: Array, matrix: Array) -> Array:
+    """One matrix product of the nine pixels around each."""
+    return jnp.einsum("nhwi,io->nhwo", _patches(padded), matrix, precision=lax.Precision.HIGHEST)
+
+
 _DIRECT = _Way(lambda kernel: kernel, _convolve)
+_PATCHES = _Way(lambda kernel: kernel.reshape(-1, kernel.shape[3]), _by_patches)
 _PRODUCTS = _Way(lambda kernel: kernel.transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1), _by_products)
 _WINOGRAD = _Way(winograd.transform_kernel, winograd.convolve)
 _UPSAMPLED = _Way(winograd.split_kernel, winograd.convolve_upsampled)
