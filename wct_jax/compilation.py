@@ -4,13 +4,16 @@ import contextlib
 import functools
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 from jax import lax
+
+from wct_jax.executables import Executables
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -57,16 +60,19 @@ def part(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callable[_P
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            leaves = jax.tree.leaves((args, kwargs))
+            leaves, tree = jax.tree.flatten((args, kwargs))
+            key = (function, tree, *map(_aval, leaves))
             if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+                if _kept is not None:
+                    return _load(_kept, key, leaves)
                 lowered = outermost().lower(*args, **kwargs)
-                _pending.get()(
-                    str((function, jax.tree.structure((args, kwargs)), *map(_aval, leaves))), lowered.compile
-                )
-                return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), lowered.out_info)
+                _pending.get()(key, lowered.compile)
+                return _shapes(lowered)
             # Within jit a constant is traced, too.
-            tracing = any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0)))
-            return (inner if tracing else outermost())(*args, **kwargs)
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):
+                return inner(*args, **kwargs)
+            loaded = _known[key].executable if key in _known else None
+            return outermost()(*args, **kwargs) if loaded is None else loaded(*filter(_is_array, leaves))
 
         return call
 
@@ -80,9 +86,9 @@ def ahead() -> Iterator[None]:
     Tracing is Python's, which does one thing at a time; XLA compiles meanwhile.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        futures: dict[str, Future[object]] = {}
+        futures: dict[Hashable, Future[object]] = {}
 
-        def submit(key: str, work: Callable[[], object]) -> None:
+        def submit(key: Hashable, work: Callable[[], object]) -> None:
             if key not in futures:
                 futures[key] = pool.submit(work)
 
@@ -96,15 +102,84 @@ def ahead() -> Iterator[None]:
             _pending.reset(token)
             if collects:
                 gc.enable()
+            if _kept is not None:
+                _kept.prune()
 
 
-_pending: ContextVar[Callable[[str, Callable[[], object]], object]] = ContextVar(
+_pending: ContextVar[Callable[[Hashable, Callable[[], object]], object]] = ContextVar(
     "pending", default=lambda _, work: work()
 )
 
 
-def _aval(leaf: Any) -> tuple[Any, ...]:
-    return (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else (leaf,)
+def keep(executables: Executables | None) -> None:
+    """Have `ahead` find what it compiles, and leave it, in a folder.
+
+    For a process that uses one device and one `wct_jax.conv.algorithm`.
+
+    Args:
+        executables: The folder; None for none.
+    """
+    global _kept
+    _kept = executables
+    _known.clear()
+
+
+@dataclass
+class _Known:
+    """A part for some shapes: what it returns, and how to run it, once that is there."""
+
+    result: Any
+    executable: Callable[..., Any] | None = None
+
+
+_kept: Executables | None = None
+_known: dict[Hashable, _Known] = {}
+
+
+def _load(kept: Executables, key: tuple[Any, ...], leaves: Sequence[Any]) -> Any:
+    """Find an executable or compile it, when its turn comes, and return what its result looks like."""
+    if key in _known:
+        return _known[key].result
+    function, tree, *avals = key
+
+    def of_arrays(*arrays: Any) -> Any:
+        rest = iter(arrays)
+        args, kwargs = jax.tree.unflatten(tree, [next(rest) if _is_array(leaf) else leaf for leaf in leaves])
+        return function(*args, **kwargs)
+
+    name = f"{function.__module__}.{function.__qualname__} {tree} {avals}"
+    found = kept.find(name)
+    if found:
+        result, load = found
+    else:
+        jitted = jax.jit(of_arrays, compiler_options=compiler_options(quick=True))
+        lowered = jitted.lower(*filter(_is_array, leaves))
+        result = _shapes(lowered)
+
+        def load() -> Callable[..., Any] | None:
+            compiled = lowered.compile()
+            kept.keep(name, compiled, result)
+            return compiled
+
+    known = _known[key] = _Known(result)
+
+    def work() -> None:
+        known.executable = load()
+
+    _pending.get()(key, work)
+    return result
+
+
+def _shapes(lowered: jax.stages.Lowered) -> Any:
+    return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), lowered.out_info)
+
+
+def _aval(leaf: Any) -> Hashable:
+    return (leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)) if _is_array(leaf) else leaf
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "shape")
 
 
 def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
