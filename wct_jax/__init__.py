@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from wct_jax.model import Decoder, Encoder, Model
     from wct_jax.pipeline import stylize
     from wct_jax.style import Style, extract_style
+    from wct_jax.tiling import extract_style_tiled, stylize_tiled
     from wct_jax.transform import Moments, merge, moments, wct, whiten, whiten_color
     from wct_jax.weights import load_model, save_model
 
@@ -19,6 +20,7 @@ _HOMES = {
     "model": ("Decoder", "Encoder", "Model"),
     "pipeline": ("stylize",),
     "style": ("Style", "extract_style"),
+    "tiling": ("extract_style_tiled", "stylize_tiled"),
     "transform": ("Moments", "merge", "moments", "wct", "whiten", "whiten_color"),
     "weights": ("load_model", "save_model"),
 }
@@ -32,12 +34,14 @@ __all__ = [
     "Style",
     "__version__",
     "extract_style",
+    "extract_style_tiled",
     "load_model",
     "merge",
     "moments",
     "read_image",
     "save_model",
     "stylize",
+    "stylize_tiled",
     "wct",
     "whiten",
     "whiten_color",

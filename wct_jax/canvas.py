@@ -16,15 +16,26 @@ from jax import Array
 _STEPS = 8
 _FINEST = 16
 # Below this a canvas would be much larger than the image.
-_SMALLEST = 64
+SMALLEST = 64
 
 
 def canvas_sides(sides: Sequence[int]) -> tuple[int, ...]:
     """The sides of the canvas for an image: each at most an eighth longer, or 15 pixels; its own if it is small."""
-    if min(sides) < _SMALLEST:
+    if min(sides) < SMALLEST:
         return tuple(sides)
-    steps = [max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS) for side in sides]
-    return tuple(-(-side // step) * step for side, step in zip(sides, steps, strict=True))
+    return tuple(map(smallest_canvas, sides))
+
+
+def smallest_canvas(side: int) -> int:
+    """The side of the canvas for a side of an image, whatever the other."""
+    step = max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS)
+    return -(-side // step) * step
+
+
+def largest_canvas(side: int) -> int:
+    """The longest side of a canvas that is no longer than `side`."""
+    step = max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS)
+    return side // step * step
 
 
 def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, Array | None]:

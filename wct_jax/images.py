@@ -255,6 +255,8 @@ def _dpi(image: Image.Image, exif: Image.Exif, sideways: bool) -> tuple[float, f
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": "4:4:4"}, "WEBP": {"quality": 95}}
+# A large picture does not need several copies in memory.
+_PIXELS_AT_ONCE = 2**22
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 
 
@@ -342,22 +344,27 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
     longest = _LONGEST_SIDE.get(format)
     if longest and max(height, width) > longest:
         raise ValueError(f"cannot write {path}: {format} holds {longest} pixels a side, not {width} x {height}")
-    channels = [pixels]
+    arrays = [pixels]
     if picture.alpha is not None:
         alpha = np.asarray(picture.alpha)
         if alpha.shape != (height, width):
             raise ValueError(f"cannot write {path}: expected alpha of shape {[height, width]}, got {list(alpha.shape)}")
-        channels.append(alpha[..., None])
-    for array in channels:
+        arrays.append(alpha[..., None])
+    for array in arrays:
         if array.dtype.kind != "f":
             raise ValueError(f"cannot write {path}: expected float32 values in 0..1, got {array.dtype}")
-        if not np.isfinite(array).all():
+    on_white = format == "JPEG" and len(arrays) == 2
+    levels = np.empty((height, width, 3 if on_white else sum(array.shape[2] for array in arrays)), np.uint8)
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        channels = [array[top : top + rows] for array in arrays]
+        if not all(np.isfinite(channel).all() for channel in channels):
             raise ValueError(f"cannot write {path}: expected finite values, got NaN or infinity")
-    channels = [array.clip(0, 1) for array in channels]
-    if format == "JPEG" and len(channels) == 2:
-        colors, alpha = channels
-        channels = [colors * alpha + (1 - alpha)]
-    image = Image.fromarray(np.rint(np.concatenate(channels, axis=-1) * 255).astype(np.uint8))
+        channels = [channel.clip(0, 1) for channel in channels]
+        if on_white:
+            channels = [channels[0] * channels[1] + (1 - channels[1])]
+        levels[top : top + rows] = np.rint(np.concatenate(channels, axis=-1) * 255)
+    image = Image.fromarray(levels)
 
     options = dict(_OPTIONS.get(format, {}), exif=picture.metadata.exif)
     if format == "TIFF":  # Its tags are written one by one.

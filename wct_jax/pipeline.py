@@ -49,6 +49,30 @@ def stylize(
     """
     image = as_image("content", content)
     weights, sides = as_weights(content_weights, image), image.shape[-3:-1]
+    levels = levels_of(model, style, layers, alpha)
+    image, weights, size = lay_out(image, weights)
+    for layer, strength in levels:
+        if progress:
+            image.block_until_ready()
+            progress(layer)
+        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights, size=size)
+    return cut_out(image, sides)
+
+
+def levels_of(
+    model: Model, style: Style, layers: Sequence[str] | None, alpha: ArrayLike | Sequence[ArrayLike]
+) -> list[tuple[str, ArrayLike]]:
+    """What `plan` makes of the layers that a model and a style have.
+
+    Args:
+        model: Encoder and decoders.
+        style: Of the same encoder.
+        layers: The layers to use; None for all that both have.
+        alpha: As for `plan`.
+
+    Raises:
+        ValueError: A layer without decoder or statistics, or a style of another encoder; as `plan`.
+    """
     if style.digest != model.digest:
         raise ValueError(
             f"the style was made with another encoder: its digest is {style.digest[:12]}, "
@@ -60,13 +84,7 @@ def stylize(
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
-    image, weights, size = lay_out(image, weights)
-    for layer, strength in levels:
-        if progress:
-            image.block_until_ready()
-            progress(layer)
-        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights, size=size)
-    return cut_out(image, sides)
+    return levels
 
 
 def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
@@ -125,7 +143,9 @@ def stylize_level(
     """
     feature = model.encode(image, (layer,), size)[layer]
     statistics = feature_moments(feature, content_weights, size, layer)
-    feature = _transform(feature, statistics, style.moments[layer], alpha, eps, size_at(layer, size))
+    # As arrays, so that what is compiled serves all values.
+    alpha, eps = jnp.asarray(alpha), jnp.asarray(eps)
+    feature = recolor(feature, statistics, style.moments[layer], alpha, eps, size_at(layer, size))
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
 
 
@@ -161,9 +181,17 @@ def prepare(
 
 
 @part()
-def _transform(
-    feature: Array, statistics: Moments, style: Moments, alpha: ArrayLike, eps: ArrayLike, size: Array | None
-) -> Array:
+def recolor(feature: Array, statistics: Moments, style: Moments, alpha: Array, eps: Array, size: Array | None) -> Array:
+    """A feature whitened and colored, see `transfer`.
+
+    Args:
+        feature: `[..., H', W', C]`.
+        statistics: Its moments, or those of the image that it is a part of.
+        style: The style's moments.
+        alpha: Scalar strength in 0..1.
+        eps: Where the spectra are cut, see `wct`.
+        size: Rows and columns of the feature, if it lies on a larger canvas; None for all.
+    """
     result = transfer(feature, style, alpha, eps=eps, statistics=statistics)
     if size is None:
         return result

@@ -315,7 +315,32 @@ def test_a_bad_size(refuse, flag, size):
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert "more than 178956970 pixels" in refuse("--content-size", 10**20)
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 100, "SC_PAGE_SIZE": 4096}[name])
-    assert "GB of memory with this model" in refuse("--style-size", 200)
+    sentence = refuse("--style-size", 200)
+    assert "photo.png cannot be repainted: 24 x 17 pixels take 0.5 GB of memory at least with this model" in sentence
+    assert sentence.endswith("and there are 0.0 GB to take")
+
+
+@pytest.mark.parametrize("size", ["", "0GB", "4", "4 XB", "-1GB", "nanGB", "GB", "4GBB"])
+def test_a_bad_memory(refuse, size):
+    assert refuse(f"--memory={size}").startswith("argument --memory: expected an amount of memory such as 500MB or 4GB")
+
+
+def test_too_little_memory_and_too_small_tiles(refuse):
+    assert refuse("--memory", "400MB").endswith("and there are 0.4 GB to take")
+    assert refuse("--tile", 20) == "--tile must be at least 32 with relu3_1, got 20"
+    assert "not allowed with argument" in refuse("--tile", 500, "--memory", "4GB")
+
+
+@pytest.mark.parametrize("flags", [["--tile", 48], ["--memory", "0.5007GB"]])
+def test_tiles_make_the_same_picture(files, tmp_path, run, flags):
+    photo = save(tmp_path / "photo.png", noise(99, 150, 4))
+    paths = [tmp_path / "whole.png", tmp_path / "tiled.png"]
+    common = ["--content", photo, "--style", files / "picture.png", "--model", files / "model.safetensors"]
+    for path, more in zip(paths, ([], flags), strict=True):
+        assert run(main, *common, "--output", path, *more)[0] == 0
+    whole, tiled = map(pixels, paths)
+    assert np.abs(whole - tiled).max() <= 1
+    assert sorted(os.listdir(tmp_path)) == ["photo.png", "tiled.png", "whole.png"]
 
 
 @pytest.mark.parametrize("alpha", ["1.01", "-0.1", "nan", "inf", "half", ""])
@@ -494,19 +519,26 @@ def test_what_was_compiled_is_kept_for_the_next_run(files, tmp_path):
         output = tmp_path / f"{number}.png"
         command = [sys.executable, "stylize.py", "--content", files / "photo.png", "--style", files / "picture.png"]
         command += ["--model", files / "model.safetensors", "--output", output]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
         environment["WCT_JAX_HOME"] = str(home)
         process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert (process.returncode, process.stderr) == (0, ""), process.stderr
         return pixels(output)
 
     first = repaint(1, tmp_path / "home")
-    kept = {path.name for path in (tmp_path / "home" / "compiled").glob("*-cache")}
-    assert any("conv3x3" in name for name in kept)
+
+    def kept():
+        return {path.name for path in (tmp_path / "home" / "executables").iterdir()}
+
+    before = kept()
+    assert before
     np.testing.assert_array_equal(repaint(2, tmp_path / "home"), first)
-    assert {path.name for path in (tmp_path / "home" / "compiled").glob("*-cache")} == kept
-    # A home that cannot be made is no mistake.
-    np.testing.assert_array_equal(repaint(3, files / "photo.png"), first)
+    assert kept() == before
+    # Neither what is damaged nor a home that cannot be made is a mistake.
+    for path in (tmp_path / "home" / "executables").iterdir():
+        path.write_bytes(b"damaged")
+    np.testing.assert_array_equal(repaint(3, tmp_path / "home"), first)
+    np.testing.assert_array_equal(repaint(4, files / "photo.png"), first)
 
 
 def test_ctrl_c_ends_the_program_at_once(files, tmp_path):

@@ -108,6 +108,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def memory(text: str) -> int:
+    """An `argparse` type: a number of bytes, as in 500MB, 4GB or 3.5GiB."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT])(i?)B", text)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 500MB or 4GB, got {text!r}")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2].upper())))
+
+
 def fraction(text: str) -> float:
     """An `argparse` type: a number in 0..1."""
     try:

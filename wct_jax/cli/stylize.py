@@ -1,14 +1,24 @@
 """The command `stylize.py`: a parser, then one library call."""
 
 import argparse
+import contextlib
 import functools
+import itertools
+import math
 import os
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, fraction, positive, run, tell
+from wct_jax.cli.command import Parser, file_path, fraction, memory, positive, run, tell
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from wct_jax.images import Picture
+    from wct_jax.model import Model
+    from wct_jax.style import Style
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,6 +71,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="N",
         help="resize the picture to a short side of N pixels (default: as it is)",
     )
+    most = parser.add_mutually_exclusive_group()
+    most.add_argument(
+        "--memory",
+        type=memory,
+        metavar="SIZE",
+        help="how much memory to take, about, as in 4GB: what needs more is repainted in tiles, with the same result "
+        "(default: half of what there is)",
+    )
+    most.add_argument(
+        "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     remedy = " for pictures of this size: make them smaller, as with --content-size 512"
     run(parser, functools.partial(repaint, parser.parse_args(argv)), remedy)
@@ -91,100 +112,141 @@ def repaint(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{style_path} is wholly transparent: expected a picture with a style to take")
 
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
-    import numpy as np
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    from wct_jax.cli.kept import keep_compilations
     from wct_jax.images import Picture, write_picture
-    from wct_jax.pipeline import plan, prepare, stylize
-    from wct_jax.style import extract_style
+    from wct_jax.pipeline import plan
     from wct_jax.weights import load_model, require_decoders
 
-    _keep_compilations()
     model = load_model(arguments.model)
     layers = require_decoders(model, arguments.model, arguments.layers)
     levels = plan(layers, arguments.alpha)
-    for name, pixels in ((content_path, content.pixels), (style_path, picture.pixels)):
-        _check_memory(name, pixels.shape, model.widths[0])
+    tile, style_tile = (
+        _tile(arguments, path, read.pixels, model, layers)
+        for path, read in ((content_path, content), (style_path, picture))
+    )
+    keep_compilations(ahead=not tile and not style_tile)
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("style", total=len(layers) + 1)
-        prepare(
-            model,
-            content.pixels.shape,
-            picture.pixels.shape,
-            layers,
-            content_weighted=content.alpha is not None,
-            style_weighted=picture.alpha is not None,
-        )
-        style = extract_style(model, picture.pixels, layers, weights=picture.alpha)
-        image = np.asarray(
-            stylize(
-                model,
-                content.pixels,
-                style,
-                arguments.alpha,
-                layers=layers,
-                content_weights=content.alpha,
-                progress=lambda layer: progress.update(task, description=layer, advance=1),
-            )
-        )
-        progress.update(task, advance=1)
+    columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns[: 4 if tile or style_tile else 3], console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("style", total=None)
+
+        def report(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        if not tile and not style_tile:
+            _prepare(model, content, picture, layers)
+        style = _extract(model, picture, layers, style_tile, report)
+        image = _stylize(model, content, style, layers, arguments.alpha, tile, output.parent, report)
 
     check_output(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
+    height, width = image.shape[:2]
     write_picture(output, Picture(image, content.alpha, content.metadata))
-    height, width = content.pixels.shape[:2]
     names = ", ".join(layer for layer, _ in levels)
     tell(f"{output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")
 
 
-# Measured: 0.8 MB for a size of canvas with the packaged model. The least recently used go first.
-_MOST_KEPT = 2**28
+Report = Callable[[str, int, int], None]
 
 
-def _keep_compilations() -> None:
-    """Have JAX keep what it compiles for the next run, unless it was told where, or cannot."""
-    import jax
+def _prepare(model: "Model", content: "Picture", picture: "Picture", layers: Sequence[str]) -> None:
+    from wct_jax.pipeline import prepare
 
-    from wct_jax.weights import cache_folder
-
-    folder = cache_folder() / "compiled"
-    if jax.config.values["jax_compilation_cache_dir"]:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if not os.access(folder, os.W_OK):
-        return
-    # By default what takes less than a second to compile is not kept.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_compilation_cache_max_size", _MOST_KEPT)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    # A full disk is no reason to tell of what would have been a convenience.
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    prepare(
+        model,
+        content.pixels.shape,
+        picture.pixels.shape,
+        layers,
+        content_weighted=content.alpha is not None,
+        style_weighted=picture.alpha is not None,
+    )
 
 
-# Measured: 560 bytes for a pixel of a canvas with VGG-19's 64 channels at relu1_1, 215 with 16 of them: two features of
-# single precision at a time, and a few images.
-_BYTES_PER_CHANNEL = 8
-_BYTES_PER_PIXEL = 120
+def _extract(model: "Model", picture: "Picture", layers: Sequence[str], tile: int | None, report: Report) -> "Style":
+    from wct_jax.style import extract_style
+    from wct_jax.tiling import extract_style_tiled
+
+    if tile is None:
+        return extract_style(model, picture.pixels, layers, weights=picture.alpha)
+    return extract_style_tiled(
+        model,
+        picture.pixels,
+        layers,
+        tile=tile,
+        weights=picture.alpha,
+        progress=lambda _, done, total: report("style", done, total),
+    )
 
 
-def _check_memory(path: Path, shape: tuple[int, ...], channels: int) -> None:
-    # Linux promises memory that it does not have, and ends the process that comes to use it.
-    import jax
+def _stylize(
+    model: "Model",
+    content: "Picture",
+    style: "Style",
+    layers: Sequence[str],
+    alpha: Sequence[float],
+    tile: int | None,
+    folder: Path,
+    report: Report,
+) -> "np.ndarray":
+    import numpy as np
 
-    from wct_jax.canvas import canvas_sides
+    from wct_jax.pipeline import stylize
+    from wct_jax.tiling import stylize_tiled
 
-    if jax.default_backend() != "cpu" or not hasattr(os, "sysconf"):
-        return
-    height, width = canvas_sides(shape[:2])
-    needed = height * width * (channels * _BYTES_PER_CHANNEL + _BYTES_PER_PIXEL)
-    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > present:
-        raise ValueError(
-            f"{path} at {shape[1]} x {shape[0]} pixels takes about {needed / 1e9:.0f} GB of memory with this model, "
-            f"and there are {present / 1e9:.0f} GB: make it smaller, as with --content-size 1024 or --style-size 1024"
+    if tile is None:
+        begun = itertools.count()
+        image = stylize(
+            model,
+            content.pixels,
+            style,
+            alpha,
+            layers=layers,
+            content_weights=content.alpha,
+            progress=lambda layer: report(layer, next(begun), len(layers)),
         )
+        return np.asarray(image)
+    return stylize_tiled(
+        model,
+        content.pixels,
+        style,
+        alpha,
+        tile=tile,
+        layers=layers,
+        content_weights=content.alpha,
+        folder=folder,
+        progress=report,
+    )
+
+
+def _tile(
+    arguments: argparse.Namespace, path: Path, pixels: "np.ndarray", model: "Model", layers: Sequence[str]
+) -> int | None:
+    """The side of the tiles to cut a picture into, or None to leave it whole."""
+    from wct_jax.tiling import choose_tile, is_one, least_tile
+
+    height, width = pixels.shape[:2]
+    if arguments.tile:
+        least = least_tile(layers)
+        if arguments.tile < least:
+            raise ValueError(f"--tile must be at least {least} with {max(layers)}, got {arguments.tile}")
+        return None if is_one((height, width), arguments.tile) else arguments.tile
+    if arguments.memory is None:
+        with contextlib.suppress(ValueError):
+            return choose_tile((height, width), model, layers, _present_memory() / 2)
+    try:
+        return choose_tile((height, width), model, layers, arguments.memory or _present_memory())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be repainted: {error}") from None
+
+
+def _present_memory() -> float:
+    """Of the first GPU, or of the machine, in bytes."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        return float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

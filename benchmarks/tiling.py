@@ -1,0 +1,169 @@
+"""Large photos: time and memory in tiles and whole, the command on the largest, and whether tiles can be seen.
+
+    python benchmarks/tiling.py growth [--widths W ...] [--megapixels N ...] [--memory SIZE]
+    python benchmarks/tiling.py command WIDTHS MEGAPIXELS [--memory SIZE]
+    python benchmarks/tiling.py alike
+
+WIDTHS are "compact", the packaged model, or "VGG-19", random weights of its widths. Photos are `examples/content.jpg`,
+enlarged, with noise. Each run has a process of its own, whose peak memory is that of the whole process. `growth` takes
+the time of painting alone, the second of two where that takes less than a minute: nothing is left to compile then.
+"""
+
+import argparse
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from networks import random_model
+from PIL import Image
+from table import machine, print_table
+
+from wct_jax import extract_style, load_model, read_image, save_model, stylize, stylize_tiled
+from wct_jax.cli.command import memory
+from wct_jax.metrics import psnr
+from wct_jax.tiling import choose_tile
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+VGG19 = (64, 128, 256, 512, 512)
+# Of both models, the processes that paint whole take no more than this.
+MOST_WHOLE = 14e9
+COLUMNS = [
+    "widths",
+    "megapixels",
+    *(f"{how}, {what}" for how in ("whole", "tiled") for what in ("s", "s/MP", "peak MB")),
+]
+COLUMNS.append("tile")
+
+
+def model_of(widths):
+    """The model that a name stands for."""
+    return load_model("compact") if widths == "compact" else random_model(VGG19)
+
+
+def photo(height, width):
+    """Colours in 0..1, float32."""
+    with Image.open(EXAMPLES / "content.jpg") as image:
+        large = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+    rng = np.random.default_rng(0)
+    result = np.empty(large.shape, np.float32)
+    for row in range(height):
+        result[row] = (large[row] / 255 + rng.normal(0, 0.03, large[row].shape)).clip(0, 1)
+    return result
+
+
+def sides(megapixels):
+    """Of a photo of 4:3, odd ones."""
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5) | 1
+    return height, round(megapixels * 1e6 / height) | 1
+
+
+def peak():
+    """Megabytes that this process had at most."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def paint(widths, megapixels, limit):
+    """Seconds, peak and tile; whole if there is no limit."""
+    model, content = model_of(widths), photo(*sides(megapixels))
+    style = extract_style(model, read_image(EXAMPLES / "waves.jpg"))
+    tile = choose_tile(content.shape[:2], model, model.layers, limit) if limit else None
+    for _ in range(2):
+        began = time.perf_counter()
+        if tile:
+            stylize_tiled(model, content, style, tile=tile)
+        else:
+            np.asarray(stylize(model, content, style))
+        seconds = time.perf_counter() - began
+        if seconds > 60:
+            break
+    return seconds, peak(), tile
+
+
+def alone(function, *arguments):
+    """Call a function in a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def growth(arguments):
+    for widths in arguments.widths:
+        rows, channels = [], 16 if widths == "compact" else 64
+        for megapixels in arguments.megapixels:
+            row = dict.fromkeys(COLUMNS, "") | {"widths": widths, "megapixels": megapixels}
+            if megapixels * 1e6 * (8 * channels + 120) < MOST_WHOLE:
+                seconds, most, _ = alone(paint, widths, megapixels, None)
+                row |= {"whole, s": seconds, "whole, s/MP": seconds / megapixels, "whole, peak MB": most}
+            if megapixels > 1:
+                # For a photo that would fit, tiles of the size that a larger one has.
+                seconds, most, tile = alone(paint, widths, megapixels, arguments.memory)
+                if tile:
+                    row |= {"tiled, s": seconds, "tiled, s/MP": seconds / megapixels, "tiled, peak MB": most}
+                    row["tile"] = tile
+            print(row, file=sys.stderr, flush=True)
+            rows.append(row)
+        print_table(rows)
+
+
+def command(arguments):
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        folder = Path(folder)
+        model, content = "compact", folder / "photo.jpg"
+        if arguments.of != "compact":
+            model = folder / "model.safetensors"
+            save_model(model, random_model(VGG19))
+        height, width = sides(arguments.size)
+        Image.fromarray(np.rint(photo(height, width) * 255).astype(np.uint8)).save(content, quality=95)
+        line = [sys.executable, EXAMPLES.parent / "stylize.py", "--content", content]
+        line += ["--style", EXAMPLES / "waves.jpg", "--model", model, "--output", folder / "result.jpg"]
+        began = time.perf_counter()
+        process = subprocess.Popen([*map(str, line), "--memory", f"{arguments.memory / 1e6:.0f}MB"])
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        row = {"widths": arguments.of, "size": f"{width} x {height}", "s": seconds, "peak MB": usage.ru_maxrss / 1000}
+        print_table([row | {"status": os.waitstatus_to_exitcode(status)}])
+
+
+def alike(_):
+    model = load_model("compact")
+    style = extract_style(model, read_image(EXAMPLES / "waves.jpg"))
+    rows = []
+    for height, width in ((701, 1033), (977, 803), (1201, 899), (1499, 1111), (853, 1477)):
+        content = photo(height, width)
+        whole = np.asarray(stylize(model, content, style))
+        for tile in (256, 400, 640):
+            tiled = stylize_tiled(model, content, style, tile=tile)
+            most = float(np.abs(tiled - whole).max() * 255)
+            rows.append(
+                {"size": f"{width} x {height}", "tile": tile, "PSNR, dB": float(psnr(tiled, whole)), "most": most}
+            )
+    print_table(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_subparsers(required=True)
+    grow = what.add_parser("growth")
+    grow.add_argument("--widths", nargs="+", default=["compact", "VGG-19"], choices=["compact", "VGG-19"])
+    grow.add_argument("--megapixels", nargs="+", type=int, default=[1, 4, 16, 50, 100], metavar="N")
+    grow.set_defaults(run=growth)
+    one = what.add_parser("command")
+    one.add_argument("of", choices=["compact", "VGG-19"])
+    one.add_argument("size", type=int)
+    one.set_defaults(run=command)
+    for each in (grow, one):
+        each.add_argument("--memory", type=memory, default=memory("3.5GB"), metavar="SIZE")
+    what.add_parser("alike").set_defaults(run=alike)
+    arguments = parser.parse_args()
+    print(machine())
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
