@@ -71,7 +71,7 @@ def report_styles(levels, judge, contents, styles, size, results):
         for style_path, style in pictures.items():
             image = content
             for layer, model in sorted(levels.items(), reverse=True):
-                image = stylize_level(model, image, extract_style(model, style, (layer,)), layer)
+                image = stylize_level(model, image, (extract_style(model, style, (layer,)),), layer)
             result = seen(image)
             apart = distances(see(judge, result), see(judge, style))
             rows.append((*np.asarray(apart), ssim(result, content)))

@@ -27,7 +27,7 @@ from table import machine, print_table
 from wct_jax import extract_style, load_model, read_image, save_model, stylize, stylize_tiled
 from wct_jax.cli.command import memory
 from wct_jax.metrics import psnr
-from wct_jax.tiling import choose_tile
+from wct_jax.tile import choose_tile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 VGG19 = (64, 128, 256, 512, 512)

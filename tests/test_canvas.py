@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import wct_jax
 from wct_jax import canvas, extract_style, stylize
 from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, outline
+from wct_jax.method import Method
 from wct_jax.metrics import psnr
 from wct_jax.pipeline import prepare
 
@@ -134,13 +135,20 @@ def test_a_second_size_on_the_same_canvas_compiles_nothing(model, rng, caplog):
         assert not compiled()
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_what_is_prepared_is_not_compiled_again(model, rng, caplog, weighted):
+@pytest.mark.parametrize("case", ["plain", "weighted", "regions"])
+def test_what_is_prepared_is_not_compiled_again(model, rng, caplog, case):
     content, drawing = rng.random((83, 90, 3), np.float32), rng.random((20, 30, 3), np.float32)
-    weights = np.ones((83, 90), np.float32) if weighted else None
-    prepare(model, content.shape, drawing.shape, model.layers, content_weighted=weighted)
+    given, foreseen = {}, {}
+    if case == "weighted":
+        given, foreseen = {"content_weights": np.ones((83, 90), np.float32)}, {"content_weighted": True}
+    if case == "regions":
+        masks = [rng.random((83, 90), np.float32) for _ in range(2)]
+        given = {"mask": masks, "alpha_map": masks[0], "transform": "ot"}
+        foreseen = {"regions": 2, "mapped": True, "method": Method("ot")}
+    prepare(model, content.shape, [(drawing.shape, False)], model.layers, **foreseen)
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         style = extract_style(model, drawing)
-        stylize(model, content, style, content_weights=weights)
+        stylize(model, content, [style, style] if case == "regions" else style, **given)
     # Nor traced again.
-    assert not [message for message in caplog.messages if "conv3x3" in message or "max_pool" in message]
+    parts = ("conv3x3", "max_pool", "recolor", "feature_moments", "strengths", "with_change", "both")
+    assert not [message for message in caplog.messages if any(part in message for part in parts)]

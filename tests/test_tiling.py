@@ -10,7 +10,7 @@ import pytest
 
 from wct_jax import extract_style, extract_style_tiled, load_model, sheet, stylize, stylize_tiled
 from wct_jax.metrics import psnr
-from wct_jax.tiling import choose_tile, least_tile
+from wct_jax.tile import choose_tile, least_tile
 
 # What a float32 sum over tiles may differ in from one over the whole; where that decides whether an eigenvalue is
 # kept, a random network would show it.

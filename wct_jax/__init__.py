@@ -4,10 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wct_jax.color import preserve_color
     from wct_jax.images import read_image, write_image
+    from wct_jax.maps import adain, cholesky, optimal_transport
+    from wct_jax.mask import read_mask
     from wct_jax.model import Decoder, Encoder, Model
     from wct_jax.pipeline import stylize
-    from wct_jax.style import Style, extract_style
+    from wct_jax.style import Style, extract_style, mix_styles, white_style
+    from wct_jax.style_file import load_style, save_style
+    from wct_jax.swap import style_swap
+    from wct_jax.texture import synthesize
     from wct_jax.tiling import extract_style_tiled, stylize_tiled
     from wct_jax.transform import Moments, merge, moments, wct, whiten, whiten_color
     from wct_jax.weights import load_model, save_model
@@ -16,10 +22,16 @@ __version__ = "0.1.0"
 
 # Resolved on first use (PEP 562): `from wct_jax import wct` loads jax alone, and `--help` not even that.
 _HOMES = {
+    "color": ("preserve_color",),
     "images": ("read_image", "write_image"),
+    "maps": ("adain", "cholesky", "optimal_transport"),
+    "mask": ("read_mask",),
     "model": ("Decoder", "Encoder", "Model"),
     "pipeline": ("stylize",),
-    "style": ("Style", "extract_style"),
+    "style": ("Style", "extract_style", "mix_styles", "white_style"),
+    "style_file": ("load_style", "save_style"),
+    "swap": ("style_swap",),
+    "texture": ("synthesize",),
     "tiling": ("extract_style_tiled", "stylize_tiled"),
     "transform": ("Moments", "merge", "moments", "wct", "whiten", "whiten_color"),
     "weights": ("load_model", "save_model"),
@@ -33,16 +45,27 @@ __all__ = [
     "Moments",
     "Style",
     "__version__",
+    "adain",
+    "cholesky",
     "extract_style",
     "extract_style_tiled",
     "load_model",
+    "load_style",
     "merge",
+    "mix_styles",
     "moments",
+    "optimal_transport",
+    "preserve_color",
     "read_image",
+    "read_mask",
     "save_model",
+    "save_style",
+    "style_swap",
     "stylize",
     "stylize_tiled",
+    "synthesize",
     "wct",
+    "white_style",
     "whiten",
     "whiten_color",
     "write_image",

@@ -66,6 +66,20 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
     )
 
 
+def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
+    """Lay values of an image's pixels on the canvas that `lay_out` gave it.
+
+    Args:
+        values: `[..., H, W]`.
+        size: As `lay_out` returned it.
+        image: As `lay_out` returned it, `[..., H, W, C]`.
+    """
+    if size is None:
+        return values
+    margins = [(0, canvas - side) for canvas, side in zip(image.shape[-3:-1], values.shape[-2:], strict=True)]
+    return jnp.asarray(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]))
+
+
 def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | None]:
     """What `lay_out` would return for an image, as `jax.ShapeDtypeStruct`, and the size.
 

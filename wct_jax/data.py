@@ -13,13 +13,8 @@ import grain
 import numpy as np
 from PIL import Image
 
-from wct_jax.images import PathLike, load_image, open_image, read_image
+from wct_jax.images import PICTURE_SUFFIXES, PathLike, load_image, open_image, read_image
 from wct_jax.pixels import show_hidden, to_srgb, upright
-
-_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
 
 
 class Source(Protocol):
@@ -60,7 +55,7 @@ class Folder:
         for folder, subfolders, files in os.walk(root, onerror=failures.append):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for name in files:
-                if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+                if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
                     found.append(Path(folder, name))
                 else:
                     others += 1
@@ -74,7 +69,8 @@ class Folder:
             raise ValueError(f"no photo in {root} can be read, {len(self.unreadable)} cannot: {self.unreadable[0]}")
         if not self.paths:
             raise ValueError(
-                f"there is no photo in {root}: of {others} files in it none is named as one ({', '.join(_SUFFIXES)})"
+                f"there is no photo in {root}: of {others} files in it none is named as one "
+                f"({', '.join(PICTURE_SUFFIXES)})"
             )
 
     def __len__(self) -> int:

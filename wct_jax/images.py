@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -20,6 +20,12 @@ from wct_jax.atomic import atomic_write
 from wct_jax.pixels import SIDEWAYS, resize, show_hidden, to_srgb, upright
 
 PathLike = str | os.PathLike[str]
+
+# What a file is named that is taken for a picture in a folder.
+PICTURE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
 
 
 @dataclass(frozen=True)
@@ -274,7 +280,7 @@ def write_picture(path: PathLike, picture: Picture) -> None:
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
             the picture is too large for the format, or the file cannot be written.
     """
-    format = _format(path)
+    format = _FORMATS[_check_suffix(path, tuple(_FORMATS))]
     try:
         data = _encode(path, picture, format)
     except MemoryError:
@@ -296,12 +302,13 @@ def write_image(path: PathLike, pixels: np.ndarray) -> None:
     write_picture(path, Picture(pixels))
 
 
-def check_output(path: PathLike, overwrite: bool) -> None:
+def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = tuple(_FORMATS)) -> None:
     """Find out before long work whether its result can be written.
 
     Args:
         path: Where a picture is to be written.
         overwrite: Whether an existing file may be replaced.
+        suffixes: What its suffix may be.
 
     Raises:
         ValueError: The path is a directory or has an unknown suffix, its directory is missing or not writable,
@@ -317,7 +324,7 @@ def check_output(path: PathLike, overwrite: bool) -> None:
         raise ValueError(f"cannot write {path}: {error.strerror}") from None
     if kind is not None and stat.S_ISDIR(kind):
         raise ValueError(f"cannot write {path}: it is a directory")
-    _format(path)
+    _check_suffix(path, suffixes)
     if kind is not None and not stat.S_ISREG(kind):
         raise ValueError(f"cannot write {path}: it is not a regular file")
     if kind is not None and not overwrite:
@@ -328,12 +335,12 @@ def check_output(path: PathLike, overwrite: bool) -> None:
         raise ValueError(f"cannot write {path}: the directory {directory} is not writable")
 
 
-def _format(path: PathLike) -> str:
-    suffix = os.path.splitext(path)[1]
-    try:
-        return _FORMATS[suffix.lower()]
-    except KeyError:
-        raise ValueError(f"cannot write {path}: its suffix must be one of {', '.join(_FORMATS)}") from None
+def _check_suffix(path: PathLike, suffixes: Sequence[str]) -> str:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in suffixes:
+        one_of = "one of " if len(suffixes) > 1 else ""
+        raise ValueError(f"cannot write {path}: its suffix must be {one_of}{', '.join(suffixes)}")
+    return suffix
 
 
 def _encode(path: PathLike, picture: Picture, format: str) -> bytes:

@@ -1,28 +1,38 @@
 """Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.canvas import cut_out, inside, lay_out, outline
+from wct_jax.canvas import cut_out, lay_out, lay_out_map, outline
 from wct_jax.compilation import ahead, by_parts, part
+from wct_jax.maps import TRANSFORMS
+from wct_jax.method import PLAIN, Method, paint_feature
 from wct_jax.model import Model, size_at
-from wct_jax.style import Style, as_image, as_weights, extract_from_canvas, feature_moments
-from wct_jax.transform import Moments, transfer
+from wct_jax.regions import Regions, share_out
+from wct_jax.style import Style, as_image, as_weights, extract_from_canvas, feature_moments, white_style
 
 
 def stylize(
     model: Model,
     content: ArrayLike,
-    style: Style,
+    style: Style | Sequence[Style | None],
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
     content_weights: ArrayLike | None = None,
+    mask: Sequence[ArrayLike] = (),
+    alpha_map: ArrayLike | None = None,
+    transform: str = "zca",
+    swap_layers: Sequence[str] = (),
+    patch: int = 3,
+    stride: int = 1,
+    passes: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> Array:
     """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
@@ -33,58 +43,129 @@ def stylize(
     Args:
         model: Encoder and decoders.
         content: `[..., H, W, 3]`, RGB in 0..1.
-        style: What `extract_style` made with the same encoder.
+        style: What `extract_style` made with the same encoder. With masks a sequence: one for each, None where the
+            image is to stay, and perhaps one more for what no mask covers, which stays otherwise.
         alpha: Strength in 0..1: a scalar, or one for each of `layers` in their order.
         layers: The layers to use; None for all that model and style have. They are used deepest first, whatever
             their order here.
         eps: Where the spectra are cut, see `wct`.
         content_weights: How much each pixel counts in the content's statistics, broadcasting to `[..., H, W]`.
+        mask: How much of each pixel is in a region, 0..1, each broadcasting to `[..., H, W]`. A region is whitened
+            by its own statistics. Where masks add up to more than 1 they share the pixel.
+        alpha_map: Strength of each pixel in 0..1, broadcasting to `[..., H, W]`, which multiplies `alpha`.
+        transform: "zca", the paper's, "ot" (optimal transport), "cholesky" (triangular) or "adain" (mean and
+            variance of each channel): see `wct_jax.maps`.
+        swap_layers: Layers at which the whitened feature is rebuilt of patches of the style's, see
+            `wct_jax.swap.style_swap`; `extract_style` has to be told them, too.
+        patch: Side of these patches.
+        stride: From patch to patch.
+        passes: How often the cascade is run, each time on the result of the last.
         progress: Told each layer when it is its turn. Not while JAX is tracing.
 
     Returns:
         `[..., H, W, 3]`, the size of the content, in its dtype. Not clipped to 0..1.
 
     Raises:
-        ValueError: A layer without decoder or statistics, a style of another encoder, a wrong shape or dtype.
+        ValueError: A layer without decoder or statistics, a style of another encoder, another number of styles than
+            masks allow, or a wrong name, number, shape or dtype.
     """
     image = as_image("content", content)
     weights, sides = as_weights(content_weights, image), image.shape[-3:-1]
-    levels = levels_of(model, style, layers, alpha)
+    masks = [as_weights(one, image, "mask") for one in mask]
+    strengths = as_weights(alpha_map, image, "alpha_map")
+    method = Method(transform, tuple(swap_layers), patch, stride)
+    regions = regions_of(style, masks)
+    levels = levels_of(model, regions.styles, layers, alpha, method, passes)
     image, weights, size = lay_out(image, weights)
+    shares = [lay_out_map(share, size, image) for share in regions.shares]
+    strengths, rest = (None if each is None else lay_out_map(each, size, image) for each in (strengths, regions.rest))
+    photo = image
     for layer, strength in levels:
         if progress:
             image.block_until_ready()
             progress(layer)
-        image = stylize_level(model, image, style, layer, strength, eps=eps, content_weights=weights, size=size)
-    return cut_out(image, sides)
+        image = stylize_level(
+            model,
+            image,
+            regions.styles,
+            layer,
+            strength,
+            eps=eps,
+            content_weights=weights,
+            shares=tuple(shares),
+            alpha_map=strengths,
+            size=size,
+            method=method,
+        )
+    return cut_out(image if rest is None else _leave(image, photo, rest), sides)
+
+
+def regions_of(style: Style | Sequence[Style | None], masks: Sequence[Any]) -> Regions:
+    """What `share_out` makes of styles and masks, or one style for all.
+
+    Args:
+        style: As for `stylize`.
+        masks: As for `share_out`.
+
+    Raises:
+        ValueError: As `share_out`; or several styles without masks.
+    """
+    if masks:
+        return share_out([style] if isinstance(style, Style) else style, masks)
+    if not isinstance(style, Style):
+        raise ValueError("several styles need masks that say where each is: mix_styles makes one of them")
+    return Regions((style,), (), None)
 
 
 def levels_of(
-    model: Model, style: Style, layers: Sequence[str] | None, alpha: ArrayLike | Sequence[ArrayLike]
+    model: Model,
+    styles: Sequence[Style],
+    layers: Sequence[str] | None,
+    alpha: ArrayLike | Sequence[ArrayLike],
+    method: Method = PLAIN,
+    passes: int = 1,
 ) -> list[tuple[str, ArrayLike]]:
-    """What `plan` makes of the layers that a model and a style have.
+    """What `plan` makes of the layers that a model and some styles have, for all passes.
 
     Args:
         model: Encoder and decoders.
-        style: Of the same encoder.
-        layers: The layers to use; None for all that both have.
+        styles: Of the same encoder.
+        layers: The layers to use; None for all that all have.
         alpha: As for `plan`.
+        method: How the styles are taken.
+        passes: As for `stylize`.
 
     Raises:
-        ValueError: A layer without decoder or statistics, or a style of another encoder; as `plan`.
+        ValueError: A layer without decoder or statistics, a style of another encoder or without the features that the
+            method needs, or a method or number of passes that there is not; as `plan`.
     """
-    if style.digest != model.digest:
-        raise ValueError(
-            f"the style was made with another encoder: its digest is {style.digest[:12]}, "
-            f"the model's {model.digest[:12]}"
-        )
-    usable = [layer for layer in model.layers if layer in style.moments]
+    for style in styles:
+        if style.digest != model.digest:
+            raise ValueError(
+                f"the style was made with another encoder: its digest is {style.digest[:12]}, "
+                f"the model's {model.digest[:12]}"
+            )
+    usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
     levels = plan(usable if layers is None else layers, alpha)
     for layer, _ in levels:
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
-    return levels
+    if method.transform not in TRANSFORMS:
+        raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}, got {method.transform!r}")
+    for layer in method.swap_layers:
+        if layer not in [layer for layer, _ in levels]:
+            raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
+        if any(layer not in style.features for style in styles):
+            raise ValueError(
+                f"style swap at {layer} needs the feature of the style's picture, which mixed styles and style files "
+                "do not have: expected one that extract_style made with swap_layers"
+            )
+    if not 1 <= method.stride <= method.patch:
+        raise ValueError(f"stride must be from 1 to patch, {method.patch}, got {method.stride}")
+    if passes < 1:
+        raise ValueError(f"passes must be at least 1, got {passes}")
+    return levels * passes
 
 
 def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
@@ -114,49 +195,69 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
     return sorted(zip(layers, strengths, strict=True), key=lambda level: level[0], reverse=True)
 
 
-@by_parts(static=("layer",))
+@by_parts(static=("layer", "method"))
 def stylize_level(
     model: Model,
     image: Array,
-    style: Style,
+    styles: Sequence[Style],
     layer: str,
     alpha: ArrayLike = 1.0,
     *,
     eps: ArrayLike = 1e-6,
     content_weights: Array | None = None,
+    shares: Sequence[Array] = (),
+    alpha_map: Array | None = None,
     size: Array | None = None,
+    method: Method = PLAIN,
 ) -> Array:
     """One level of the cascade: the image's feature at `layer`, transformed and decoded.
 
     Args:
         model: Encoder and decoders.
         image: `[..., H, W, 3]`.
-        style: With statistics for `layer`.
+        styles: With statistics for `layer`.
         layer: The level.
         alpha: Scalar strength in 0..1.
         eps: Where the spectra are cut, see `wct`.
         content_weights: `[..., H, W]` or None.
+        shares: How much each style has of a pixel, `[..., H, W]` each; none for one style.
+        alpha_map: `[..., H, W]` or None.
         size: Rows and columns of the image, if it lies on a larger canvas, as `lay_out` made it with its weights.
+        method: How the styles are taken.
 
     Returns:
         `[..., H, W, 3]`, the size of the image, in its dtype.
     """
     feature = model.encode(image, (layer,), size)[layer]
-    statistics = feature_moments(feature, content_weights, size, layer)
+    counted: list[Array | None] = [_both(content_weights, share) for share in shares]
+    counted = counted or [content_weights]
+    statistics = [feature_moments(feature, weights, size, layer) for weights in counted]
     # As arrays, so that what is compiled serves all values.
     alpha, eps = jnp.asarray(alpha), jnp.asarray(eps)
-    feature = recolor(feature, statistics, style.moments[layer], alpha, eps, size_at(layer, size))
+    feature = paint_feature(feature, statistics, styles, layer, alpha, eps, shares, alpha_map, size, method)
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
+
+
+@part()
+def _both(weights: Array | None, share: Array) -> Array:
+    return share if weights is None else weights * share
+
+
+@part()
+def _leave(image: Array, photo: Array, rest: Array) -> Array:
+    return rest[..., None] * photo + (1 - rest[..., None]) * image
 
 
 def prepare(
     model: Model,
     content: Sequence[int],
-    style: Sequence[int],
+    pictures: Sequence[tuple[Sequence[int], bool]],
     layers: Sequence[str],
     *,
     content_weighted: bool = False,
-    style_weighted: bool = False,
+    regions: int = 0,
+    mapped: bool = False,
+    method: Method = PLAIN,
 ) -> None:
     """Compile what `extract_style` and `stylize` will need on the CPU, on all its cores.
 
@@ -165,35 +266,34 @@ def prepare(
     Args:
         model: Encoder and decoders.
         content: Shape of the content, `[..., H, W, 3]`.
-        style: Shape of the style's picture.
+        pictures: Shape of each style's picture, and whether it will have weights; none for styles that are there.
         layers: The layers that will be used.
         content_weighted: Whether the content will have weights.
-        style_weighted: Whether the style's picture will have weights.
+        regions: How many masks there will be for styles.
+        mapped: Whether there will be an alpha map.
+        method: How the styles will be taken.
     """
     if jax.default_backend() != "cpu":
         return
     with ahead():
-        picture, weights, size = outline(style, style_weighted)
-        moments = extract_from_canvas(model, picture, tuple(layers), weights, size)
+        for shape, weighted in pictures:
+            picture, weights, size = outline(shape, weighted)
+            extract_from_canvas(model, picture, tuple(layers), weights, size)
         image, weights, size = outline(content, content_weighted)
+        area: Any = jax.ShapeDtypeStruct(image.shape[:-1], jnp.float32)
+        style = jax.eval_shape(lambda: white_style(model, layers))
         for layer in layers:
-            stylize_level(model, image, moments, layer, 1.0, eps=1e-6, content_weights=weights, size=size)
-
-
-@part()
-def recolor(feature: Array, statistics: Moments, style: Moments, alpha: Array, eps: Array, size: Array | None) -> Array:
-    """A feature whitened and colored, see `transfer`.
-
-    Args:
-        feature: `[..., H', W', C]`.
-        statistics: Its moments, or those of the image that it is a part of.
-        style: The style's moments.
-        alpha: Scalar strength in 0..1.
-        eps: Where the spectra are cut, see `wct`.
-        size: Rows and columns of the feature, if it lies on a larger canvas; None for all.
-    """
-    result = transfer(feature, style, alpha, eps=eps, statistics=statistics)
-    if size is None:
-        return result
-    # What is beyond the image must not grow from level to level: convolutions by Winograd add and subtract it.
-    return jnp.where(inside(result.shape[-3:-1], size)[..., None], result, 0)
+            stylize_level(
+                model,
+                image,
+                (style,) * max(1, regions),
+                layer,
+                1.0,
+                eps=1e-6,
+                content_weights=weights,
+                shares=(area,) * regions,
+                alpha_map=area if mapped else None,
+                size=size,
+                # Patches have shapes of their own, and are compiled when they are there.
+                method=method._replace(swap_layers=()),
+            )

@@ -7,12 +7,11 @@ the whole would be.
 """
 
 import functools
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,31 +19,34 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.canvas import SMALLEST, largest_canvas, smallest_canvas
 from wct_jax.compilation import by_parts
+from wct_jax.method import Method, paint_feature
 from wct_jax.model import Model, size_at
-from wct_jax.pipeline import levels_of, recolor, stylize
+from wct_jax.pipeline import levels_of, regions_of, stylize
+from wct_jax.regions import leave
 from wct_jax.sheet import Sheet, sheet
 from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments
+from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
 from wct_jax.windows import Window, cell_of, seen_by_decoder, seen_by_encoder, windows
 
 Progress = Callable[[str, int, int], None]
 
-# Shallower features have more numbers than is gained by not encoding them again.
-_KEPT_FROM = "relu3_1"
-
 
 def stylize_tiled(
     model: Model,
     content: np.ndarray,
-    style: Style,
+    style: Style | Sequence[Style | None],
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     tile: int,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
     content_weights: np.ndarray | None = None,
+    mask: Sequence[np.ndarray] = (),
+    alpha_map: np.ndarray | None = None,
+    transform: str = "zca",
+    passes: int = 1,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -53,12 +55,17 @@ def stylize_tiled(
     Args:
         model: Encoder and decoders.
         content: `[H, W, 3]`, RGB in 0..1, float32.
-        style: What `extract_style` or `extract_style_tiled` made with the same encoder.
+        style: As for `stylize`, of `extract_style` or `extract_style_tiled`.
         alpha: As for `stylize`.
         tile: The longest side of a tile in pixels, with what is read around it: at least `least_tile(layers)`.
         layers: As for `stylize`.
         eps: As for `stylize`.
         content_weights: How much each pixel counts in the content's statistics, `[H, W]`.
+        mask: As for `stylize`, `[H, W]` each.
+        alpha_map: As for `stylize`, `[H, W]`.
+        transform: As for `stylize`. There is no style swap in tiles: it compares each patch with all others, which
+            takes longer than one would wait for an image that needs them.
+        passes: As for `stylize`.
         folder: Where large intermediate images and features are, in files without a name, which last no longer than
             the process; None for the system's folder for such.
         progress: Told layer, tiles done and tiles in all, after each tile.
@@ -71,16 +78,20 @@ def stylize_tiled(
     """
     if content.ndim != 3 or content.shape[-1] != 3 or 0 in content.shape:
         raise ValueError(f"content must be an image [H, W, 3], got shape {content.shape}")
-    if content_weights is not None and content_weights.shape != content.shape[:2]:
-        raise ValueError(f"content_weights must be {content.shape[:2]}, got shape {content_weights.shape}")
-    levels = levels_of(model, style, layers, alpha)
+    for name, values in [("content_weights", content_weights), ("alpha_map", alpha_map), *(("mask", m) for m in mask)]:
+        if values is not None and values.shape != content.shape[:2]:
+            raise ValueError(f"{name} must be {content.shape[:2]}, got shape {values.shape}")
+    method = Method(transform)
+    regions = regions_of(style, mask)
+    levels = levels_of(model, regions.styles, layers, alpha, method, passes)
     _check_tile(tile, [layer for layer, _ in levels])
     if is_one(content.shape[:2], tile):
-        return np.asarray(
-            stylize(model, content, style, alpha, layers=layers, eps=eps, content_weights=content_weights)
-        )
-    passes = [_Level(model, style, layer, content.shape[:2], tile, folder) for layer, _ in levels]
-    total, done = sum(level.tiles for level in passes), 0
+        options: dict[str, Any] = {"layers": layers, "eps": eps, "content_weights": content_weights}
+        options |= {"mask": mask, "alpha_map": alpha_map, "transform": transform, "passes": passes}
+        return np.asarray(stylize(model, content, style, alpha, **options))
+    pixels = _Values(content_weights, regions.shares, alpha_map)
+    steps = [_Level(model, regions.styles, layer, content.shape[:2], tile, folder, method) for layer, _ in levels]
+    total, done = sum(step.tiles for step in steps), 0
 
     def tell(layer: str) -> None:
         nonlocal done
@@ -89,9 +100,12 @@ def stylize_tiled(
             progress(layer, done, total)
 
     image = content
-    for level, (layer, strength) in zip(passes, levels, strict=True):
-        image = level.run(image, content_weights, strength, eps, functools.partial(tell, layer))
-    return image.mapped() if isinstance(image, Sheet) else image
+    for step, (layer, strength) in zip(steps, levels, strict=True):
+        image = step.run(image, pixels, strength, eps, functools.partial(tell, layer))
+    result = image.mapped() if isinstance(image, Sheet) else image
+    if regions.rest is not None:
+        leave(result, content, regions.rest)
+    return result
 
 
 def extract_style_tiled(
@@ -142,68 +156,36 @@ def extract_style_tiled(
     return style
 
 
-def least_tile(layers: Sequence[str]) -> int:
-    """The shortest side that a tile can have, in pixels.
-
-    Args:
-        layers: That will be used.
-    """
-    return max(smallest_canvas(2 * _reach(layer) + cell_of(layer)) for layer in layers)
-
-
-# Measured: 560 bytes for a pixel of a canvas with VGG-19's 64 channels at relu1_1, 215 with 16 of them: two features of
-# single precision at a time, and a few images.
-_BYTES_PER_CHANNEL = 8
-_BYTES_PER_PIXEL = 120
-# Python, JAX and what is compiled.
-_BASE = 5 * 10**8
-
-
-def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memory: float) -> int | None:
-    """How large tiles may be for the process to take no more memory than it should, about.
-
-    Args:
-        sides: Height and width of the image.
-        model: That will be used.
-        layers: That will be used.
-        memory: In bytes, for all that the process has.
-
-    Returns:
-        The longest side of a tile, or None if the image can be whole.
-
-    Raises:
-        ValueError: Even the smallest tiles take more.
-    """
-    each = _BYTES_PER_CHANNEL * model.widths[0] + _BYTES_PER_PIXEL
-    rest = _BASE + 12 * math.prod(sides) + sum(leaf.nbytes for leaf in jax.tree.leaves(model))
-    if rest + each * math.prod(map(smallest_canvas, sides)) <= memory:
-        return None
-    least = least_tile(layers)
-    tile = largest_canvas(max(least, math.isqrt(int(max(0, memory - rest)) // each)))
-    if rest + each * tile**2 > memory:
-        height, width = sides
-        raise ValueError(
-            f"{width} x {height} pixels take {(rest + each * least**2) / 1e9:.1f} GB of memory at least with this "
-            f"model, and there are {memory / 1e9:.1f} GB to take"
-        )
-    return None if is_one(sides, tile) else tile
-
-
-def is_one(sides: Sequence[int], tile: int) -> bool:
-    """Whether an image has no need of tiles of that size."""
-    # What is thin takes little memory, and has too few pixels for deep features.
-    return min(sides) < SMALLEST or max(sides) <= largest_canvas(tile)
-
-
-def _reach(layer: str) -> int:
-    encoder, decoder = seen_by_encoder(layer), seen_by_decoder(layer)
-    return max(encoder, decoder) if layer >= _KEPT_FROM else encoder + decoder
-
-
 def _check_tile(tile: int, layers: Sequence[str]) -> None:
     least = least_tile(layers)
     if tile < least:
         raise ValueError(f"a tile must have sides of {least} pixels at least with {max(layers)}, got {tile}")
+
+
+class _Values(NamedTuple):
+    """What there is for each pixel of the image, `[H, W]`."""
+
+    weights: np.ndarray | None
+    shares: Sequence[np.ndarray]
+    alpha_map: np.ndarray | None
+
+    def counted(self, window: Window) -> tuple[Array, ...]:
+        """The weights in the statistics of each region, in what is taken."""
+        if not self.shares:
+            return (jnp.asarray(window.counted(self.weights)),)
+        return tuple(
+            jnp.asarray(window.counted(share if self.weights is None else share * self.weights))
+            for share in self.shares
+        )
+
+    def around(self, window: Window) -> tuple[tuple[Array, ...], Array | None]:
+        """Shares and alpha map in all that is read."""
+        shares = tuple(_read_map(window, share) for share in self.shares)
+        return shares, None if self.alpha_map is None else _read_map(window, self.alpha_map)
+
+
+def _read_map(window: Window, values: np.ndarray) -> Array:
+    return jnp.asarray(window.read(values[..., None])[0][..., 0])
 
 
 class _Level:
@@ -212,16 +194,18 @@ class _Level:
     def __init__(
         self,
         model: Model,
-        style: Style,
+        styles: Sequence[Style],
         layer: str,
         sides: Sequence[int],
         tile: int,
         folder: str | os.PathLike[str] | None,
+        method: Method,
     ) -> None:
-        self._model, self._style, self._layer, self._folder = model, style.moments[layer], layer, folder
-        self._sides, self._cell, self._keeps = tuple(sides), cell_of(layer), layer >= _KEPT_FROM
+        self._model, self._styles, self._layer, self._method = model, tuple(styles), layer, method
+        self._folder = folder
+        self._sides, self._cell, self._keeps = tuple(sides), cell_of(layer), keeps(layer)
         self._encoded = windows(sides, tile, seen_by_encoder(layer), self._cell)
-        reach = seen_by_decoder(layer) if self._keeps else _reach(layer)
+        reach = seen_by_decoder(layer) if self._keeps else reach_of(layer)
         self._decoded = windows(sides, tile, reach, self._cell)
 
     @property
@@ -229,9 +213,7 @@ class _Level:
         """How many tiles there are in both passes."""
         return len(self._encoded) + len(self._decoded)
 
-    def run(
-        self, image: Any, weights: np.ndarray | None, alpha: ArrayLike, eps: float, tell: Callable[[], None]
-    ) -> Any:
+    def run(self, image: Any, values: _Values, alpha: ArrayLike, eps: float, tell: Callable[[], None]) -> Any:
         """The image after this level."""
         models, cell, layer = _on_each_device(self._model), self._cell, self._layer
         statistics: Any = None
@@ -240,9 +222,9 @@ class _Level:
             channels = self._model.widths[int(layer[4]) - 1]
             feature = sheet((*(-(-side // cell) for side in self._sides), channels), self._folder)
 
-        def measure(window: Window, model: Model) -> tuple[Moments, Array]:
+        def measure(window: Window, model: Model) -> tuple[tuple[Moments, ...], Array]:
             pixels, size = map(jnp.asarray, window.read(image))
-            return _measure(model, pixels, jnp.asarray(window.counted(weights)), size, layer)
+            return _measure(model, pixels, values.counted(window), size, layer)
 
         for window, (own, encoded) in _in_turn(measure, self._encoded, models):
             own = _at_hand(own)
@@ -254,7 +236,19 @@ class _Level:
 
         def repaint(window: Window, model: Model) -> Array:
             source, size = map(jnp.asarray, window.read(feature, cell) if self._keeps else window.read(image))
-            return _repaint(model, source, statistics, self._style, layer, jnp.asarray(alpha), jnp.asarray(eps), size)
+            strength, cut = jnp.asarray(alpha), jnp.asarray(eps)
+            return _repaint(
+                model,
+                source,
+                statistics,
+                self._styles,
+                layer,
+                strength,
+                cut,
+                *values.around(window),
+                size,
+                self._method,
+            )
 
         result = sheet((*self._sides, 3), self._folder)
         for window, painted in _in_turn(repaint, self._decoded, models):
@@ -268,18 +262,30 @@ def _in_cells(window: tuple[slice, slice], cell: int) -> tuple[slice, slice]:
 
 
 @by_parts(static=("layer",))
-def _measure(model: Model, image: Array, weights: Array, size: Array, layer: str) -> tuple[Moments, Array]:
+def _measure(
+    model: Model, image: Array, weights: Sequence[Array], size: Array, layer: str
+) -> tuple[tuple[Moments, ...], Array]:
     feature = model.encode(image, (layer,), size)[layer]
-    return feature_moments(feature, weights, size, layer), feature
+    return tuple(feature_moments(feature, one, size, layer) for one in weights), feature
 
 
-@by_parts(static=("layer",))
+@by_parts(static=("layer", "method"))
 def _repaint(
-    model: Model, source: Array, statistics: Moments, style: Moments, layer: str, alpha: Array, eps: Array, size: Array
+    model: Model,
+    source: Array,
+    statistics: Sequence[Moments],
+    styles: Sequence[Style],
+    layer: str,
+    alpha: Array,
+    eps: Array,
+    shares: Sequence[Array],
+    alpha_map: Array | None,
+    size: Array,
+    method: Method,
 ) -> Array:
-    cells = size_at(layer, size)
-    feature = source if layer >= _KEPT_FROM else model.encode(source, (layer,), size)[layer]
-    return model.decode(layer, recolor(feature, statistics, style, alpha, eps, cells), cells)
+    feature = source if keeps(layer) else model.encode(source, (layer,), size)[layer]
+    painted = paint_feature(feature, statistics, styles, layer, alpha, eps, shares, alpha_map, size, method)
+    return model.decode(layer, painted, size_at(layer, size))
 
 
 @jax.jit

@@ -181,8 +181,11 @@ def whiten_color(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -> tup
     Returns:
         Matrix `[..., C, C]` and bias `[..., C]`.
     """
-    matrix = jnp.matmul(_root_of(style, eps), _inverse_root_of(content, eps), precision=_HIGHEST)
+    matrix = jnp.matmul(root_of(style, eps), inverse_root_of(content, eps), precision=_HIGHEST)
     return matrix, style.mean - jnp.einsum("...ij,...j->...i", matrix, content.mean, precision=_HIGHEST)
+
+
+Transform = Callable[[Moments, Moments, ArrayLike], tuple[Array, Array]]
 
 
 def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | None = None) -> Array:
@@ -205,7 +208,7 @@ def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | No
 
 def _whiten(feature: Array, statistics: Moments, eps: ArrayLike) -> Array:
     zero = jnp.zeros_like(statistics.mean)
-    whitened = _apply(feature, statistics.mean, _inverse_root_of(statistics, eps), zero)
+    whitened = apply(feature, statistics.mean, inverse_root_of(statistics, eps), zero)
     return whitened.astype(feature.dtype)
 
 
@@ -252,6 +255,8 @@ def transfer(
     eps: ArrayLike = 1e-6,
     content_weights: ArrayLike | None = None,
     statistics: Moments | None = None,
+    transform: Transform = whiten_color,
+    inside: Array | None = None,
 ) -> Array:
     """`wct` with the style given by its moments, as a kept style is.
 
@@ -262,6 +267,8 @@ def transfer(
         eps: As for `wct`.
         content_weights: As for `wct`.
         statistics: The content's moments, where they are known: its weights are not looked at then.
+        transform: Whose matrix is applied: the paper's, or one of `wct_jax.maps`.
+        inside: Which pixels there are, bool `[H, W]`: the others become zero. None for all.
 
     Returns:
         `[..., H, W, C]` in the dtype of `content`.
@@ -281,44 +288,61 @@ def transfer(
     strength = _per_pixel("alpha", alpha, (*lead, *content.shape[-3:-1]))
     if statistics is None:
         statistics = moments(content, content_weights)
-    return _on_any_mesh(_transfer, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
+    function = functools.partial(_transfer, transform=transform, inside=inside)
+    return _on_any_mesh(function, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
 
 
-def _transfer(content: Array, statistics: Moments, style: Moments, alpha: Array, eps: ArrayLike) -> Array:
+def _transfer(
+    content: Array,
+    statistics: Moments,
+    style: Moments,
+    alpha: Array,
+    eps: ArrayLike,
+    *,
+    transform: Transform,
+    inside: Array | None,
+) -> Array:
     dtype = _statistics_dtype(statistics.mean, style.mean)
     rank = alpha.ndim - 2
     content = content.reshape((1,) * (rank - statistics.count.ndim) + content.shape)
     statistics = _lift(statistics, rank - statistics.count.ndim, dtype)
     style = _lift(style, rank - style.count.ndim, dtype)
-    matrix, _ = whiten_color(statistics, style, eps)
+    matrix, _ = transform(statistics, style, eps)
     strength = jnp.where(style.count[..., None, None] > 0, alpha.astype(dtype), 0)[..., None]
 
-    def blend(x: Array, strength: Array) -> Array:
-        y = _apply(x, statistics.mean, matrix, style.mean)
-        return (strength * y + (1 - strength) * x.astype(dtype)).astype(content.dtype)
+    def blend(x: Array, strength: Array, inside: Array | None) -> Array:
+        y = apply(x, statistics.mean, matrix, style.mean)
+        y = strength * y + (1 - strength) * x.astype(dtype)
+        return (y if inside is None else jnp.where(inside, y, 0)).astype(content.dtype)
 
+    inside = None if inside is None else jnp.broadcast_to(inside, content.shape[:-1])[..., None]
     rows = rows_at_once(content)
     if rows == content.shape[-3]:
-        return blend(content, strength)
-    return join(lax.map(lambda part: blend(*part), (cut(content, rows, -3), cut(strength, rows, -3))), -3)
+        return blend(content, strength, inside)
+    parts = jax.tree.map(lambda x: cut(x, rows, -3), (content, strength, inside))
+    return join(lax.map(lambda part: blend(*part), parts), -3)
 
 
-def _apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:
+def apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:
+    """Each pixel x of `[..., H, W, C]`, in the dtype of the mean."""
     # Centered first: matrix @ x + bias is the same in exact arithmetic, but where the matrix is large (small
     # eigenvalues of the content) it is a difference of large numbers.
     centered = x.astype(mean.dtype) - mean[..., None, None, :]
     return jnp.einsum("...ij,...hwj->...hwi", matrix, centered, precision=_HIGHEST) + target[..., None, None, :]
 
 
-def _root_of(statistics: Moments, eps: ArrayLike) -> Array:
-    return _power(statistics.covariance, jnp.asarray(eps), _floor(statistics), False)
+def root_of(statistics: Moments, eps: ArrayLike) -> Array:
+    """C^½ `[..., C, C]` over the directions kept, see `whiten_color`."""
+    return _power(statistics.covariance, jnp.asarray(eps), floor_of(statistics), False)
 
 
-def _inverse_root_of(statistics: Moments, eps: ArrayLike) -> Array:
-    return _power(statistics.covariance, jnp.asarray(eps), _floor(statistics), True)
+def inverse_root_of(statistics: Moments, eps: ArrayLike) -> Array:
+    """C^-½ `[..., C, C]` over the directions kept, see `whiten_color`."""
+    return _power(statistics.covariance, jnp.asarray(eps), floor_of(statistics), True)
 
 
-def _floor(statistics: Moments) -> Array:
+def floor_of(statistics: Moments) -> Array:
+    """The variance `[...]` that rounding can leave where there is none."""
     # A relative cut alone is not enough: a constant feature has a covariance of about 1e-13 from rounding, and
     # relative to itself that is as good a spectrum as any.
     unit = (_ROUNDING * jnp.finfo(statistics.mean.dtype).eps) ** 2
@@ -368,13 +392,28 @@ def _eigh(matrices: Array) -> tuple[Array, Array]:
     """Eigenvalues `[..., C]`, ascending, and eigenvectors `[..., C, C]`."""
     if jax.default_backend() != "cpu":
         return tuple(jnp.linalg.eigh(matrices))
-    # jaxlib spreads a batch over the threads of the pool that one of them is running it on, and has that one wait: as
-    # many batches at the same time as there are threads wait for ever (seen with two on two cores, jaxlib 0.10.2).
-    values, vectors = jax.vmap(_eigh_of_one)(matrices.reshape(-1, *matrices.shape[-2:]))
-    return values.reshape(matrices.shape[:-1]), vectors.reshape(matrices.shape)
+    return one_by_one(_eigh_of_one)(matrices)
 
 
-@jax.custom_batching.sequential_vmap  # type: ignore[untyped-decorator]
+def one_by_one(function: Callable[..., _Result]) -> Callable[[Array], _Result]:
+    """A decomposition of matrices `[..., C, C]` on the CPU, one after the other.
+
+    jaxlib spreads a batch over the threads of the pool that one of them is running it on, and has that one wait: as
+    many batches at the same time as there are threads wait for ever (seen with two on two cores, jaxlib 0.10.2).
+
+    Args:
+        function: Of one matrix.
+    """
+    each = jax.vmap(jax.custom_batching.sequential_vmap(function))
+
+    def of_all(matrices: Array) -> _Result:
+        lead = matrices.shape[:-2]
+        results = each(matrices.reshape(-1, *matrices.shape[-2:]))
+        return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), results)
+
+    return of_all
+
+
 def _eigh_of_one(matrix: Array) -> tuple[Array, Array]:
     # In double precision: in single the eigenvalues that are just kept, a millionth of the largest, would be a tenth
     # off, and their directions, which whitening makes as strong as the others, would differ from run to run.

@@ -87,7 +87,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         raise ValueError(
             f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {metadata['digest'][:12]}"
         )
-    checksum = _checksum(arrays)
+    checksum = checksum_of(arrays)
     if metadata.get("checksum", checksum) != checksum:
         raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {metadata['checksum'][:12]}")
     return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
@@ -121,7 +121,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         "widths": list(model.widths),
         "layers": list(model.layers),
         "digest": encoder_digest(model.encoder),
-        "checksum": _checksum(arrays),
+        "checksum": checksum_of(arrays),
     }
     document = json.dumps(model.metadata | facts, indent=1)
     with atomic_write(path) as scratch:
@@ -217,7 +217,7 @@ def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequenc
     return wanted
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+def checksum_of(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over the sorted names, types, shapes and values of all arrays, in hexadecimal."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):

@@ -1,5 +1,4 @@
 import contextlib
-import dataclasses
 import os
 import signal
 import struct
@@ -18,15 +17,12 @@ from wct_jax import extract_style, load_model, read_image, stylize
 from wct_jax.cli.stylize import main
 from wct_jax.conv import algorithm
 from wct_jax.images import read_picture
-from wct_jax.model import Model, decoder_shapes, encoder_shapes
 from wct_jax.pipeline import stylize_level
-from wct_jax.weights import save_model
 
 if os.name == "posix":
     import resource
 
 ROOT = Path(__file__).resolve().parents[2]
-WIDTHS = (4, 6, 8, 8)
 LAYERS = ("relu3_1", "relu2_1", "relu1_1")
 
 
@@ -42,34 +38,6 @@ def save(path, array, **options):
 def pixels(path):
     with Image.open(path) as image:
         return np.asarray(image, int)
-
-
-def random_parameters(shapes, rng):
-    return {
-        name: {
-            "kernel": rng.normal(scale=(2 / 9 / channels[0]) ** 0.5, size=(3, 3, *channels)).astype(np.float32),
-            "bias": np.zeros(channels[1], np.float32),
-        }
-        for name, channels in shapes.items()
-    }
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory):
-    """A model of four levels and three decoders, another one, a photo and a picture: none of them is written to."""
-    folder = tmp_path_factory.mktemp("files")
-    rng = np.random.default_rng(0)
-    encoder = random_parameters(encoder_shapes(WIDTHS), rng)
-    decoders = {layer: random_parameters(decoder_shapes(layer, WIDTHS), rng) for layer in LAYERS}
-    for decoder in decoders.values():  # into 0..1
-        decoder["conv1_1"] = {"kernel": decoder["conv1_1"]["kernel"] / 4, "bias": np.full(3, 0.5, np.float32)}
-    model = Model(encoder, decoders, WIDTHS)
-    save_model(folder / "model.safetensors", model)
-    other = dataclasses.replace(model, decoders=jax.tree.map(lambda array: array * np.float32(0.8), decoders))
-    save_model(folder / "other.safetensors", other)
-    save(folder / "photo.png", noise(17, 24, 3))
-    save(folder / "picture.png", noise(16, 20, 3, seed=1) // 2)
-    return folder
 
 
 @pytest.fixture
@@ -368,7 +336,7 @@ def test_bad_flags(refuse, flags, reason):
 
 
 def test_nothing_asked(refused):
-    assert refused(main) == "the following arguments are required: --content, --style"
+    assert refused(main) == "expected --content, --synthesize or --save-style, got none"
 
 
 def test_a_layer_the_model_lacks_comes_with_the_command_that_trains_it(refuse, files):
@@ -430,7 +398,7 @@ def test_outputs_that_cannot_be(refuse, tmp_path):
         assert sentence.startswith(f"cannot write {tmp_path / output}: ")
         assert reason in sentence
     refuse("--overwrite", output=tmp_path / "folder.png")
-    assert "must be one of" in refuse(content="/", output="out.gif")
+    assert "must be one of" in refuse(content="missing.png", output="out.gif")
 
 
 def test_a_directory_that_cannot_be_written_to(refuse, tmp_path, mounted):
@@ -464,7 +432,7 @@ def test_a_file_that_cannot_grow(refuse, tmp_path):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
 )
-@pytest.mark.parametrize("where", ["wct_jax.style.extract_style", "wct_jax.pipeline.stylize_level"])
+@pytest.mark.parametrize("where", ["wct_jax.cli.studio.extract_style", "wct_jax.pipeline.stylize_level"])
 def test_out_of_memory(refuse, monkeypatch, where, error):
     def fail(*arguments, **options):
         raise error
@@ -550,7 +518,7 @@ def test_ctrl_c_ends_the_program_at_once(files, tmp_path):
         "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "sys.path.insert(0, '.'); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    arguments = ["stylize.py", "--content", photo, "--style", picture, "--model", "m.safetensors"]
+    arguments = ["stylize.py", "--content", photo, "--style", picture, "--model", files / "model.safetensors"]
     command = [sys.executable, "-c", heeding, *arguments]
     with (
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,

@@ -45,10 +45,15 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
     except RuntimeError as error:
-        # JAX reports a failed allocation on any device as a RuntimeError with this word in it.
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not is_out_of_memory(error):
             raise
         parser.error(f"there is not enough memory{remedy}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is about memory, the machine's or a device's."""
+    # JAX reports a failed allocation on any device as a RuntimeError with this word in it.
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def tell(text: str) -> None:

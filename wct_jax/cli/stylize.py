@@ -1,56 +1,102 @@
-"""The command `stylize.py`: a parser, then one library call."""
+"""The command `stylize.py`: a parser, then one library call for each result."""
 
 import argparse
-import contextlib
 import functools
-import itertools
-import math
-import os
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Sequence
 
-from wct_jax.cli.command import Parser, file_path, fraction, memory, positive, run, tell
+from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from wct_jax.images import Picture
-    from wct_jax.model import Model
-    from wct_jax.style import Style
+_EPILOG = """\
+Files named together after --style are mixed, or with --mask put where their masks are; a folder, or a pattern in quotes
+such as 'art/*.jpg', stands for files of which each makes a result of its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and repaint a photo.
+    """Parse the command line and repaint photos.
 
     Args:
         argv: Arguments; None for those of the process.
     """
-    parser = Parser("Repaint a photo in the style of a picture.")
-    parser.add_argument("--content", type=file_path, required=True, metavar="PHOTO", help="the photo to repaint")
-    parser.add_argument(
-        "--style", type=file_path, required=True, metavar="PICTURE", help="the picture whose style it takes"
+    parser = Parser("Repaint photos in the style of pictures.", _EPILOG)
+    _add_files(parser)
+    _add_styles(parser)
+    _add_looks(parser)
+    _add_many(parser)
+    _add_machine(parser)
+
+    def body(arguments: argparse.Namespace) -> None:
+        from wct_jax.cli.repaint import repaint
+
+        repaint(arguments, parser.prog)
+
+    remedy = " for pictures of this size: make them smaller, as with --content-size 512"
+    run(parser, functools.partial(body, parser.parse_args(argv)), remedy)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is repainted, and where the result goes")
+    what = group.add_mutually_exclusive_group()
+    what.add_argument("--content", nargs="+", type=file_path, metavar="PHOTO", help="photos, a folder, or a pattern")
+    what.add_argument(
+        "--synthesize", type=_size, metavar="WxH", help="instead: make a texture of that size from the style alone"
     )
-    parser.add_argument(
+    group.add_argument(
+        "--content-size", type=positive, metavar="N", help="resize photos to a short side of N pixels (default: as is)"
+    )
+    group.add_argument(
         "--output",
         type=file_path,
         metavar="FILE",
-        help="where the result goes: .png, .jpg, .webp or .tif (default: PHOTO__PICTURE.png beside the photo)",
+        help="a .png, .jpg, .webp or .tif, or for several results a folder (default: PHOTO__PICTURE.png by the photo)",
     )
-    parser.add_argument(
-        "--model",
-        type=file_path,
-        default="compact",
-        help="a model file, or a name: compact, which comes with the program, or vgg19 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--layers",
+    there = group.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    there.add_argument("--skip-existing", action="store_true", help="leave results that exist, and make the others")
+
+
+def _add_styles(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("styles")
+    group.add_argument(
+        "--style",
         nargs="+",
-        metavar="LAYER",
-        help="layers to use, of relu1_1 ... relu5_1; always run deepest first (default: all the model can decode)",
+        type=file_path,
+        metavar="PICTURE",
+        help="pictures or style files, which are mixed; a folder or a pattern, of which each is taken alone",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--style-size", type=positive, metavar="N", help="resize pictures to a short side of N pixels (default: as is)"
+    )
+    group.add_argument(
+        "--style-weights",
+        nargs="+",
+        type=number,
+        metavar="W",
+        help="how much there is of each in the mixture, in any scale (default: as much of all)",
+    )
+    group.add_argument(
+        "--mask",
+        nargs="+",
+        type=file_path,
+        metavar="MASK",
+        help="grey pictures, white where the styles go that are named in the same order; one style more takes what is "
+        "left, and 'none' as a style leaves a region as it is",
+    )
+    group.add_argument(
+        "--style-mask",
+        nargs="+",
+        type=file_path,
+        metavar="MASK",
+        help="for each style a grey picture, white where the style is taken from, or 'none' for all of it",
+    )
+    group.add_argument(
+        "--save-style", type=file_path, metavar="FILE", help="keep the style, mixed, in a .safetensors for --style"
+    )
+
+
+def _add_looks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it looks")
+    group.add_argument(
         "--alpha",
         nargs="+",
         type=fraction,
@@ -59,19 +105,58 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="strength of the style from 0 to 1: one number, or one for each layer, in the order of --layers "
         "or, without it, deepest first (default: 1)",
     )
-    parser.add_argument(
-        "--content-size",
-        type=positive,
-        metavar="N",
-        help="resize the photo to a short side of N pixels (default: as it is)",
+    group.add_argument(
+        "--alpha-map",
+        type=file_path,
+        metavar="MASK",
+        help="a grey picture of the strength at each pixel, times --alpha",
     )
-    parser.add_argument(
-        "--style-size",
-        type=positive,
-        metavar="N",
-        help="resize the picture to a short side of N pixels (default: as it is)",
+    group.add_argument(
+        "--layers",
+        nargs="+",
+        metavar="LAYER",
+        help="layers to use, of relu1_1 ... relu5_1; always run deepest first (default: all the model can decode)",
     )
-    most = parser.add_mutually_exclusive_group()
+    group.add_argument("--passes", type=positive, metavar="N", help="rounds of all layers (default: 1; of a texture 3)")
+    group.add_argument(
+        "--preserve-color",
+        choices=["luminance", "histogram", "coral"],
+        help="the photo's colours, by its hues, by the distribution of red, green and blue, or by mean and covariance",
+    )
+    group.add_argument(
+        "--transform",
+        choices=["zca", "ot", "cholesky", "adain"],
+        default="zca",
+        help="the paper's, optimal transport, triangular, or mean and variance of channels (default: %(default)s)",
+    )
+    group.add_argument(
+        "--whiten-only", action="store_true", help="instead of a style: what is whitened, at relu4_1 or --layers"
+    )
+    group.add_argument(
+        "--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's"
+    )
+    group.add_argument("--patch", type=positive, metavar="N", help="side of a patch in the feature (default: 3)")
+    group.add_argument("--stride", type=positive, metavar="N", help="from patch to patch (default: 1)")
+
+
+def _add_many(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many results")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument("--pair", action="store_true", help="each photo in the style of its name, not in all")
+    which.add_argument("--random", type=positive, metavar="K", help="each photo in K of the styles, drawn at random")
+    group.add_argument("--seed", type=seed, metavar="N", help="of --random and of a texture's noise (default: 0)")
+    group.add_argument("--sheet", type=file_path, metavar="FILE", help="a picture with all of them, small")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model and machine")
+    group.add_argument(
+        "--model",
+        type=file_path,
+        default="compact",
+        help="a model file, or a name: compact, which comes with the program, or vgg19 (default: %(default)s)",
+    )
+    most = group.add_mutually_exclusive_group()
     most.add_argument(
         "--memory",
         type=memory,
@@ -82,171 +167,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     most.add_argument(
         "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    remedy = " for pictures of this size: make them smaller, as with --content-size 512"
-    run(parser, functools.partial(repaint, parser.parse_args(argv)), remedy)
 
 
-def repaint(arguments: argparse.Namespace) -> None:
-    """Read, stylize, write.
-
-    Args:
-        arguments: What `main` parsed.
-
-    Raises:
-        ValueError: Anything a user can get wrong.
-    """
-    start = time.perf_counter()
-    content_path, style_path = arguments.content, arguments.style
-    output = arguments.output or content_path.parent / f"{content_path.stem}__{style_path.stem}.png"
-
-    from wct_jax.images import check_output, read_picture
-
-    if arguments.output:
-        check_output(output, arguments.overwrite)
-    content = read_picture(content_path, arguments.content_size)
-    picture = read_picture(style_path, arguments.style_size)
-    if not arguments.output:  # Only now, lest a mistyped photo is taken for an output that cannot be.
-        check_output(output, arguments.overwrite)
-    if picture.alpha is not None and not picture.alpha.any():
-        raise ValueError(f"{style_path} is wholly transparent: expected a picture with a style to take")
-
-    # Late, since JAX takes its time and a mistyped name should not have to wait for it.
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from wct_jax.cli.kept import keep_compilations
-    from wct_jax.images import Picture, write_picture
-    from wct_jax.pipeline import plan
-    from wct_jax.weights import load_model, require_decoders
-
-    model = load_model(arguments.model)
-    layers = require_decoders(model, arguments.model, arguments.layers)
-    levels = plan(layers, arguments.alpha)
-    tile, style_tile = (
-        _tile(arguments, path, read.pixels, model, layers)
-        for path, read in ((content_path, content), (style_path, picture))
-    )
-    keep_compilations(ahead=not tile and not style_tile)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns[: 4 if tile or style_tile else 3], console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("style", total=None)
-
-        def report(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-
-        if not tile and not style_tile:
-            _prepare(model, content, picture, layers)
-        style = _extract(model, picture, layers, style_tile, report)
-        image = _stylize(model, content, style, layers, arguments.alpha, tile, output.parent, report)
-
-    check_output(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
-    height, width = image.shape[:2]
-    write_picture(output, Picture(image, content.alpha, content.metadata))
-    names = ", ".join(layer for layer, _ in levels)
-    tell(f"{output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")
-
-
-Report = Callable[[str, int, int], None]
-
-
-def _prepare(model: "Model", content: "Picture", picture: "Picture", layers: Sequence[str]) -> None:
-    from wct_jax.pipeline import prepare
-
-    prepare(
-        model,
-        content.pixels.shape,
-        picture.pixels.shape,
-        layers,
-        content_weighted=content.alpha is not None,
-        style_weighted=picture.alpha is not None,
-    )
-
-
-def _extract(model: "Model", picture: "Picture", layers: Sequence[str], tile: int | None, report: Report) -> "Style":
-    from wct_jax.style import extract_style
-    from wct_jax.tiling import extract_style_tiled
-
-    if tile is None:
-        return extract_style(model, picture.pixels, layers, weights=picture.alpha)
-    return extract_style_tiled(
-        model,
-        picture.pixels,
-        layers,
-        tile=tile,
-        weights=picture.alpha,
-        progress=lambda _, done, total: report("style", done, total),
-    )
-
-
-def _stylize(
-    model: "Model",
-    content: "Picture",
-    style: "Style",
-    layers: Sequence[str],
-    alpha: Sequence[float],
-    tile: int | None,
-    folder: Path,
-    report: Report,
-) -> "np.ndarray":
-    import numpy as np
-
-    from wct_jax.pipeline import stylize
-    from wct_jax.tiling import stylize_tiled
-
-    if tile is None:
-        begun = itertools.count()
-        image = stylize(
-            model,
-            content.pixels,
-            style,
-            alpha,
-            layers=layers,
-            content_weights=content.alpha,
-            progress=lambda layer: report(layer, next(begun), len(layers)),
-        )
-        return np.asarray(image)
-    return stylize_tiled(
-        model,
-        content.pixels,
-        style,
-        alpha,
-        tile=tile,
-        layers=layers,
-        content_weights=content.alpha,
-        folder=folder,
-        progress=report,
-    )
-
-
-def _tile(
-    arguments: argparse.Namespace, path: Path, pixels: "np.ndarray", model: "Model", layers: Sequence[str]
-) -> int | None:
-    """The side of the tiles to cut a picture into, or None to leave it whole."""
-    from wct_jax.tiling import choose_tile, is_one, least_tile
-
-    height, width = pixels.shape[:2]
-    if arguments.tile:
-        least = least_tile(layers)
-        if arguments.tile < least:
-            raise ValueError(f"--tile must be at least {least} with {max(layers)}, got {arguments.tile}")
-        return None if is_one((height, width), arguments.tile) else arguments.tile
-    if arguments.memory is None:
-        with contextlib.suppress(ValueError):
-            return choose_tile((height, width), model, layers, _present_memory() / 2)
-    try:
-        return choose_tile((height, width), model, layers, arguments.memory or _present_memory())
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be repainted: {error}") from None
-
-
-def _present_memory() -> float:
-    """Of the first GPU, or of the machine, in bytes."""
-    import jax
-
-    if jax.default_backend() != "cpu":
-        return float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def _size(text: str) -> tuple[int, int]:
+    """An `argparse` type: width and height, as in 640x480."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected a width and a height such as 640x480, got {text!r}")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,472 @@
+"""The controls of stylize.py, alone, together and against the library; and what does not go together."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wct_jax import (
+    extract_style,
+    load_model,
+    load_style,
+    mix_styles,
+    preserve_color,
+    read_image,
+    save_style,
+    stylize,
+    synthesize,
+    white_style,
+)
+from wct_jax.cli.stylize import main
+
+
+def save(path, array):
+    Image.fromarray(array).save(path)
+    return path
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image, int)
+
+
+def levels(image):
+    return np.asarray(image).clip(0, 1) * 255
+
+
+def close(result, image):
+    return np.abs(result - levels(image)).max() <= 1
+
+
+@pytest.fixture
+def paths(files, tmp_path):
+    """A model, a photo, three pictures and two masks of its halves."""
+    rng = np.random.default_rng(8)
+    pictures = [
+        save(tmp_path / f"{name}.png", rng.integers(0, high, (19, 22, 3), np.uint8))
+        for name, high in zip("abc", (256, 90, 180), strict=True)
+    ]
+    left = np.zeros((17, 24), np.uint8)
+    left[:, :12] = 255
+    masks = [save(tmp_path / "left.png", left), save(tmp_path / "right.png", 255 - left)]
+    return {"model": files / "model.safetensors", "photo": files / "photo.png", "pictures": pictures, "masks": masks}
+
+
+@pytest.fixture
+def repaint(run, paths, tmp_path):
+    """Run the command, with the photo, into a new file; its pixels."""
+
+    def repaint(*flags, output="out.png", said=""):
+        path = tmp_path / output
+        path.unlink(missing_ok=True)
+        content = [] if "--synthesize" in flags else ["--content", paths["photo"]]
+        status, out, err = run(main, *content, "--model", paths["model"], "--output", path, *flags)
+        assert status == 0, err
+        assert said in err
+        assert bool(said) == bool(err), err
+        assert str(path) in out
+        return pixels(path)
+
+    return repaint
+
+
+@pytest.fixture
+def library(paths):
+    """The model, the photo, the styles of the pictures, and the masks, as the library takes them."""
+    model = load_model(paths["model"])
+    styles = [extract_style(model, read_image(path)) for path in paths["pictures"]]
+    masks = [pixels(path).astype(np.float32) / 255 for path in paths["masks"]]
+    return model, read_image(paths["photo"]), styles, masks
+
+
+# Each alone
+
+
+def test_styles_are_mixed_by_weight(repaint, paths, library):
+    model, photo, styles, _ = library
+    mixed = repaint("--style", *paths["pictures"], "--style-weights", 2, 1, 1)
+    assert close(mixed, stylize(model, photo, mix_styles(styles, [2, 1, 1])))
+    one = repaint("--style", *paths["pictures"], "--style-weights", 0, 3, 0)
+    np.testing.assert_array_equal(one, repaint("--style", paths["pictures"][1]))
+    assert close(repaint("--style", *paths["pictures"]), stylize(model, photo, mix_styles(styles)))
+    assert np.abs(mixed - one).mean() > 1
+
+
+def test_a_style_file_is_its_picture(run, repaint, paths, tmp_path):
+    picture, file = paths["pictures"][0], tmp_path / "s.safetensors"
+    status, out, err = run(main, "--style", picture, "--save-style", file, "--model", paths["model"])
+    assert (status, err) == (0, "")
+    assert out == f"{file}: the style at relu3_1, relu2_1, relu1_1\n"
+    expected = repaint("--style", picture)
+    np.testing.assert_array_equal(repaint("--style", file), expected)
+    np.testing.assert_array_equal(repaint("--style", picture, "--save-style", tmp_path / "t.safetensors"), expected)
+    assert file.read_bytes() == (tmp_path / "t.safetensors").read_bytes()
+
+
+def test_a_mixture_can_be_kept(run, repaint, paths, tmp_path, library):
+    file = tmp_path / "s.safetensors"
+    flags = ["--style", *paths["pictures"][:2], "--style-weights", 1, 3]
+    assert run(main, *flags, "--save-style", file, "--model", paths["model"])[0] == 0
+    np.testing.assert_array_equal(repaint("--style", file), repaint(*flags))
+    mixed = load_style(file)
+    expected = mix_styles(library[2][:2], [1, 3])
+    np.testing.assert_allclose(mixed.moments["relu2_1"].mean, expected.moments["relu2_1"].mean, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_put_styles_in_their_places(repaint, paths, library):
+    model, photo, styles, masks = library
+    a, b, c = paths["pictures"]
+    both = repaint("--style", a, b, "--mask", *paths["masks"])
+    assert close(both, stylize(model, photo, styles[:2], mask=masks))
+    np.testing.assert_array_equal(repaint("--style", a, b, "--mask", paths["masks"][0]), both)
+    alone = repaint("--style", a, "none", "--mask", *paths["masks"])
+    np.testing.assert_array_equal(alone[:, 12:], pixels(paths["photo"])[:, 12:])
+    np.testing.assert_array_equal(repaint("--style", a, "--mask", paths["masks"][0]), alone)
+    np.testing.assert_array_equal(
+        repaint("--style", "none", c, "--mask", *paths["masks"])[:, :12], pixels(paths["photo"])[:, :12]
+    )
+
+
+def test_a_mask_of_another_size_is_resized_with_a_word(repaint, paths, tmp_path):
+    large = save(tmp_path / "large.png", np.asarray(Image.open(paths["masks"][0]).resize((48, 34))))
+    said = f"{large}: resized from 48 x 34 to 24 x 17 pixels, the size of its picture\n"
+    flags = ["--style", *paths["pictures"][:2]]
+    result = repaint(*flags, "--mask", large, said=said)
+    assert np.abs(result - repaint(*flags, "--mask", paths["masks"][0])).mean() < 20
+
+
+def test_a_style_mask_says_where_the_style_is_taken_from(repaint, paths, library, tmp_path):
+    model, photo, _, _ = library
+    picture = paths["pictures"][0]
+    mask = np.zeros((19, 22), np.uint8)
+    mask[:8] = 255
+    style = extract_style(model, read_image(picture), weights=mask.astype(np.float32) / 255)
+    result = repaint("--style", picture, "--style-mask", save(tmp_path / "m.png", mask))
+    assert close(result, stylize(model, photo, style))
+    np.testing.assert_array_equal(repaint("--style", picture, "--style-mask", "none"), repaint("--style", picture))
+
+
+def test_an_alpha_map_is_the_strength_of_each_pixel(repaint, paths, library):
+    model, photo, styles, masks = library
+    result = repaint("--style", paths["pictures"][0], "--alpha-map", paths["masks"][0], "--alpha", 0.7)
+    assert close(result, stylize(model, photo, styles[0], 0.7, alpha_map=masks[0]))
+
+
+@pytest.mark.parametrize("how", ["luminance", "histogram", "coral"])
+def test_colours_are_the_photos(repaint, paths, library, how):
+    model, photo, styles, _ = library
+    result = repaint("--style", paths["pictures"][0], "--preserve-color", how)
+    expected = preserve_color(np.asarray(stylize(model, photo, styles[0])), photo, how)
+    # What float32 rounds differently a histogram may put some levels apart.
+    assert np.abs(result - levels(expected)).mean() < 0.5
+
+
+def test_a_texture_of_the_style_alone(repaint, paths, library):
+    model, _, styles, _ = library
+    flags = ["--style", paths["pictures"][0], "--synthesize", "40x30"]
+    first = repaint(*flags)
+    assert first.shape == (30, 40, 3)
+    assert np.abs(first - levels(synthesize(model, styles[0], 30, 40))).mean() < 0.5
+    np.testing.assert_array_equal(repaint(*flags), first)
+    np.testing.assert_array_equal(repaint(*flags, "--seed", 0, "--passes", 3), first)
+    assert np.abs(repaint(*flags, "--seed", 1) - first).mean() > 1
+
+
+def test_the_default_name_of_a_texture(run, paths, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--style", paths["pictures"][0], "--synthesize", "20x10", "--passes", 1, "--layers", "relu1_1"]
+    assert run(main, *flags, "--model", paths["model"])[0] == 0
+    assert (tmp_path / "texture__a.png").exists()
+
+
+@pytest.mark.parametrize("transform", ["zca", "ot", "cholesky", "adain"])
+def test_transforms(repaint, paths, library, transform):
+    model, photo, styles, _ = library
+    result = repaint("--style", paths["pictures"][0], "--transform", transform)
+    assert np.abs(result - levels(stylize(model, photo, styles[0], transform=transform))).max() <= 2
+    if transform != "zca":
+        assert np.abs(result - repaint("--style", paths["pictures"][0])).mean() > 1
+
+
+def test_style_swap(repaint, paths, library):
+    model, photo, _, _ = library
+    picture = paths["pictures"][0]
+    style = extract_style(model, read_image(picture), swap_layers=["relu3_1"])
+    for flags, options in (([], {}), (["--patch", 2, "--stride", 2], {"patch": 2, "stride": 2})):
+        result = repaint("--style", picture, "--swap-layers", "relu3_1", *flags)
+        expected = levels(stylize(model, photo, style, swap_layers=["relu3_1"], **options))
+        assert np.abs(result - expected).mean() < 1
+    assert np.abs(result - repaint("--style", picture)).mean() > 1
+
+
+def test_whitening_alone(repaint, library):
+    model, photo, _, _ = library
+    assert close(repaint("--whiten-only"), stylize(model, photo, white_style(model)))
+    assert close(
+        repaint("--whiten-only", "--layers", "relu2_1"), stylize(model, photo, white_style(model, ["relu2_1"]))
+    )
+
+
+def test_passes(repaint, paths, library):
+    model, photo, styles, _ = library
+    result = repaint("--style", paths["pictures"][0], "--passes", 2, "--alpha", 0.5)
+    assert np.abs(result - levels(stylize(model, photo, styles[0], 0.5, passes=2))).max() <= 2
+
+
+# Many
+
+
+@pytest.fixture
+def folders(paths, tmp_path):
+    """A folder of photos and one of styles, with a text among each."""
+    rng = np.random.default_rng(9)
+    for folder, names in (("photos", "abc"), ("styles", "xyza")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            save(tmp_path / folder / f"{name}.png", rng.integers(0, 256, (17, 24, 3), np.uint8))
+        (tmp_path / folder / "notes.txt").write_text("none of these")
+    return tmp_path / "photos", tmp_path / "styles"
+
+
+@pytest.fixture
+def grid(run, paths, folders, tmp_path):
+    """Run the command on the folders into a new one: exit status, stdout, stderr, names of results."""
+
+    def grid(*flags, content=folders[0], style=folders[1], output="out"):
+        out = tmp_path / output
+        few = ["--layers", "relu1_1", "--model", paths["model"]]
+        result = run(main, "--content", content, "--style", style, "--output", out, *few, *flags)
+        return *result, sorted(os.listdir(out)) if out.is_dir() else []
+
+    return grid
+
+
+def test_all_pairs_of_two_folders(grid, run, paths, folders, tmp_path):
+    status, out, err, names = grid("--sheet", tmp_path / "sheet.png")
+    assert (status, err) == (0, "")
+    assert names == [f"{photo}__{style}.png" for photo in "abc" for style in "axyz"]
+    assert out.splitlines()[-1].startswith(f"{tmp_path / 'out'}: 12 of 12 results, ")
+    assert len(out.splitlines()) == 13
+    single = ["--content", folders[0] / "b.png", "--style", folders[1] / "y.png", "--layers", "relu1_1"]
+    assert run(main, *single, "--model", paths["model"], "--output", tmp_path / "one.png")[0] == 0
+    np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(tmp_path / "out" / "b__y.png"))
+    assert pixels(tmp_path / "sheet.png").shape[1] == 5 * 248 + 8
+
+
+def test_each_style_is_encoded_once(grid, monkeypatch):
+    from wct_jax.cli import studio
+
+    encoded = []
+
+    def extract(*arguments, **options):
+        encoded.append(1)
+        return extract_style(*arguments, **options)
+
+    monkeypatch.setattr(studio, "extract_style", extract)
+    assert grid()[0] == 0
+    assert len(encoded) == 4
+
+
+def test_photos_and_styles_of_one_name(grid, folders):
+    for name in "xyz":
+        os.unlink(folders[1] / f"{name}.png")
+    assert "one style named b for" in grid("--pair")[2]
+    status, _, err, names = grid("--pair", content=str(folders[0] / "a*"))
+    assert (status, err, names) == (0, "", ["a__a.png"])
+
+
+def test_random_styles(grid):
+    status, _, err, names = grid("--random", 2, "--seed", 5)
+    assert (status, err, len(names)) == (0, "", 6)
+    assert grid("--random", 2, "--seed", 5, output="again")[3] == names
+    assert grid("--random", 2, "--seed", 6, output="others")[3] != names
+
+
+def test_a_bad_file_is_told_at_the_end_and_the_rest_go_on(grid, folders):
+    (folders[0] / "b.png").write_bytes(b"none")
+    (folders[1] / "y.png").write_bytes((folders[1] / "y.png").read_bytes()[:200])
+    status, out, err, names = grid()
+    assert status == 2
+    assert names == [f"{photo}__{style}.png" for photo in "ac" for style in "axz"]
+    first, second, last = sorted(err.splitlines(), key=lambda line: "error" in line)
+    assert {str(folders[0] / "b.png") in first + second, str(folders[1] / "y.png") in first + second} == {True}
+    assert last.endswith("error: 6 of 12 results could not be made, for what is said above")
+    assert "6 of 12 results" in out
+
+
+def test_what_exists_is_left_or_replaced(grid, tmp_path):
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out" / "a__x.png"
+    kept.write_bytes(b"mine")
+    status, _, err, names = grid()
+    assert status == 2
+    assert f"1 of 12 results exist, such as {kept}: expected --overwrite or --skip-existing" in err
+    assert names == ["a__x.png"]
+    status, out, err, names = grid("--skip-existing")
+    assert (status, err, len(names)) == (0, "", 12)
+    assert kept.read_bytes() == b"mine"
+    assert len(out.splitlines()) == 12
+    assert grid("--overwrite")[0] == 0
+    assert pixels(kept).shape == (17, 24, 3)
+
+
+# Together
+
+
+def test_masks_with_preserved_colours_and_weights_of_a_style_kept(run, repaint, paths, library, tmp_path):
+    model, photo, styles, masks = library
+    a, b, c = paths["pictures"]
+    mixed = tmp_path / "ab.safetensors"
+    weights = ["--style", a, b, "--style-weights", 1, 2]
+    assert run(main, *weights, "--save-style", mixed, "--model", paths["model"])[0] == 0
+    result = repaint("--style", mixed, c, "--mask", *paths["masks"], "--preserve-color", "luminance")
+    both = stylize(model, photo, [mix_styles(styles[:2], [1, 2]), styles[2]], mask=masks)
+    assert np.abs(result - levels(preserve_color(np.asarray(both), photo, "luminance"))).max() <= 3
+
+
+def test_a_texture_from_a_style_file(repaint, paths, library, tmp_path):
+    save_style(tmp_path / "s.safetensors", library[2][1])
+    flags = ["--synthesize", "30x20", "--seed", 4]
+    np.testing.assert_array_equal(
+        repaint("--style", tmp_path / "s.safetensors", *flags), repaint("--style", paths["pictures"][1], *flags)
+    )
+
+
+def test_a_grid_with_alphas_for_layers(grid, run, paths, folders, tmp_path):
+    alphas = ["--layers", "relu2_1", "relu1_1", "--alpha", 0.2, 0.9]
+    assert grid(*alphas, "--transform", "ot")[0] == 0
+    single = ["--content", folders[0] / "b.png", "--style", folders[1] / "y.png", *alphas, "--transform", "ot"]
+    assert run(main, *single, "--model", paths["model"], "--output", tmp_path / "one.png")[0] == 0
+    np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(tmp_path / "out" / "b__y.png"))
+
+
+def test_all_of_it_in_tiles(run, paths, tmp_path):
+    rng = np.random.default_rng(3)
+    photo = save(tmp_path / "photo.png", rng.integers(0, 256, (99, 150, 3), np.uint8))
+    mask = save(tmp_path / "mask.png", rng.integers(0, 256, (99, 150), np.uint8))
+    flags = ["--content", photo, "--style", *paths["pictures"][:2], "--mask", mask, "--alpha-map", mask]
+    flags += ["--transform", "cholesky", "--passes", 2, "--preserve-color", "coral", "--model", paths["model"]]
+    for name, more in (("whole", []), ("tiled", ["--tile", 64])):
+        status, _, err = run(main, *flags, "--output", tmp_path / f"{name}.png", *more)
+        assert status == 0, err
+    assert np.abs(pixels(tmp_path / "whole.png") - pixels(tmp_path / "tiled.png")).max() <= 2
+
+
+# What does not go together
+
+
+@pytest.fixture
+def refuse(refused, paths, tmp_path):
+    def refuse(*flags, content=True, output=True):
+        content = ["--content", paths["photo"]] if content else []
+        output = ["--output", tmp_path / "out.png"] if output else []
+        return refused(main, *content, *output, "--model", paths["model"], *flags)
+
+    return refuse
+
+
+def test_contradictions(refuse, paths, folders):
+    a, b, _ = paths["pictures"]
+    left, right = paths["masks"]
+    folder = folders[1]
+    for flags, reason in (
+        ([], "expected --style PICTURE, or --whiten-only, got neither"),
+        (["--whiten-only", "--style", a], "--whiten-only takes no --style"),
+        (["--whiten-only", "--transform", "ot"], "--whiten-only is a transform of its own"),
+        (["--style", a, b, "--style-weights", 1], "a weight for each style, got 1 for 2 styles"),
+        (["--style", a, b, "--style-weights", 0, 0], "--style-weights must not all be 0"),
+        (["--style", a, b, "--style-weights", 1, "-1"], "argument --style-weights: expected a number of at least 0"),
+        (["--style", a, b, "--style-weights", 1, "nan"], "argument --style-weights: expected a number of at least 0"),
+        (["--style", a, "--mask", left, right], "got 2 masks and 1 styles"),
+        (["--style", a, b, b, "--mask", left], "got 1 masks and 3 styles"),
+        (["--style", "none", "none", "--mask", left, right], "expected a style for one of the masks"),
+        (["--style", a, b, "--mask", left, "--style-weights", 1, 1], "expected one"),
+        (["--style", folder, "--mask", left], "--mask needs a file for each style"),
+        (["--style", folder, a], "--style takes files or one folder or pattern, got 2 names"),
+        (["--style", folder], "expected a folder for several results, got a file"),
+        (["--style", a, "--pair"], "--pair and --random need a folder or pattern of styles"),
+        (["--style", a, "--random", 1], "--pair and --random need a folder or pattern of styles"),
+        (["--style", a, "--seed", 1], "--seed needs --random or --synthesize"),
+        (["--style", a, "--patch", 3], "--patch and --stride need --swap-layers"),
+        (["--style", a, "--swap-layers", "relu3_1", "--stride", 4], "--stride must be at most --patch, 3, got 4"),
+        (["--style", a, b, "--swap-layers", "relu3_1"], "styles that are mixed have none"),
+        (["--style", a, "--swap-layers", "relu4_1"], "swap_layers must be among"),
+        (["--style", a, "--style-mask", left, right], "got 2 for 1 styles"),
+        (["--style", a, "--synthesize", "20x20"], "not allowed with argument --content"),
+        (["--style", a, "--save-style", "s.png"], "cannot write s.png: its suffix must be .safetensors"),
+        (["--style", a, "--passes", 0], "argument --passes: expected a whole number of at least 1"),
+        (["--style", a, "--transform", "pca"], "invalid choice: 'pca'"),
+        (["--style", a, "--overwrite", "--skip-existing"], "not allowed with argument"),
+    ):
+        assert reason in refuse(*flags), flags
+    assert "4 results need a folder: expected --output DIR" in refuse("--style", folder, output=False)
+    for flags, reason in (
+        (["--style", a], "expected --content, --synthesize or --save-style, got none"),
+        (["--style", a, "--synthesize", "20x20", "--preserve-color", "coral"], "a texture has no photo"),
+        (["--style", a, "--synthesize", "20"], "expected a width and a height such as 640x480, got '20'"),
+        (["--style", a, "--synthesize", "0x20"], "expected a width and a height such as 640x480, got '0x20'"),
+    ):
+        assert reason in refuse(*flags, content=False, output=False)
+
+
+def test_bad_masks(refuse, paths, tmp_path):
+    a = paths["pictures"][0]
+    wide = save(tmp_path / "wide.png", np.full((17, 40), 255, np.uint8))
+    sentence = f"{wide} must have the proportions of its picture, 24 x 17 pixels, got 40 x 17"
+    assert refuse("--style", a, "--mask", wide) == sentence
+    assert refuse("--style", a, "--alpha-map", wide) == sentence
+    assert "proportions of its picture, 22 x 19 pixels" in refuse("--style", a, "--style-mask", wide)
+    black = save(tmp_path / "black.png", np.zeros((19, 22), np.uint8))
+    assert f"{black} leaves nothing of {a}" in refuse("--style", a, "--style-mask", black)
+    assert "cannot read" in refuse("--style", a, "--mask", tmp_path / "missing.png")
+
+
+def test_bad_style_files(refuse, paths, files, tmp_path, model):
+    a = paths["pictures"][0]
+    image = read_image(a)
+    foreign, few, good = (tmp_path / f"{name}.safetensors" for name in ("foreign", "few", "good"))
+    save_style(foreign, extract_style(model, image))
+    save_style(few, extract_style(load_model(paths["model"]), image, ["relu1_1"]))
+    save_style(good, extract_style(load_model(paths["model"]), image))
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(good.read_bytes()[:-9])
+    for flags, reason in (
+        (["--style", foreign], f"{foreign} was made with another encoder: its digest is"),
+        (["--style", few], "has no statistics for relu3_1, relu2_1: expected --layers of relu1_1"),
+        (["--style", cut], "is not a style file, or is cut short"),
+        (["--style", paths["model"]], "is a model file: expected one that --save-style"),
+        (["--style", good, "--swap-layers", "relu3_1"], "has no patches for --swap-layers: expected its picture"),
+        (
+            ["--style", good, "--style-mask", paths["masks"][0]],
+            "--style-mask cannot be laid over: expected its picture",
+        ),
+        (["--style", tmp_path / "none.safetensors"], "cannot read"),
+    ):
+        assert reason in refuse(*flags), flags
+
+
+def test_bad_folders(grid, folders, tmp_path):
+    empty, texts = tmp_path / "empty", tmp_path / "texts"
+    empty.mkdir()
+    texts.mkdir()
+    (texts / "a.txt").write_text("a")
+    for options, reason in (
+        ({"content": empty}, f"no picture in the directory {empty}: of 0 files"),
+        ({"style": texts}, f"no picture in the directory {texts}: of 1 files"),
+        ({"content": str(tmp_path / "*.gif")}, "no file is named like"),
+        ({"output": "photos"}, "whose files are read: expected another folder"),
+        ({"output": "photos/out"}, "whose files are read: expected another folder"),
+        ({"output": "left.png"}, "expected a folder for several results, got a file"),
+    ):
+        status, out, err, _ = grid(**options)
+        assert (status, out) == (2, "")
+        assert reason in err, options
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_is_in_groups(run):
+    status, out, _ = run(main, "--help")
+    assert status == 0
+    for group in ("what is repainted", "styles:", "how it looks:", "many results:", "model and machine:"):
+        assert group in out

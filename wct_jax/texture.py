@@ -1,0 +1,67 @@
+"""A new texture of a style alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from wct_jax.model import Model
+from wct_jax.pipeline import stylize
+from wct_jax.style import Style
+
+# Li et al. run the cascade several times; after three rounds nothing changes that can be seen.
+PASSES = 3
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """What a texture is made of: uniform noise, the same for the same seed.
+
+    Args:
+        height: Rows.
+        width: Columns.
+        seed: From 0 to 2**32 - 1.
+
+    Returns:
+        `[height, width, 3]` in 0..1, float32.
+    """
+    return np.random.default_rng(seed).random((height, width, 3), np.float32)
+
+
+def synthesize(
+    model: Model,
+    style: Style,
+    height: int,
+    width: int,
+    alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
+    *,
+    layers: Sequence[str] | None = None,
+    eps: float = 1e-6,
+    transform: str = "zca",
+    passes: int = PASSES,
+    seed: int = 0,
+) -> Array:
+    """Make a texture of any size from a style, or of several that `mix_styles` made one of.
+
+    Li et al., NIPS 2017, section 4: noise takes the style through the cascade, several times.
+
+    Args:
+        model: Encoder and decoders.
+        style: What `extract_style` made with the same encoder.
+        height: Rows.
+        width: Columns.
+        alpha: As for `stylize`.
+        layers: As for `stylize`.
+        eps: As for `stylize`.
+        transform: As for `stylize`.
+        passes: How often the cascade is run.
+        seed: Of the noise; another one gives another texture.
+
+    Returns:
+        `[height, width, 3]`, float32, not clipped to 0..1.
+
+    Raises:
+        ValueError: As `stylize`.
+    """
+    options = {"layers": layers, "eps": eps, "transform": transform, "passes": passes}
+    return stylize(model, noise(height, width, seed), style, alpha, **options)  # type: ignore[arg-type]
