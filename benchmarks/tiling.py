@@ -66,7 +66,7 @@ def sides(megapixels):
 def peak():
     """Megabytes that this process had at most."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def paint(widths, megapixels, limit):
@@ -126,7 +126,12 @@ def command(arguments):
         process = subprocess.Popen([*map(str, line), "--memory", f"{arguments.memory / 1e6:.0f}MB"])
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
-        row = {"widths": arguments.of, "size": f"{width} x {height}", "s": seconds, "peak MB": usage.ru_maxrss / 1000}
+        row = {
+            "widths": arguments.of,
+            "size": f"{width} x {height}",
+            "s": seconds,
+            "peak MB": usage.ru_maxrss * 1024 / 1e6,
+        }
         print_table([row | {"status": os.waitstatus_to_exitcode(status)}])
 
 
