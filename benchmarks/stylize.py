@@ -179,7 +179,7 @@ def turn(name):
 def peak_memory():
     # Not by getrusage, which begins with what the process had that started this one.
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def weights_of(name):

@@ -145,6 +145,9 @@ def test_a_style_mask_says_where_the_style_is_taken_from(repaint, paths, library
     result = repaint("--style", picture, "--style-mask", save(tmp_path / "m.png", mask))
     assert close(result, stylize(model, photo, style))
     np.testing.assert_array_equal(repaint("--style", picture, "--style-mask", "none"), repaint("--style", picture))
+    halves = [style, extract_style(model, read_image(picture))]
+    mixed = repaint("--style", picture, picture, "--style-mask", tmp_path / "m.png", "none")
+    assert close(mixed, stylize(model, photo, mix_styles(halves)))
 
 
 def test_an_alpha_map_is_the_strength_of_each_pixel(repaint, paths, library):

@@ -1,22 +1,19 @@
 """What `stylize.py` does to one photo, and what it keeps for the next."""
 
 import argparse
-import contextlib
 import functools
 import itertools
-import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from wct_jax.batch import Job, Look
 from wct_jax.canvas import canvas_sides
 from wct_jax.cli.kept import keep_compilations
+from wct_jax.cli.memory import tile_of
 from wct_jax.color import preserve_color
 from wct_jax.images import Picture, read_picture
 from wct_jax.mask import fit_mask, read_mask
@@ -26,10 +23,11 @@ from wct_jax.pipeline import prepare, stylize
 from wct_jax.style import Style, extract_style, mix_styles, white_style
 from wct_jax.style_file import is_style_file, load_style
 from wct_jax.texture import noise
-from wct_jax.tile import choose_tile, is_one, least_tile
 from wct_jax.tiling import extract_style_tiled, stylize_tiled
 
 Report = Callable[[str, int, int], None]
+# A style's file, and the mask that is laid over it.
+Source = tuple[Path, Path | None]
 
 
 def _quiet(name: str, done: int, total: int) -> None:
@@ -43,14 +41,14 @@ class Read:
     Attributes:
         name: What to call the content.
         content: The photo, or the noise that a texture is made of.
-        pictures: The pictures of styles that have not been extracted before.
+        pictures: Those of styles that have not been extracted before.
         masks: Of the photo's regions.
         alpha_map: Strength of each of its pixels.
     """
 
     name: str
     content: Picture
-    pictures: dict[Path, Picture]
+    pictures: dict[Source, Picture]
     masks: list[np.ndarray]
     alpha_map: np.ndarray | None
 
@@ -70,8 +68,8 @@ class Studio:
             say: Given what a person should know of the files.
         """
         self._arguments, self._model, self._layers, self._say = arguments, model, tuple(layers), say
-        self._styles: dict[Path, Style] = {}
-        self._unreadable: dict[Path, str] = {}
+        self._styles: dict[Source, Style] = {}
+        self._unreadable: dict[Path | Source, str] = {}
         self._content: tuple[Path, Picture] | None = None
         self._prepared: set[object] = set()
         swap = tuple(arguments.swap_layers or ())
@@ -101,7 +99,7 @@ class Studio:
             self._content = path, self._once(path, lambda: read_picture(path, self._arguments.content_size))
         return self._content[1]
 
-    def _once(self, path: Path, read: Callable[[], Picture]) -> Picture:
+    def _once(self, path: Path | Source, read: Callable[[], Picture]) -> Picture:
         """What is read, unless it could not be before."""
         if path in self._unreadable:
             raise ValueError(self._unreadable[path])
@@ -111,7 +109,7 @@ class Studio:
             self._unreadable[path] = str(error)
             raise
 
-    def read_styles(self, look: Look) -> dict[Path, Picture]:
+    def read_styles(self, look: Look) -> dict[Source, Picture]:
         """Read the pictures of those of the styles that are not known yet, and load those that are style files.
 
         Args:
@@ -120,16 +118,19 @@ class Studio:
         Raises:
             ValueError: One of them cannot be read, or has no style to take.
         """
-        pictures: dict[Path, Picture] = {}
-        style_masks = self._arguments.style_mask or [None] * len(look.files)
-        for path, mask in zip(look.files, style_masks, strict=True):
-            if path is None or path in self._styles or path in pictures:
+        pictures: dict[Source, Picture] = {}
+        for source in self._sources(look):
+            if source is None or source in self._styles or source in pictures:
                 continue
-            if is_style_file(path):
-                self._load(path, mask)
+            if is_style_file(source[0]):
+                self._load(*source)
             else:
-                pictures[path] = self._once(path, functools.partial(self._read_style, path, mask))
+                pictures[source] = self._once(source, functools.partial(self._read_style, *source))
         return pictures
+
+    def _sources(self, look: Look) -> list[Source | None]:
+        masks = self._arguments.style_mask or [None] * len(look.files)
+        return [None if path is None else (path, mask) for path, mask in zip(look.files, masks, strict=True)]
 
     def _read_style(self, path: Path, mask: Path | None) -> Picture:
         picture = read_picture(path, self._arguments.style_size)
@@ -159,7 +160,7 @@ class Studio:
             raise ValueError(
                 f"{path} has no statistics for {', '.join(missing)}: expected --layers of {', '.join(style.moments)}"
             )
-        self._styles[path] = style
+        self._styles[path, None] = style
 
     def prepare(self, read: Read, look: Look) -> None:
         """Compile what a job will need, once for all jobs of such sizes.
@@ -168,7 +169,9 @@ class Studio:
             read: What was read for it.
             look: Its styles.
         """
-        tiled = self._tile(read.content, read.name) or any(self._tile(p, path) for path, p in read.pictures.items())
+        tiled = self._tile(read.content, read.name) or any(
+            self._tile(p, path) for (path, _), p in read.pictures.items()
+        )
         if not self._prepared:
             keep_compilations(ahead=not tiled)
         if tiled:
@@ -191,7 +194,7 @@ class Studio:
             method=self._method,
         )
 
-    def style(self, look: Look, pictures: dict[Path, Picture], report: Report = _quiet) -> Style | list[Style | None]:
+    def style(self, look: Look, pictures: dict[Source, Picture], report: Report = _quiet) -> Style | list[Style | None]:
         """The styles of a job: one, or one for each region.
 
         Args:
@@ -204,9 +207,9 @@ class Studio:
         """
         if not look.files:
             return white_style(self._model, self._layers)
-        for path, picture in pictures.items():
-            self._styles[path] = self._extract(picture, path, report)
-        styles = [None if path is None else self._styles[path] for path in look.files]
+        for source, picture in pictures.items():
+            self._styles[source] = self._extract(picture, source[0], report)
+        styles = [None if source is None else self._styles[source] for source in self._sources(look)]
         if self._arguments.mask:
             return styles
         return mix_styles([style for style in styles if style], self._arguments.style_weights)
@@ -284,37 +287,12 @@ class Studio:
 
     def _tile(self, picture: Picture, name: str | Path) -> int | None:
         """The side of the tiles to cut a picture into, or None to leave it whole."""
-        arguments, layers = self._arguments, self._layers
-        height, width = picture.pixels.shape[:2]
-        if arguments.tile:
-            least = least_tile(layers)
-            if arguments.tile < least:
-                raise ValueError(f"--tile must be at least {least} with {max(layers)}, got {arguments.tile}")
-            tile = None if is_one((height, width), arguments.tile) else arguments.tile
-        else:
-            tile = self._tile_for_memory((height, width), name)
+        arguments, sides = self._arguments, picture.pixels.shape[:2]
+        tile = tile_of(sides, str(name), self._model, self._layers, arguments.tile, arguments.memory)
         if tile and self._method.swap_layers:
+            height, width = sides
             raise ValueError(
                 f"{name} has {width} x {height} pixels, too many for --swap-layers, which compares all patches and "
                 "is not done in tiles: make it smaller, as with --content-size 1024 --style-size 1024"
             )
         return tile
-
-    def _tile_for_memory(self, sides: tuple[int, int], name: str | Path) -> int | None:
-        limit = self._arguments.memory
-        if limit is None:
-            with contextlib.suppress(ValueError):
-                return choose_tile(sides, self._model, self._layers, _present_memory() / 2)
-        try:
-            return choose_tile(sides, self._model, self._layers, limit or _present_memory())
-        except ValueError as error:
-            raise ValueError(f"{name} cannot be repainted: {error}") from None
-
-
-def _present_memory() -> float:
-    """Of the first GPU, or of the machine, in bytes."""
-    if jax.default_backend() != "cpu":
-        return float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,0 +1,50 @@
+"""How large a picture may be before it is cut into tiles."""
+
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+
+import jax
+
+from wct_jax.model import Model
+from wct_jax.tile import choose_tile, is_one, least_tile
+
+
+def tile_of(
+    sides: Sequence[int], name: str, model: Model, layers: Sequence[str], tile: int | None, memory: int | None
+) -> int | None:
+    """The side of the tiles to cut a picture into, or None to leave it whole.
+
+    Args:
+        sides: Its height and width.
+        name: What to call it in messages.
+        model: That will be used.
+        layers: That will be used.
+        tile: What was asked for, if anything was.
+        memory: What may be taken, in bytes; None for half of what there is, or all if half is too little.
+
+    Raises:
+        ValueError: The tiles asked for are too small, or there is too little memory.
+    """
+    if tile:
+        least = least_tile(layers)
+        if tile < least:
+            raise ValueError(f"--tile must be at least {least} with {max(layers)}, got {tile}")
+        return None if is_one(sides, tile) else tile
+    if memory is None:
+        with contextlib.suppress(ValueError):
+            return choose_tile(sides, model, layers, _present_memory() / 2)
+    try:
+        return choose_tile(sides, model, layers, memory or _present_memory())
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be repainted: {error}") from None
+
+
+def _present_memory() -> float:
+    """Of the first GPU, or of the machine, in bytes."""
+    if jax.default_backend() != "cpu":
+        return float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
