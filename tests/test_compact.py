@@ -70,6 +70,7 @@ def test_no_size_and_no_flat_picture_is_too_much(compact, rng, size, flat):
     assert np.isfinite(result).all()
 
 
+@pytest.mark.slow
 def test_every_way_to_convolve_gives_the_same_picture(compact):
     content, style = picture("content")[100:196, 200:296], picture("waves")[:80, :112]
     with algorithm("direct"):

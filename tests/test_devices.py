@@ -134,6 +134,7 @@ def start(root):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(root, lenient, monkeypatch):
     """They share a run and its batches, and what stops one stops both: neither hangs."""
     with Run(root / "lost", *identity_of(root)) as run:

@@ -12,6 +12,8 @@ from wct_jax.maps import TRANSFORMS, adain, cholesky, optimal_transport
 from wct_jax.transform import Moments, transfer
 
 FULL = [optimal_transport, cholesky, whiten_color]
+# What is compiled serves all examples of a size.
+COMPILED = {transform: jax.jit(transform) for transform in (*FULL, adain)}
 
 
 def gaussian(rng, channels, rank=None, smallest=0.1, mean=1.0):
@@ -37,16 +39,16 @@ def assert_close(got, expected, tolerance):
     assert np.linalg.norm(np.asarray(got) - expected) <= tolerance * np.linalg.norm(expected)
 
 
-@given(seed=st.integers(0, 2**32 - 1), channels=st.integers(1, 24), smallest=st.floats(0.02, 1))
+@given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([1, 7, 24]), smallest=st.floats(0.02, 1))
 @settings(max_examples=25, deadline=None)
 def test_full_rank_takes_the_styles_mean_and_covariance(seed, channels, smallest):
     rng = np.random.default_rng(seed)
     content, style = gaussian(rng, channels, smallest=smallest), gaussian(rng, channels, smallest=smallest)
     for transform in FULL:
-        matrix, bias = transform(content, style)
+        matrix, bias = COMPILED[transform](content, style)
         assert_close(mapped(matrix, content), style.covariance, 1e-3)
         np.testing.assert_allclose(matrix @ content.mean + bias, style.mean, atol=1e-3)
-    matrix, bias = adain(content, style)
+    matrix, bias = COMPILED[adain](content, style)
     np.testing.assert_allclose(np.diag(mapped(matrix, content)), np.diag(style.covariance), rtol=1e-3)
     np.testing.assert_allclose(matrix @ content.mean + bias, style.mean, atol=1e-3)
 

@@ -11,6 +11,9 @@ from wct_jax.model import pool_weights
 from wct_jax.regions import leave, share_out
 from wct_jax.transform import transfer
 
+# Compiled in half the time.
+pytestmark = pytest.mark.usefixtures("directly")
+
 
 @pytest.fixture(scope="module")
 def content():

@@ -56,6 +56,8 @@ def assert_alike(image, expected):
     assert np.abs(image - expected).max() <= 1 / 255
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("directly")
 def test_tiles_are_the_whole(compact, pictures, style, whole, on_disk, tmp_path):
     told = []
     result = stylize_tiled(
@@ -78,6 +80,7 @@ def test_tiles_in_memory_with_weights_and_some_layers(compact, pictures, style, 
     assert_alike(stylize_tiled(compact, content, style, [0.5, 0.8], tile=96, **options), expected)
 
 
+@pytest.mark.usefixtures("directly")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_style_in_tiles_is_that_of_the_whole(compact, pictures, rng, weighted):
     picture = pictures[1]

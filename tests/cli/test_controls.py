@@ -20,6 +20,9 @@ from wct_jax import (
 )
 from wct_jax.cli.stylize import main
 
+# Compiled in half the time.
+pytestmark = pytest.mark.usefixtures("directly")
+
 
 def save(path, array):
     Image.fromarray(array).save(path)
@@ -350,6 +353,7 @@ def test_all_of_it_in_tiles(run, paths, tmp_path):
     mask = save(tmp_path / "mask.png", rng.integers(0, 256, (99, 150), np.uint8))
     flags = ["--content", photo, "--style", *paths["pictures"][:2], "--mask", mask, "--alpha-map", mask]
     flags += ["--transform", "cholesky", "--passes", 2, "--preserve-color", "coral", "--model", paths["model"]]
+    flags += ["--layers", "relu3_1", "relu1_1"]
     for name, more in (("whole", []), ("tiled", ["--tile", 64])):
         status, _, err = run(main, *flags, "--output", tmp_path / f"{name}.png", *more)
         assert status == 0, err

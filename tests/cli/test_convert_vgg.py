@@ -416,6 +416,7 @@ def psnr(image, path):
     return -10 * np.log10(np.mean((np.clip(image, 0, 1) - expected) ** 2))
 
 
+@pytest.mark.slow
 def test_the_compressed_networks_give_the_known_features_and_pictures(run, shared, tmp_path):
     weights, golden = shared / "weights" / "compressed16x", shared / "golden"
     known = np.load(golden / "small_features.npz")
@@ -456,6 +457,7 @@ def scales(model, raw):
     return found
 
 
+@pytest.mark.slow
 def test_scaling_agrees_with_the_published_normalised_network(run, shared, tmp_path):
     source = shared / "weights" / "vgg19_keras_conv1_to_conv3.npz"
     ours, theirs = tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors"

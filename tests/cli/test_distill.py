@@ -57,6 +57,7 @@ def flags(files, tmp_path):
     return flags
 
 
+@pytest.mark.slow
 def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     status, out, err = run(main, *flags(val=files / "val", save_every=1))
     assert status == 0, err

@@ -481,6 +481,7 @@ def test_the_program_repaints(files, tmp_path):
     assert pixels(output).shape == (17, 24, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
 def test_what_was_compiled_is_kept_for_the_next_run(files, tmp_path):
     def repaint(number, home):
@@ -601,6 +602,7 @@ def psnr(path, expected):
     return 10 * np.log10(255**2 / np.mean((pixels(path) - pixels(expected)) ** 2))
 
 
+@pytest.mark.slow
 def test_the_published_networks_give_the_known_pictures(run, shared, tmp_path):
     from wct_jax.cli import convert_vgg
 

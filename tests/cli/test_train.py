@@ -150,6 +150,7 @@ def photos_of_every_kind(folder):
     (folder / "notes.txt").write_text("not a photo\n")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
 def test_one_step_of_every_layer_on_photos_of_every_kind_and_on_coco(run, train, files, prepared, monkeypatch):
     photos, val, model = files / "photos", files / "val", files / "model.safetensors"
@@ -396,6 +397,7 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(training):
     assert killing.differences(unbroken, interrupted) == []
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on(training, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
