@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Arguments; None for those of the process.
     """
     parser = Parser("Repaint photos in the style of pictures.", _EPILOG)
+    # Argparse would name all options here, and once more below.
+    parser.usage = "%(prog)s --content PHOTO ... --style PICTURE ... [--output FILE] [options]"
     _add_files(parser)
     _add_styles(parser)
     _add_looks(parser)
