@@ -176,6 +176,7 @@ print(set(hidden) & set(sys.modules))
     assert not done.stderr
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_and_gone_on_with(host, tmp_path):
     records = tmp_path / RECORDS
     downloads = tmp_path / "downloads" / "coco_2017_test"

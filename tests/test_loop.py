@@ -19,6 +19,14 @@ from wct_jax.run import Run
 SIZE = 4096
 
 
+@pytest.fixture(autouse=True)
+def heeding():
+    """Whatever started the tests may have interrupts ignored, as for jobs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def step(state, batch):
     """The first column of a batch is the loss, the second one moves the parameters."""

@@ -12,7 +12,7 @@ from wct_jax import extract_style, stylize
 from wct_jax.pipeline import plan
 from wct_jax.transform import wct
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from wct_jax.regions import leave, share_out
 from wct_jax.transform import transfer
 
 # Compiled in half the time.
-pytestmark = pytest.mark.usefixtures("directly")
+pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from wct_jax.metrics import psnr
 from wct_jax.texture import noise
 
 # Compiled in half the time.
-pytestmark = pytest.mark.usefixtures("directly")
+pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 @pytest.fixture(scope="module")

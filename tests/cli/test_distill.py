@@ -93,6 +93,7 @@ def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     assert before.keys() == after.keys()
 
 
+@pytest.mark.slow
 def test_the_last_layers_of_a_model_again(run, flags, files, tmp_path):
     assert run(main, *flags())[0] == 0
     start = tmp_path / "run" / "model.safetensors"

@@ -370,6 +370,7 @@ def training(tmp_path, photos, monkeypatch):
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_an_interrupt_saves_and_the_same_command_goes_on(training):
     flags = ["--steps", 120, "--save-every", 10_000]
     unbroken, interrupted = training("unbroken", *flags), training("interrupted", *flags)

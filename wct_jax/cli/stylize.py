@@ -32,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         repaint(arguments, parser.prog)
 
-    remedy = " for pictures of this size: make them smaller, as with --content-size 512"
-    run(parser, functools.partial(body, parser.parse_args(argv)), remedy)
+    arguments = parser.parse_args(argv)
+    smaller = "a smaller --synthesize" if arguments.synthesize else "--content-size 512"
+    remedy = f" for pictures of this size: make them smaller, as with {smaller}"
+    run(parser, functools.partial(body, arguments), remedy)
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
