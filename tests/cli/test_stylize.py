@@ -552,6 +552,25 @@ def test_standard_output_that_takes_nothing(files, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["one.png", "two.png"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pseudoterminals are POSIX")
+def test_the_bar_leaves_standard_output_alone(files, tmp_path):
+    output = tmp_path / "out.png"
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--layers", "relu1_1"]
+    command = [sys.executable, "stylize.py", *arguments, "--model", files / "model.safetensors", "--output", output]
+    terminal, theirs = os.openpty()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # How a terminal on Linux ends.
+        while part := os.read(terminal, 1000):
+            shown += part
+    os.close(terminal)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert out.startswith(f"{output}: 24 x 17 pixels, relu1_1, ")
+    assert b"relu1_1" in shown
+
+
 def test_an_output_that_appears_meanwhile_is_not_overwritten(run, files, monkeypatch, tmp_path):
     output = tmp_path / "out.png"
 

@@ -122,7 +122,9 @@ def _progress(jobs: int) -> Iterator[Report]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal or not jobs) as bar:
+    # What is said meanwhile goes above the bar, but for what goes elsewhere.
+    above = sys.stdout.isatty()
+    with Progress(*columns, console=console, redirect_stdout=above, disable=not console.is_terminal or not jobs) as bar:
         task = bar.add_task("style", total=None)
 
         def report(name: str, done: int, total: int) -> None:
