@@ -169,6 +169,7 @@ def test_the_last_layers_are_learned_alone(teachers, batch, model, lenient):
     assert np.isfinite(np.float64(start.decoders["relu3_1"]["conv3_1"]["kernel"])).all()
 
 
+@pytest.mark.slow
 def test_bfloat16_is_of_the_convolutions_alone(teachers, batch, rng, lenient):
     optimizer = lenient(make_optimizer(1e-3, 2))
     before = stirred(init_student(WIDTHS, teachers, optimizer, 0), rng)

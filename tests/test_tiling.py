@@ -71,6 +71,7 @@ def test_tiles_are_the_whole(compact, pictures, style, whole, on_disk, tmp_path)
     assert list(dict.fromkeys(layer for layer, _, _ in told)) == list(compact.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("directly")
 def test_tiles_in_memory_with_weights_and_some_layers(compact, pictures, style, rng):
     content = pictures[0]

@@ -230,6 +230,7 @@ def test_jit_with_alpha_and_weights_traced(rng):
     )
 
 
+@pytest.mark.slow
 def test_vmap_equals_a_loop_and_leading_dimensions(rng):
     content = np.stack([feature(rng, 5, 6, 4) for _ in range(6)]).reshape(2, 3, 5, 6, 4)
     style = np.stack([feature(rng, 7, 4, 4) for _ in range(3)])

@@ -171,6 +171,7 @@ def test_what_a_user_can_get_wrong(refused, flags, files, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_other_teachers_is_refused(run, refused, flags, files):
     assert run(main, *flags(steps=1))[0] == 0
     only = ["--teachers", str(files / "deep.safetensors")]
