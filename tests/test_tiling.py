@@ -82,6 +82,17 @@ def test_tiles_in_memory_with_weights_and_some_layers(compact, pictures, style, 
     assert_alike(stylize_tiled(compact, content, style, [0.5, 0.8], tile=96, **options), expected)
 
 
+def test_regions_in_tiles_are_those_of_the_whole(model, rng):
+    content = rng.random((100, 150, 3), np.float32)
+    styles = [extract_style(model, content**power, ["relu2_1", "relu1_1"]) for power in (1, 3)]
+    mask = np.zeros((100, 150), bool)
+    mask[:, 60:] = True
+    options = {"mask": [mask], "alpha_map": rng.random((100, 150)), "transform": "ot", "passes": 2}
+    for style in (styles, [styles[0]], [None, styles[1]]):
+        expected = stylize(model, content, style, 0.7, **options)
+        assert_alike(stylize_tiled(model, content, style, 0.7, tile=64, **options), expected)
+
+
 @pytest.mark.usefixtures("directly")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_style_in_tiles_is_that_of_the_whole(compact, pictures, rng, weighted):

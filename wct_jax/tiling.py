@@ -78,6 +78,8 @@ def stylize_tiled(
     """
     if content.ndim != 3 or content.shape[-1] != 3 or 0 in content.shape:
         raise ValueError(f"content must be an image [H, W, 3], got shape {content.shape}")
+    mask = [np.asarray(one, np.float32) for one in mask]
+    alpha_map = None if alpha_map is None else np.asarray(alpha_map, np.float32)
     for name, values in [("content_weights", content_weights), ("alpha_map", alpha_map), *(("mask", m) for m in mask)]:
         if values is not None and values.shape != content.shape[:2]:
             raise ValueError(f"{name} must be {content.shape[:2]}, got shape {values.shape}")
