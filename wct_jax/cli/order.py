@@ -8,8 +8,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wct_jax.batch import Job, Look, by_name, check_folder, draw, gather, grid, is_many, named
-from wct_jax.images import PICTURE_SUFFIXES, check_output
+from wct_jax.batch import (
+    Job,
+    Look,
+    by_name,
+    check_folder,
+    draw,
+    each_once,
+    gather,
+    grid,
+    is_many,
+    named,
+    plain_name,
+)
+from wct_jax.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
 
 _NONE = Path("none")
 
@@ -41,12 +53,10 @@ def order_of(arguments: argparse.Namespace) -> Order:
     _fill_in(arguments)
     styles = [None if arguments.mask and path == _NONE else path for path in arguments.style or []]
     several = [path for path in styles if path and is_many(path)]
-    contents: list[Path | None] = [None] if arguments.synthesize else []
-    for path in arguments.content or []:
-        contents += gather(path) if is_many(path) else [path]
+    contents: list[Path | None] = [None] if arguments.synthesize else list(_contents(arguments))
     look = None if several else Look(tuple(styles))
     looks = [look] if look else [Look((path,)) for path in gather(several[0], (*PICTURE_SUFFIXES, ".safetensors"))]
-    many = bool(several) or len(contents) > 1 or any(map(is_many, arguments.content or []))
+    many = bool(several) or len(arguments.content or []) > 1 or any(map(is_many, arguments.content or []))
     if not contents:
         _check_style_target(arguments)
         _check_readable(path for path in styles if path)
@@ -59,7 +69,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
         pairs = grid(contents, looks)
     _check_style_target(arguments)
     if arguments.sheet:
-        check_output(arguments.sheet, arguments.overwrite or arguments.skip_existing)
+        _check_target(arguments, arguments.sheet)
     masks = (*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map)
     _check_readable(path for path in masks if path)
     if many:
@@ -67,7 +77,12 @@ def order_of(arguments: argparse.Namespace) -> Order:
         jobs = _jobs_in_a_folder(arguments, pairs, sources)
     else:
         jobs = _one_job(arguments, *pairs[0])
+    _check_apart(arguments, jobs)
     return Order(jobs, look, many)
+
+
+def _contents(arguments: argparse.Namespace) -> list[Path]:
+    return each_once(file for path in arguments.content or [] for file in (gather(path) if is_many(path) else [path]))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -140,10 +155,35 @@ def _fill_in(arguments: argparse.Namespace) -> None:
 
 
 def _check_style_target(arguments: argparse.Namespace) -> None:
-    path = arguments.save_style
-    if path is None:
-        return
-    check_output(path, arguments.overwrite or arguments.skip_existing, [".safetensors"])
+    if arguments.save_style:
+        _check_target(arguments, arguments.save_style, [".safetensors"])
+
+
+def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
+    may_exist = arguments.overwrite or arguments.skip_existing
+    if os.path.lexists(path) and not os.path.isdir(path) and not may_exist:
+        raise ValueError(f"cannot write {path}: it exists, expected --overwrite to replace it or another name")
+    check_output(path, may_exist, suffixes)
+
+
+def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Refuse to write two files to one place, or one over a file that is read."""
+    a = arguments
+    written = {"--output": [job.output for job in jobs], "--sheet": [a.sheet], "--save-style": [a.save_style]}
+    places: dict[str, str] = {}
+    for role, paths in (
+        ("a photo", [job.content for job in jobs]),
+        ("a style", {file for job in jobs for file in job.look.files}),
+        ("a mask", [*(a.mask or []), *(a.style_mask or []), a.alpha_map]),
+        ("the model", [a.model]),
+    ):
+        places |= {os.path.realpath(path): role for path in paths if path}
+    for option, outputs in written.items():
+        for path in filter(None, outputs):
+            place = os.path.realpath(path)
+            if place in places:
+                raise ValueError(f"{option} {path} is {places[place]} as well: expected a file of its own")
+            places[place] = f"what {option} writes"
 
 
 def _check_readable(paths: Iterable[Path]) -> None:
@@ -159,13 +199,14 @@ def _check_readable(paths: Iterable[Path]) -> None:
 
 
 def _one_job(arguments: argparse.Namespace, content: Path | None, look: Look) -> list[Job]:
-    job = named([(content, look)], content.parent if content else Path())[0]
+    folder = content.parent if content else Path()
+    job = Job(content, look, folder / f"{plain_name(content, look)}.png")
     if arguments.output:
         job = job._replace(output=arguments.output)
-        check_output(job.output, arguments.overwrite or arguments.skip_existing)
+        _check_target(arguments, job.output)
     # Only now the default, lest a mistyped photo is taken for an output that cannot be.
     _check_readable(path for path in (content, *look.files) if path)
-    check_output(job.output, arguments.overwrite or arguments.skip_existing)
+    _check_target(arguments, job.output)
     return [job]
 
 
