@@ -15,13 +15,12 @@ from wct_jax.batch import (
     check_folder,
     draw,
     each_once,
-    gather,
     grid,
-    is_many,
     named,
     plain_name,
 )
 from wct_jax.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
+from wct_jax.scan import is_many, scan
 
 _NONE = Path("none")
 
@@ -33,11 +32,13 @@ class Order(NamedTuple):
         jobs: A result each.
         look: The styles, if they are the same for all.
         many: Whether one failure is to leave the others alone.
+        notes: What the person should know of the files, in sentences.
     """
 
     jobs: list[Job]
     look: Look | None
     many: bool
+    notes: list[str]
 
 
 def order_of(arguments: argparse.Namespace) -> Order:
@@ -53,14 +54,21 @@ def order_of(arguments: argparse.Namespace) -> Order:
     _fill_in(arguments)
     styles = [None if arguments.mask and path == _NONE else path for path in arguments.style or []]
     several = [path for path in styles if path and is_many(path)]
-    contents: list[Path | None] = [None] if arguments.synthesize else list(_contents(arguments))
-    look = None if several else Look(tuple(styles))
-    looks = [look] if look else [Look((path,)) for path in gather(several[0], (*PICTURE_SUFFIXES, ".safetensors"))]
+    notes: list[str] = []
+    contents: list[Path | None] = [None] if arguments.synthesize else []
+    contents += each_once(file for path in arguments.content or [] for file in _files(path, PICTURE_SUFFIXES, notes))
+    if several:
+        look, looks = None, [Look((file,)) for file in _files(several[0], (*PICTURE_SUFFIXES, ".safetensors"), notes)]
+    else:
+        look = Look(tuple(styles))
+        looks = [look]
+    if look and len(look.files) > 1 and not (arguments.mask or arguments.style_weights):
+        notes.append(f"mixing {len(styles)} styles; to take each alone, name their folder or put a pattern in quotes")
     many = bool(several) or len(arguments.content or []) > 1 or any(map(is_many, arguments.content or []))
     if not contents:
         _check_style_target(arguments)
         _check_readable(path for path in styles if path)
-        return Order([], look, False)
+        return Order([], look, False, notes)
     if arguments.pair:
         pairs = by_name([path for path in contents if path], looks)
     elif arguments.random:
@@ -78,11 +86,16 @@ def order_of(arguments: argparse.Namespace) -> Order:
     else:
         jobs = _one_job(arguments, *pairs[0])
     _check_apart(arguments, jobs)
-    return Order(jobs, look, many)
+    return Order(jobs, look, many, notes)
 
 
-def _contents(arguments: argparse.Namespace) -> list[Path]:
-    return each_once(file for path in arguments.content or [] for file in (gather(path) if is_many(path) else [path]))
+def _files(path: Path, suffixes: Sequence[str], notes: list[str]) -> list[Path]:
+    """The files that a name stands for; what was passed over is added to the notes."""
+    if not is_many(path):
+        return [path]
+    found = scan(path, suffixes)
+    notes += found.skipped
+    return found.files
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -34,8 +34,8 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     def note(text: str) -> None:
         say(f"{program}: {text}")
 
-    if order.look and len(order.look.files) > 1 and not (arguments.mask or arguments.style_weights):
-        note(f"mixing {len(order.look.files)} styles; to take each alone, name their folder or put a pattern in quotes")
+    for text in order.notes:
+        note(text)
     start_jax()
 
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
