@@ -60,7 +60,8 @@ def order_of(arguments: argparse.Namespace) -> Order:
     _check_style_target(arguments)
     if arguments.sheet:
         check_output(arguments.sheet, arguments.overwrite or arguments.skip_existing)
-    masks = (*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map)
+    masks = [*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map]
+    masks += [arguments.strength] if isinstance(arguments.strength, Path) else []
     _check_readable(path for path in masks if path)
     if many:
         sources = [path for path in (*(arguments.content or []), *several) if os.path.isdir(path)]
@@ -109,6 +110,7 @@ def _check(arguments: argparse.Namespace) -> None:
         ),
         (masks and all(path == _NONE for path in styles), "expected a style for one of the masks at least, got none"),
         (a.synthesize and a.preserve_color, "a texture has no photo whose colours --preserve-color could keep"),
+        (a.synthesize and a.strength != 1, "--strength keeps some of the photo, and --synthesize has none"),
         (a.synthesize and a.content_size, "--content-size resizes photos, and --synthesize has none"),
         (a.synthesize and a.pair, "--pair needs photos, and --synthesize has none"),
         (a.whiten_only and a.transform != "zca", "--whiten-only is a transform of its own, got --transform, too"),
