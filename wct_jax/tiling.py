@@ -25,6 +25,7 @@ from wct_jax.model import Model, size_at
 from wct_jax.pipeline import levels_of, regions_of, stylize
 from wct_jax.regions import leave
 from wct_jax.sheet import Sheet, sheet
+from wct_jax.strength import as_strength, between
 from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments
 from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
@@ -40,6 +41,7 @@ def stylize_tiled(
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     tile: int,
+    strength: ArrayLike = 1.0,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
     content_weights: np.ndarray | None = None,
@@ -58,6 +60,7 @@ def stylize_tiled(
         style: As for `stylize`, of `extract_style` or `extract_style_tiled`.
         alpha: As for `stylize`.
         tile: The longest side of a tile in pixels, with what is read around it: at least `least_tile(layers)`.
+        strength: As for `stylize`, a scalar or `[H, W]`.
         layers: As for `stylize`.
         eps: As for `stylize`.
         content_weights: How much each pixel counts in the content's statistics, `[H, W]`.
@@ -83,12 +86,17 @@ def stylize_tiled(
     for name, values in [("content_weights", content_weights), ("alpha_map", alpha_map), *(("mask", m) for m in mask)]:
         if values is not None and values.shape != content.shape[:2]:
             raise ValueError(f"{name} must be {content.shape[:2]}, got shape {values.shape}")
+    asked = as_strength(strength)
+    share = None if asked is None else np.asarray(asked, np.float32)
+    if share is not None and share.ndim and share.shape != content.shape[:2]:
+        raise ValueError(f"strength must be a scalar or {content.shape[:2]}, got shape {share.shape}")
     method = Method(transform)
     regions = regions_of(style, mask)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
     _check_tile(tile, [layer for layer, _ in levels])
     if is_one(content.shape[:2], tile):
         options: dict[str, Any] = {"layers": layers, "eps": eps, "content_weights": content_weights}
+        options["strength"] = strength
         options |= {"mask": mask, "alpha_map": alpha_map, "transform": transform, "passes": passes}
         return np.asarray(stylize(model, content, style, alpha, **options))
     pixels = _Values(content_weights, regions.shares, alpha_map)
@@ -102,11 +110,14 @@ def stylize_tiled(
             progress(layer, done, total)
 
     image = content
-    for step, (layer, strength) in zip(steps, levels, strict=True):
-        image = step.run(image, pixels, strength, eps, functools.partial(tell, layer))
+    # Of one number this takes no memory.
+    share = None if share is None else np.broadcast_to(share, content.shape[:2])
+    for number, (step, (layer, level_alpha)) in enumerate(zip(steps, levels, strict=True), 1):
+        blended = share if number < len(levels) else None
+        image = step.run(image, pixels, level_alpha, eps, blended, functools.partial(tell, layer))
     result = image.mapped() if isinstance(image, Sheet) else image
-    if regions.rest is not None:
-        leave(result, content, regions.rest)
+    if regions.rest is not None or share is not None:
+        leave(result, content, regions.rest, share)
     return result
 
 
@@ -215,8 +226,16 @@ class _Level:
         """How many tiles there are in both passes."""
         return len(self._encoded) + len(self._decoded)
 
-    def run(self, image: Any, values: _Values, alpha: ArrayLike, eps: float, tell: Callable[[], None]) -> Any:
-        """The image after this level."""
+    def run(
+        self,
+        image: Any,
+        values: _Values,
+        alpha: ArrayLike,
+        eps: float,
+        strength: np.ndarray | None,
+        tell: Callable[[], None],
+    ) -> Any:
+        """The image after this level, blended with the one before if there is a strength `[H, W]`."""
         models, cell, layer = _on_each_device(self._model), self._cell, self._layer
         statistics: Any = None
         feature: Any = None
@@ -238,14 +257,14 @@ class _Level:
 
         def repaint(window: Window, model: Model) -> Array:
             source, size = map(jnp.asarray, window.read(feature, cell) if self._keeps else window.read(image))
-            strength, cut = jnp.asarray(alpha), jnp.asarray(eps)
+            level_alpha, cut = jnp.asarray(alpha), jnp.asarray(eps)
             return _repaint(
                 model,
                 source,
                 statistics,
                 self._styles,
                 layer,
-                strength,
+                level_alpha,
                 cut,
                 *values.around(window),
                 size,
@@ -254,7 +273,11 @@ class _Level:
 
         result = sheet((*self._sides, 3), self._folder)
         for window, painted in _in_turn(repaint, self._decoded, models):
-            result[window.taken] = np.asarray(painted)[window.taken_here]
+            after = np.asarray(painted)[window.taken_here]
+            if strength is not None:
+                share = between(strength[window.taken])[..., None]
+                after = (1 - share) * image[window.taken] + share * after
+            result[window.taken] = after
             tell()
         return result
 

@@ -43,7 +43,8 @@ class Read:
         content: The photo, or the noise that a texture is made of.
         pictures: Those of styles that have not been extracted before.
         masks: Of the photo's regions.
-        alpha_map: Strength of each of its pixels.
+        alpha_map: Alpha of each of its pixels.
+        strength: Of all of it, or of each of its pixels.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Read:
     pictures: dict[Source, Picture]
     masks: list[np.ndarray]
     alpha_map: np.ndarray | None
+    strength: float | np.ndarray
 
 
 class Studio:
@@ -89,7 +91,11 @@ class Studio:
         sides = content.pixels.shape[:2]
         masks = [self._mask(path, sides) for path in arguments.mask or ()]
         alpha_map = self._mask(arguments.alpha_map, sides) if arguments.alpha_map else None
-        return Read(str(job.content or "the texture"), content, self.read_styles(job.look), masks, alpha_map)
+        strength = arguments.strength
+        if isinstance(strength, Path):
+            strength = self._mask(strength, sides)
+        name, pictures = str(job.content or "the texture"), self.read_styles(job.look)
+        return Read(name, content, pictures, masks, alpha_map, strength)
 
     def _read_content(self, path: Path | None) -> Picture:
         if path is None:
@@ -242,6 +248,7 @@ class Studio:
         arguments, content = self._arguments, read.content
         tile, layers = self._tile(content, read.name), self._layers
         options: dict[str, Any] = {
+            "strength": read.strength,
             "layers": layers,
             "content_weights": content.alpha,
             "mask": read.masks,
@@ -273,6 +280,7 @@ class Studio:
                 content.pixels,
                 arguments.preserve_color,
                 weights=content.alpha,
+                strength=read.strength,
                 out=image if image.flags.writeable else None,
             )
         return Picture(image, content.alpha, content.metadata)
