@@ -10,6 +10,7 @@ import pytest
 from wct_jax import compilation
 from wct_jax.compilation import ahead, part
 from wct_jax.executables import Executables
+from wct_jax.recent import Recent
 
 SHAPE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
 
@@ -18,7 +19,7 @@ SHAPE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
 def folder(tmp_path, monkeypatch):
     """A folder of executables that parts use until the test is over."""
     # What JAX's own cache has cannot be written again by every version of it.
-    monkeypatch.setattr(compilation, "_known", {})
+    monkeypatch.setattr(compilation, "_programs", Recent(compilation.MOST_PROGRAMS))
     compilation.keep(Executables(tmp_path, 10**9))
     yield tmp_path
     compilation.keep(None)

@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.canvas import as_array
 from wct_jax.compilation import by_parts
 from wct_jax.method import Method, paint_feature
 from wct_jax.model import Model, size_at
@@ -157,8 +158,8 @@ def extract_style_tiled(
     models, style = _on_each_device(model), None
 
     def extract(window: Window, model: Model) -> Style:
-        pixels, size = map(jnp.asarray, window.read(image))
-        return extract_from_canvas(model, pixels, layers, jnp.asarray(window.counted(weights)), size)
+        pixels, size = map(as_array, window.read(image))
+        return extract_from_canvas(model, pixels, layers, as_array(window.counted(weights)), size)
 
     for done, (_, own) in enumerate(_in_turn(extract, tiles, models), 1):
         own = _at_hand(own)
@@ -185,10 +186,9 @@ class _Values(NamedTuple):
     def counted(self, window: Window) -> tuple[Array, ...]:
         """The weights in the statistics of each region, in what is taken."""
         if not self.shares:
-            return (jnp.asarray(window.counted(self.weights)),)
+            return (as_array(window.counted(self.weights)),)
         return tuple(
-            jnp.asarray(window.counted(share if self.weights is None else share * self.weights))
-            for share in self.shares
+            as_array(window.counted(share if self.weights is None else share * self.weights)) for share in self.shares
         )
 
     def around(self, window: Window) -> tuple[tuple[Array, ...], Array | None]:
@@ -198,7 +198,7 @@ class _Values(NamedTuple):
 
 
 def _read_map(window: Window, values: np.ndarray) -> Array:
-    return jnp.asarray(window.read(values[..., None])[0][..., 0])
+    return as_array(window.read(values[..., None])[0][..., 0])
 
 
 class _Level:
@@ -244,7 +244,7 @@ class _Level:
             feature = sheet((*(-(-side // cell) for side in self._sides), channels), self._folder)
 
         def measure(window: Window, model: Model) -> tuple[tuple[Moments, ...], Array]:
-            pixels, size = map(jnp.asarray, window.read(image))
+            pixels, size = map(as_array, window.read(image))
             return _measure(model, pixels, values.counted(window), size, layer)
 
         for window, (own, encoded) in _in_turn(measure, self._encoded, models):
@@ -256,7 +256,7 @@ class _Level:
             tell()
 
         def repaint(window: Window, model: Model) -> Array:
-            source, size = map(jnp.asarray, window.read(feature, cell) if self._keeps else window.read(image))
+            source, size = map(as_array, window.read(feature, cell) if self._keeps else window.read(image))
             level_alpha, cut = jnp.asarray(alpha), jnp.asarray(eps)
             return _repaint(
                 model,
