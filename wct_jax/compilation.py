@@ -152,7 +152,7 @@ def _load(kept: Executables, key: tuple[Any, ...], leaves: Sequence[Any]) -> Any
     if found:
         result, load = found
     else:
-        jitted = jax.jit(of_arrays, compiler_options=compiler_options(quick=True))
+        jitted = jax.jit(of_arrays, keep_unused=True, compiler_options=compiler_options(quick=True))
         lowered = jitted.lower(*filter(_is_array, leaves))
         result = _shapes(lowered)
 
