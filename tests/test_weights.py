@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
 from wct_jax.weights import (
     add_decoder,
+    cache_folder,
     check_model_target,
     encoder_digest,
     is_model_file,
@@ -22,6 +23,7 @@ from wct_jax.weights import (
     model_path,
     require_decoders,
     save_model,
+    user_folder,
     with_decoder,
 )
 
@@ -497,6 +499,35 @@ def test_where_vgg19_is(monkeypatch, tmp_path):
     (tmp_path / "home").mkdir()
     save_model(model_path("vgg19"), small_model())
     assert_same(load_model("vgg19"), small_model())
+
+
+def test_paths_that_are_relative_or_empty_name_no_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("WCT_JAX_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for cache in ("", "cache", "./cache", "~/cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+        assert cache_folder() == tmp_path / ".cache" / "wct_jax"
+    monkeypatch.setenv("WCT_JAX_HOME", "")
+    assert cache_folder() == tmp_path / ".cache" / "wct_jax"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_a_user_without_a_home_can_name_one(monkeypatch, tmp_path, home):
+    for variable in ("WCT_JAX_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    if home is None:  # A user that the system does not know.
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    else:
+        monkeypatch.setenv("HOME", home)
+    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+        load_model("vgg19")
+    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+        user_folder()
+    assert load_model("compact").layers
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "wct_jax"
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home"
 
 
 def test_the_packaged_model_is_never_written_to(tmp_path):

@@ -194,7 +194,7 @@ def _load(kept: Executables, program: _Program, key: tuple[Any, ...], leaves: Se
     if found:
         program.result, load = found
     else:
-        jitted = jax.jit(of_arrays, compiler_options=compiler_options(quick=True))
+        jitted = jax.jit(of_arrays, keep_unused=True, compiler_options=compiler_options(quick=True))
         lowered = jitted.lower(*filter(_is_array, leaves))
         program.result = _shapes(lowered)
 
