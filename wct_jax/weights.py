@@ -9,21 +9,26 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from safetensors.numpy import save
 
 from wct_jax.atomic import atomic_write
 from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
+from wct_jax.printable import printable
+from wct_jax.tensor_file import FLOATING, MISSING, open_tensors, unreadable
 
 METADATA_KEY = "wct_jax"
 FORMAT = 1
+# Far beyond any network's, and small enough for sizes of arrays to be plain numbers.
+_WIDEST = 1 << 16
+# A distillation's record holds those of its teachers. Python's own limit is tens of times that.
+_DEEPEST = 50
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
@@ -78,14 +83,18 @@ def load_model(model: str | os.PathLike[str]) -> Model:
             or an encoder or a checksum that is not the one the file says it has.
     """
     path = model_path(model)
-    if not os.path.isfile(path):  # Unlike Path's, no error for a name that the system cannot take.
-        how = "python convert_vgg.py makes one, see --help"
-        raise ValueError(f"there is no model file {path}: {'it is a directory' if os.path.isdir(path) else how}")
+    reason = unreadable(path)
+    if reason == MISSING:
+        raise ValueError(f"there is no model file {path}: python convert_vgg.py makes one, see --help")
+    if reason:
+        raise ValueError(f"cannot read the model file {path}: {reason}")
+    arrays: dict[str, np.ndarray] = {}
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            document = (file.metadata() or {}).get(METADATA_KEY)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        with open_tensors(path) as file:
+            document = file.metadata.get(METADATA_KEY)
+            if document is not None:
+                arrays = dict(file)
+    except ValueError as error:
         raise ValueError(f"{path} is not a model file, which python convert_vgg.py makes: {error}") from error
     if document is None:
         raise ValueError(
@@ -103,20 +112,23 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     digest = encoder_digest(tree["encoder"])
     if digest != metadata["digest"]:
         raise ValueError(
-            f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {metadata['digest'][:12]}"
+            f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {printable(metadata['digest'][:12])}"
         )
     checksum = checksum_of(arrays)
     if metadata.get("checksum", checksum) != checksum:
-        raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {metadata['checksum'][:12]}")
+        expected = printable(metadata["checksum"][:12])
+        raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {expected}")
     return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file says of itself that it is a model file."""
+    if unreadable(path):
+        return False
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            return METADATA_KEY in (file.metadata() or {})
-    except (safetensors.SafetensorError, OSError):
+        with open_tensors(path) as file:
+            return METADATA_KEY in file.metadata
+    except ValueError:
         return False
 
 
@@ -141,7 +153,11 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         "digest": encoder_digest(model.encoder),
         "checksum": checksum_of(arrays),
     }
-    document = json.dumps(model.metadata | facts, indent=1)
+    own = _parsed(model.document)
+    if own is None or _is_deep(own):
+        raise ValueError(f"cannot write {path}: the model's document must be a JSON object, not nested {_DEEPEST} deep")
+    document = json.dumps(own | facts, indent=1)
+    _document(Path(path), document)  # What is written can be read.
     with atomic_write(path) as scratch:
         # Not by save_file, which hides the system's complaint when a disk is full.
         scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
@@ -262,18 +278,19 @@ def _flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
     }
 
 
-def _document(path: Path, document: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {}
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        metadata = dict(json.loads(document))
+def _document(path: Path, text: str) -> dict[str, Any]:
+    """The document, once all that is read of it anywhere has the type that is expected there."""
+    metadata = _parsed(text) or {}
     version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
     if version not in (None, FORMAT):
-        raise ValueError(f"{path} has format {version}, and this version of wct_jax reads format {FORMAT}")
+        raise ValueError(
+            f"{path} has format {printable(version, 20)}, and this version of wct_jax reads format {FORMAT}"
+        )
     fits = (
-        version is not None
+        type(version) is int
         and isinstance(widths, list)
         and 1 <= len(widths) <= len(LAYERS)
-        and all(isinstance(width, int) and width > 0 for width in widths)
+        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
         and isinstance(layers, list)
         and all(layer in LAYERS[: len(widths)] for layer in layers)
         and isinstance(digest, str)
@@ -281,7 +298,48 @@ def _document(path: Path, document: str) -> dict[str, Any]:
     )
     if not fits:
         raise ValueError(f"{path} is not a model file: its metadata does not say format, widths, layers and digest")
+    wrong = [key for key, of_type in _RECORDS.items() if key in metadata and not of_type(metadata[key])]
+    if wrong:
+        raise ValueError(f"{path} has metadata whose {' and '.join(wrong)} cannot be made sense of")
+    if _is_deep(metadata):
+        raise ValueError(f"{path} has metadata nested deeper than {_DEEPEST}")
     return metadata
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_record(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key, ""), str) for key in ("kind", "file"))
+
+
+# What a document may say besides, which reports and later trainings read.
+_RECORDS: dict[str, Callable[[Any], bool]] = {
+    "source": lambda value: _is_text(value) or _is_record(value),
+    "decoders": lambda value: isinstance(value, dict) and all(map(_is_record, value.values())),
+    "distillations": lambda value: isinstance(value, list) and all(isinstance(record, dict) for record in value),
+    **dict.fromkeys(("preprocessing", "normalisation", "licence"), _is_text),
+}
+
+
+def _is_deep(value: object) -> bool:
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(layer)
 
 
 def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...], layers: tuple[str, ...]) -> None:
@@ -307,8 +365,24 @@ def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...
         for name, shape in expected.items()
         if name in arrays and arrays[name].shape != shape
     ]
-    infinite = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    faults = {"missing": missing, "extra": extra, "wrong shape": misshapen, "not finite": infinite}
+    mistyped = [f"{name} {array.dtype}" for name, array in arrays.items() if not _is_floating(array)]
+    infinite = [name for name, array in arrays.items() if _is_floating(array) and not _is_finite(array)]
+    faults = {
+        "missing": missing,
+        "extra": extra,
+        "wrong shape": misshapen,
+        "not floating point": mistyped,
+        "not finite": infinite,
+    }
     found = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
     if found:
-        raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {found}")
+        raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {printable(found, 1000)}")
+
+
+def _is_floating(array: np.ndarray) -> bool:
+    return array.dtype.name in FLOATING
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):  # Beyond float32, in which a model is used, is infinite, too.
+        return bool(np.isfinite(array.astype(np.float32, copy=False)).all())

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with 2."""
-        self.exit(2, f"{self.prog}: error: {printable(' '.join(message.split()))}\n")
+        self.exit(2, f"{self.prog}: error: {_escaped(' '.join(message.split()))}\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Print the message and exit, even if it cannot be printed."""
@@ -97,18 +97,18 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def tell(*lines: str) -> None:
     """Print a command's report on standard output. The work is done, whether or not this can be printed."""
-    complaint = _write(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+    complaint = _write(sys.stdout, "".join(f"{_escaped(line)}\n" for line in lines))
     if complaint:
         say(f"cannot write to standard output: {complaint}")
 
 
 def say(text: str) -> None:
     """Print a line for the person at the terminal on standard error, if that can be printed."""
-    _write(sys.stderr, f"{printable(text)}\n")
+    _write(sys.stderr, f"{_escaped(text)}\n")
 
 
-def printable(text: str) -> str:
-    """Text with its control characters, which could steer a terminal, written as escapes."""
+def _escaped(text: str) -> str:
+    # The names of files may have control characters, which could steer a terminal.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, file_path, run, start_jax, tell
+from wct_jax.printable import printable
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Parameters
@@ -45,12 +46,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="photos over which weights that are not normalised are scaled (default: a small set of our own)",
     )
     parser.add_argument(
+        "--preprocessing",
+        metavar="NAME",
+        help="what SOURCE's weights expect, where that cannot be told: caffe (BGR 0..255 less the means), caffe-rgb, "
+        "torchvision, or none (RGB 0..1)",
+    )
+    parser.add_argument(
         "--download",
         action="store_true",
         help="fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     arguments = parser.parse_args(argv)
+    if arguments.download and arguments.preprocessing:
+        parser.error("--preprocessing is for a SOURCE: what --download fetches is known")
     if arguments.download == (arguments.source is not None):
         parser.error("expected either a SOURCE or --download, got " + ("both" if arguments.download else "neither"))
     run(parser, functools.partial(convert_files, arguments))
@@ -73,7 +82,7 @@ def convert_files(arguments: argparse.Namespace) -> None:
     if output.suffix != ".safetensors":
         raise ValueError(f"the output {output} must end in .safetensors, or be the name vgg19")
     _refuse_existing(output, arguments.overwrite)
-    if output == model_path("vgg19"):  # The cache folder is ours to make, others are not.
+    if str(arguments.output or default) == "vgg19":  # The cache folder is ours to make, others are not.
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -92,16 +101,19 @@ def convert_files(arguments: argparse.Namespace) -> None:
         licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
         model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence)
     else:
-        model = convert(arguments.source, arguments.decoder, photos=arguments.photos)
+        model = convert(
+            arguments.source, arguments.decoder, photos=arguments.photos, preprocessing=arguments.preprocessing
+        )
+    report = _report(model)
     _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
     save_model(output, model)
     if arguments.download:
         source.unlink(missing_ok=True)
-    tell(*_report(model), f"wrote {output}")
+    tell(*report, f"wrote {output}")
 
 
 def _refuse_existing(output: Path, overwrite: bool) -> None:
-    if os.path.exists(output) and not overwrite:
+    if os.path.lexists(output) and not overwrite:
         raise ValueError(f"{output} exists: give another --output, or --overwrite to replace it")
 
 
@@ -133,18 +145,22 @@ def _report(model: "Model") -> list[str]:
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
     if model.auxiliary:
         lines += _table("auxiliary maps", model.auxiliary)
-    # A model file made by other means may say none of these.
+    # A model file made by other means may say none of these, or anything.
     return [
         *lines,
-        f"preprocessing folded into conv1_1: {metadata.get('preprocessing', 'unknown')}",
-        f"scaled: {metadata.get('normalisation', 'unknown')}",
-        f"licence: {metadata.get('licence', 'unknown')}",
+        f"preprocessing folded into conv1_1: {printable(metadata.get('preprocessing', 'unknown'))}",
+        f"scaled: {printable(metadata.get('normalisation', 'unknown'))}",
+        f"licence: {printable(metadata.get('licence', 'unknown'))}",
         f"digest of the encoder: {model.digest}",
     ]
 
 
-def _origin(record: Mapping[str, str]) -> str:
-    return f"{record['kind']} ({record['file']})" if {"kind", "file"} <= record.keys() else "unknown"
+def _origin(record: Mapping[str, str] | str) -> str:
+    if isinstance(record, str):
+        return printable(record)
+    if "kind" not in record:
+        return "unknown"
+    return printable(record["kind"]) + (f" ({printable(record['file'])})" if "file" in record else "")
 
 
 def _table(title: str, parameters: "Parameters") -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters
 from wct_jax.convert.normalise import mean_activations, normalise, photo_files, read_photos
+from wct_jax.convert.preprocessing import check_name
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.model import Model
 from wct_jax.weights import encoder_digest, is_model_file, load_model, with_decoder
@@ -17,6 +18,7 @@ def convert(
     decoders: Sequence[str | os.PathLike[str]] = (),
     *,
     photos: str | os.PathLike[str] | None = None,
+    preprocessing: str | None = None,
     licence: str = "that of the source",
 ) -> Model:
     """Make a model of published weights.
@@ -26,17 +28,27 @@ def convert(
         decoders: Decoders, in those formats.
         photos: A folder of photos over which an encoder that is not normalised is scaled to mean activation 1;
             None for the small set that comes with the package.
+        preprocessing: What an encoder expects its input to have gone through, if it does not bring that along as a
+            layer: "caffe" (BGR in 0..255 less the means), "caffe-rgb" (the same of RGB), "torchvision" (RGB in 0..1 by
+            ImageNet's mean and deviation) or "none" (RGB in 0..1). None to find out by the weights and their names.
         licence: What the document says of the source's licence.
 
     Returns:
         The model. Its document says what was converted and how.
 
     Raises:
-        ValueError: A file that cannot be read, is damaged, holds another network, or does not fit the others.
+        ValueError: A file that cannot be read, is damaged, holds another network, or does not fit the others; or it
+            cannot be told what preprocessing the source expects.
     """
+    check_name(preprocessing)
     if photos is not None:
         photo_files(photos)  # A mistake there is one, even where no photos are needed.
-    model = load_model(source) if is_model_file(source) else _encoder(source, photos, licence)
+    if is_model_file(source):
+        if preprocessing is not None:
+            raise ValueError(f"{source} is a model file, with its preprocessing in it: leave out --preprocessing")
+        model = load_model(source)
+    else:
+        model = _encoder(source, photos, preprocessing, licence)
     for file in decoders:
         checkpoint = read_checkpoint(file)
         try:
@@ -49,8 +61,10 @@ def convert(
     return model
 
 
-def _encoder(source: str | os.PathLike[str], photos: str | os.PathLike[str] | None, licence: str) -> Model:
-    checkpoint = read_checkpoint(source)
+def _encoder(
+    source: str | os.PathLike[str], photos: str | os.PathLike[str] | None, preprocessing: str | None, licence: str
+) -> Model:
+    checkpoint = read_checkpoint(source, preprocessing)
     try:
         encoder, widths = encoder_parameters(checkpoint)
     except ValueError as error:
