@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax.batch import Job, Look, by_name, check_folder, draw, gather, grid, is_many, named
+from wct_jax.batch import Job, Look, by_name, check_folder, draw, grid, named
 from wct_jax.contact import draw_sheet
 
 
@@ -22,27 +22,6 @@ def touch(folder, *names):
     for name in names:
         (folder / name).write_bytes(b"")
     return folder
-
-
-def test_a_folder_stands_for_its_pictures(tmp_path):
-    touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.png", "s.safetensors")
-    (tmp_path / "sub.png").mkdir()
-    assert is_many(tmp_path)
-    assert gather(tmp_path) == [tmp_path / "a.png", tmp_path / "b.JPG"]
-    assert gather(tmp_path, (".safetensors",)) == [tmp_path / "s.safetensors"]
-    with pytest.raises(ValueError, match=r"no picture in the directory .*sub\.png: of 0 files"):
-        gather(tmp_path / "sub.png")
-
-
-def test_a_pattern_stands_for_what_it_fits_unless_there_is_such_a_file(tmp_path):
-    touch(tmp_path, "a1.png", "a2.txt", "a[1].png")
-    assert is_many(tmp_path / "a*.*")
-    assert gather(tmp_path / "a?.*") == [tmp_path / "a1.png", tmp_path / "a2.txt"]
-    assert not is_many(tmp_path / "a[1].png")
-    assert not is_many(tmp_path / "a1.png")
-    assert not is_many(tmp_path / "missing.png")
-    with pytest.raises(ValueError, match=r"no file is named like .*b\*"):
-        gather(tmp_path / "b*")
 
 
 def test_all_pairs_and_those_of_one_name():

@@ -1,6 +1,5 @@
 """Many photos and styles: which are there, which go together, and what the results are called."""
 
-import glob
 import os
 import zlib
 from collections import Counter
@@ -35,43 +34,6 @@ class Job(NamedTuple):
     content: Path | None
     look: Look
     output: Path
-
-
-def is_many(path: Path) -> bool:
-    """Whether a name stands for files that have to be looked up: a folder, or a pattern such as `art/*.jpg`."""
-    return os.path.isdir(path) or (any(sign in str(path) for sign in "*?[") and not os.path.lexists(path))
-
-
-def gather(path: Path, suffixes: Sequence[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """The files that a folder or a pattern stands for, sorted by name.
-
-    Of a folder those directly in it that are named as pictures; of a pattern all but folders. Hidden ones are passed
-    over.
-
-    Args:
-        path: The folder or pattern.
-        suffixes: How a file of a folder has to be named.
-
-    Raises:
-        ValueError: There are none, or the folder cannot be read.
-    """
-    if os.path.isdir(path):
-        try:
-            names = sorted(os.listdir(path))
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from None
-        files = [path / name for name in names if not name.startswith(".")]
-        found = [file for file in files if file.suffix.lower() in suffixes and not file.is_dir()]
-        if not found:
-            raise ValueError(
-                f"there is no picture in the directory {path}: of {len(files)} files none is named as one "
-                f"({', '.join(suffixes)})"
-            )
-        return found
-    found = [file for file in map(Path, sorted(glob.glob(str(path), recursive=True))) if not file.is_dir()]
-    if not found:
-        raise ValueError(f"no file is named like {path}")
-    return found
 
 
 def grid(contents: Sequence[Path | None], looks: Sequence[Look]) -> list[tuple[Path | None, Look]]:

@@ -459,8 +459,8 @@ def test_bad_folders(grid, folders, tmp_path):
     texts.mkdir()
     (texts / "a.txt").write_text("a")
     for options, reason in (
-        ({"content": empty}, f"no picture in the directory {empty}: of 0 files"),
-        ({"style": texts}, f"no picture in the directory {texts}: of 1 files"),
+        ({"content": empty}, f"no picture in {empty}: of 0 files"),
+        ({"style": texts}, f"no picture in {texts}: of 1 files"),
         ({"content": str(tmp_path / "*.gif")}, "no file is named like"),
         ({"output": "photos"}, "whose files are read: expected another folder"),
         ({"output": "photos/out"}, "whose files are read: expected another folder"),

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wct_jax.batch import Job, Look, by_name, check_folder, draw, gather, grid, is_many, named
+from wct_jax.batch import Job, Look, by_name, check_folder, draw, grid, named
 from wct_jax.images import PICTURE_SUFFIXES, check_output
+from wct_jax.scan import is_many, scan
 
 _NONE = Path("none")
 
@@ -43,9 +44,9 @@ def order_of(arguments: argparse.Namespace) -> Order:
     several = [path for path in styles if path and is_many(path)]
     contents: list[Path | None] = [None] if arguments.synthesize else []
     for path in arguments.content or []:
-        contents += gather(path) if is_many(path) else [path]
+        contents += scan(path).files if is_many(path) else [path]
     look = None if several else Look(tuple(styles))
-    looks = [look] if look else [Look((path,)) for path in gather(several[0], (*PICTURE_SUFFIXES, ".safetensors"))]
+    looks = [look] if look else [Look((path,)) for path in scan(several[0], (*PICTURE_SUFFIXES, ".safetensors")).files]
     many = bool(several) or len(contents) > 1 or any(map(is_many, arguments.content or []))
     if not contents:
         _check_style_target(arguments)
