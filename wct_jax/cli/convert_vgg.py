@@ -3,6 +3,7 @@
 import argparse
 import functools
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,13 +84,16 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.convert import convert
     from wct_jax.weights import save_model
 
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
     if arguments.download:
         source = output.with_name("vgg19_keras_notop.h5")
         _fetch(source)
         licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
-        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence)
+        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence, tell=say)
     else:
-        model = convert(arguments.source, arguments.decoder, photos=arguments.photos)
+        model = convert(arguments.source, arguments.decoder, photos=arguments.photos, tell=say)
     _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
     save_model(output, model)
     if arguments.download:

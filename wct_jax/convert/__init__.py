@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters
-from wct_jax.convert.normalise import mean_activations, normalise, photo_files, read_photos
+from wct_jax.convert.normalise import mean_activations, normalise, read_photos
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.model import Model
+from wct_jax.scan import scan
 from wct_jax.weights import encoder_digest, is_model_file, load_model, with_decoder
 
 
@@ -18,15 +19,17 @@ def convert(
     *,
     photos: str | os.PathLike[str] | None = None,
     licence: str = "that of the source",
+    tell: Callable[[str], None] | None = None,
 ) -> Model:
     """Make a model of published weights.
 
     Args:
         source: An encoder in any of the formats `read_checkpoint` knows, or a model file to add decoders to.
         decoders: Decoders, in those formats.
-        photos: A folder of photos over which an encoder that is not normalised is scaled to mean activation 1;
-            None for the small set that comes with the package.
+        photos: A folder or pattern of photos over which an encoder that is not normalised is scaled to mean
+            activation 1; None for the small set that comes with the package.
         licence: What the document says of the source's licence.
+        tell: Called with a sentence for each of the photos that is left out, since it cannot be read.
 
     Returns:
         The model. Its document says what was converted and how.
@@ -35,8 +38,8 @@ def convert(
         ValueError: A file that cannot be read, is damaged, holds another network, or does not fit the others.
     """
     if photos is not None:
-        photo_files(photos)  # A mistake there is one, even where no photos are needed.
-    model = load_model(source) if is_model_file(source) else _encoder(source, photos, licence)
+        scan(photos)  # A mistake there is one, even where no photos are needed.
+    model = load_model(source) if is_model_file(source) else _encoder(source, photos, licence, tell)
     for file in decoders:
         checkpoint = read_checkpoint(file)
         try:
@@ -49,7 +52,12 @@ def convert(
     return model
 
 
-def _encoder(source: str | os.PathLike[str], photos: str | os.PathLike[str] | None, licence: str) -> Model:
+def _encoder(
+    source: str | os.PathLike[str],
+    photos: str | os.PathLike[str] | None,
+    licence: str,
+    tell: Callable[[str], None] | None,
+) -> Model:
     checkpoint = read_checkpoint(source)
     try:
         encoder, widths = encoder_parameters(checkpoint)
@@ -58,7 +66,7 @@ def _encoder(source: str | os.PathLike[str], photos: str | os.PathLike[str] | No
     if checkpoint.normalised:
         normalisation = "none: the source's channels are scaled already"
     else:
-        pictures = read_photos(photos)
+        pictures = read_photos(photos, tell)
         encoder = normalise(encoder, mean_activations(encoder, widths, pictures))
         of = "the package's own photos" if photos is None else f"photos of {Path(photos).name}"
         normalisation = f"every channel to mean activation 1 over {len(pictures)} of {of}"
