@@ -3,6 +3,7 @@ import functools
 import hashlib
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -199,6 +200,18 @@ def test_photos_change_the_scales(run, valid_files, photos, tmp_path):
     assert len(digests) == 2
 
 
+def test_photos_that_cannot_be_read_are_left_out_and_said(run, valid_files, photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "._0.png").write_bytes(b"\0\5\x16\7")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    output = tmp_path / "output.safetensors"
+    status, _, err = run(main, valid_files["npz"], "--photos", folder, "--output", output)
+    assert status == 0
+    (line,) = err.splitlines()
+    assert str(folder / "broken.jpg") in line
+    assert "over 2 of photos of photos" in load_model(output).metadata["normalisation"]
+
+
 # What a user can get wrong
 
 
@@ -300,10 +313,10 @@ def test_bad_photos(refused, valid_files, output, tmp_path):
     def refuse():
         return refused(main, valid_files["keras.h5"], "--photos", folder, "--output", output)
 
-    assert refuse() == f"the photos must be in a folder, and {folder} is none"
+    assert refuse() == f"cannot read the pictures in {folder}: there is no such folder"
     folder.mkdir()
     (folder / "notes.txt").touch()
-    assert refuse().startswith(f"there are no photos in {folder}: expected files ending in .jpg, ")
+    assert refuse().startswith(f"there is no picture in {folder}: of 1 files in it")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     assert str(folder / "broken.jpg") in refuse()
 

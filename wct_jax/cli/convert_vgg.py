@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, run, start_jax, tell
+from wct_jax.cli.command import Parser, file_path, run, say, start_jax, tell
 from wct_jax.printable import printable
 
 if TYPE_CHECKING:
@@ -99,10 +99,14 @@ def convert_files(arguments: argparse.Namespace) -> None:
         source = output.with_name("vgg19_keras_notop.h5")
         _fetch(source)
         licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
-        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence)
+        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence, tell=say)
     else:
         model = convert(
-            arguments.source, arguments.decoder, photos=arguments.photos, preprocessing=arguments.preprocessing
+            arguments.source,
+            arguments.decoder,
+            photos=arguments.photos,
+            preprocessing=arguments.preprocessing,
+            tell=say,
         )
     report = _report(model)
     _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters
-from wct_jax.convert.normalise import mean_activations, normalise, photo_files, read_photos
+from wct_jax.convert.normalise import mean_activations, normalise, read_photos
 from wct_jax.convert.preprocessing import check_name
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.model import Model
+from wct_jax.scan import scan
 from wct_jax.weights import encoder_digest, is_model_file, load_model, with_decoder
 
 
@@ -20,18 +21,20 @@ def convert(
     photos: str | os.PathLike[str] | None = None,
     preprocessing: str | None = None,
     licence: str = "that of the source",
+    tell: Callable[[str], None] | None = None,
 ) -> Model:
     """Make a model of published weights.
 
     Args:
         source: An encoder in any of the formats `read_checkpoint` knows, or a model file to add decoders to.
         decoders: Decoders, in those formats.
-        photos: A folder of photos over which an encoder that is not normalised is scaled to mean activation 1;
-            None for the small set that comes with the package.
+        photos: A folder or pattern of photos over which an encoder that is not normalised is scaled to mean
+            activation 1; None for the small set that comes with the package.
         preprocessing: What an encoder expects its input to have gone through, if it does not bring that along as a
             layer: "caffe" (BGR in 0..255 less the means), "caffe-rgb" (the same of RGB), "torchvision" (RGB in 0..1 by
             ImageNet's mean and deviation) or "none" (RGB in 0..1). None to find out by the weights and their names.
         licence: What the document says of the source's licence.
+        tell: Called with a sentence for each of the photos that is left out, since it cannot be read.
 
     Returns:
         The model. Its document says what was converted and how.
@@ -42,13 +45,13 @@ def convert(
     """
     check_name(preprocessing)
     if photos is not None:
-        photo_files(photos)  # A mistake there is one, even where no photos are needed.
+        scan(photos)  # A mistake there is one, even where no photos are needed.
     if is_model_file(source):
         if preprocessing is not None:
             raise ValueError(f"{source} is a model file, with its preprocessing in it: leave out --preprocessing")
         model = load_model(source)
     else:
-        model = _encoder(source, photos, preprocessing, licence)
+        model = _encoder(source, photos, preprocessing, licence, tell)
     for file in decoders:
         checkpoint = read_checkpoint(file)
         try:
@@ -62,7 +65,11 @@ def convert(
 
 
 def _encoder(
-    source: str | os.PathLike[str], photos: str | os.PathLike[str] | None, preprocessing: str | None, licence: str
+    source: str | os.PathLike[str],
+    photos: str | os.PathLike[str] | None,
+    preprocessing: str | None,
+    licence: str,
+    tell: Callable[[str], None] | None,
 ) -> Model:
     checkpoint = read_checkpoint(source, preprocessing)
     try:
@@ -72,7 +79,7 @@ def _encoder(
     if checkpoint.normalised:
         normalisation = "none: the source's channels are scaled already"
     else:
-        pictures = read_photos(photos)
+        pictures = read_photos(photos, tell)
         encoder = normalise(encoder, mean_activations(encoder, widths, pictures))
         of = "the package's own photos" if photos is None else f"photos of {Path(photos).name}"
         normalisation = f"every channel to mean activation 1 over {len(pictures)} of {of}"
