@@ -1,5 +1,6 @@
 """What the tests share: JAX without silent promotions, a small random model, small pictures."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -58,6 +59,32 @@ def random_model(widths, layers=LAYERS, seed=0):
 def model():
     """Five levels, a few channels each."""
     return random_model((4, 6, 8, 8, 8))
+
+
+@pytest.fixture
+def refused_by_the_system():
+    """Run a block as a user whom permissions bind, also where the tests are run by root, whom they do not."""
+
+    @contextlib.contextmanager
+    def refused_by_the_system():
+        if os.getuid():
+            yield
+            return
+        os.setresuid(65534, 65534, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(0, 0, 0)
+
+    return refused_by_the_system
+
+
+@pytest.fixture
+def public():
+    """A folder that any user can reach, and list and write to."""
+    with tempfile.TemporaryDirectory(prefix="wct_jax-") as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Which files a name stands for, which go together, and what the results are called."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax.batch import Job, Look, by_name, check_folder, draw, gather, grid, is_many, named
+from wct_jax.batch import Job, Look, by_name, check_folder, draw, each_once, grid, named
 from wct_jax.contact import draw_sheet
 
 
@@ -22,27 +23,6 @@ def touch(folder, *names):
     for name in names:
         (folder / name).write_bytes(b"")
     return folder
-
-
-def test_a_folder_stands_for_its_pictures(tmp_path):
-    touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.png", "s.safetensors")
-    (tmp_path / "sub.png").mkdir()
-    assert is_many(tmp_path)
-    assert gather(tmp_path) == [tmp_path / "a.png", tmp_path / "b.JPG"]
-    assert gather(tmp_path, (".safetensors",)) == [tmp_path / "s.safetensors"]
-    with pytest.raises(ValueError, match=r"no picture in the directory .*sub\.png: of 0 files"):
-        gather(tmp_path / "sub.png")
-
-
-def test_a_pattern_stands_for_what_it_fits_unless_there_is_such_a_file(tmp_path):
-    touch(tmp_path, "a1.png", "a2.txt", "a[1].png")
-    assert is_many(tmp_path / "a*.*")
-    assert gather(tmp_path / "a?.*") == [tmp_path / "a1.png", tmp_path / "a2.txt"]
-    assert not is_many(tmp_path / "a[1].png")
-    assert not is_many(tmp_path / "a1.png")
-    assert not is_many(tmp_path / "missing.png")
-    with pytest.raises(ValueError, match=r"no file is named like .*b\*"):
-        gather(tmp_path / "b*")
 
 
 def test_all_pairs_and_those_of_one_name():
@@ -67,14 +47,79 @@ def test_random_styles_depend_on_the_photo_and_the_seed_alone():
         draw(contents("b.png"), styles, 21, 0)
 
 
-def test_names_have_suffixes_only_where_they_are_needed():
-    pairs = grid(contents("p/a.png", "p/b.png", "p/b.jpg"), looks("s/a.jpg", "s/c.safetensors"))
-    assert [job.output.name for job in named(pairs, Path("out"))] == [
-        *("a__a.png", "a__c.png", "b_png__a.png", "b_png__c.png", "b_jpg__a.png", "b_jpg__c.png")
-    ]
+def names(pairs, folder=Path("out")):
+    return [job.output.name for job in named(pairs, folder)]
+
+
+@pytest.mark.parametrize(
+    ("photos", "styles"),
+    [
+        (("p/a.jpg", "p/a.png", "p/a_jpg.png", "p/a.jpg.png"), ("s/c.png",)),
+        (("x/a.jpg", "y/a.jpg", "x/y/a.jpg", "x_y/a.jpg"), ("s/c.png",)),
+        (("a.png", "a__b.png"), ("c.png", "b__c.png")),
+        (("a.png",), ("s/m/s.png", "s/n/s.png", "s/s.png", "s.png", "s.safetensors")),
+        (("A.png", "a.png"), ("S.png", "s.png")),
+        (("é.png", "e\u0301.png", "\udcff.png", "\udcfe.png"), ("\n.png", " .png")),
+        ((f"{'x' * 240}1.png", f"{'x' * 240}2.png", f"{'ж' * 120}.png"), (f"{'y' * 240}1.png", f"{'y' * 240}2.png")),
+    ],
+)
+def test_each_result_has_a_name_that_no_other_can_have(photos, styles):
+    pairs = grid(contents(*photos), looks(*styles))
+    together = names(pairs)
+    # As on file systems that do not tell upper from lower case.
+    assert len({name.lower() for name in together}) == len(pairs)
+    assert all(len(os.fsencode(name)) <= 255 for name in together)
+    # Whatever else is in the batch.
+    assert [names([pair]) for pair in pairs] == [[name] for name in together]
+    assert names(reversed(pairs)) == together[::-1]
+
+
+def test_names_say_photo_and_style():
     mixed = Look((Path("x.png"), None, Path("y.jpg")))
-    jobs = named([(None, mixed), (Path("a.png"), Look(()))], Path("out"))
-    assert [job.output for job in jobs] == [Path("out/texture__x+none+y.png"), Path("out/a__white.png")]
+    starts = [name[:-18] for name in names([(None, mixed), (Path("a.b.png"), Look(())), (Path("p/a.png"), mixed)])]
+    assert starts == ["texture__x+none+y", "a.b__white", "a__x+none+y"]
+    orders = [Look((Path("x.png"), Path("y.png"))), Look((Path("y.png"), Path("x.png"))), Look((Path("x+y.png"),))]
+    assert len(set(names(grid(contents("a.png"), orders)))) == 3
+
+
+def test_names_follow_the_files_and_not_how_they_were_named(tmp_path, monkeypatch):
+    folder = touch(tmp_path, "a.png", "s.png")
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    expected = names([(folder / "a.png", Look((folder / "s.png",)))], folder / "out")
+    for photo in ("a.png", "./a.png", "link/a.png"):
+        assert names([(Path(photo), Look((Path("s.png"),)))], Path("out")) == expected
+    # Photos and results that are moved together keep their names.
+    (tmp_path / "b").mkdir()
+    moved = touch(tmp_path / "b", "a.png", "s.png")
+    assert names([(moved / "a.png", Look((moved / "s.png",)))], moved / "out") == expected
+    assert names([(moved / "a.png", Look((moved / "s.png",)))], folder / "out") != expected
+
+
+def test_a_file_counts_once(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    (tmp_path / "link.png").symlink_to("a.png")
+    a, b, link = (tmp_path / name for name in ("a.png", "b.png", "link.png"))
+    assert each_once([b, a, link, a, tmp_path / "." / "b.png"]) == [b, a]
+    assert each_once([link, b, a]) == [link, b]
+
+
+@pytest.mark.parametrize("kind", ["read-only", "without a disk", "in a file"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, kind):
+    if kind == "read-only":
+        folder = tmp_path / "sealed"
+        folder.mkdir(mode=0o500)
+        if os.access(folder, os.W_OK):
+            pytest.skip("permissions do not bind this user")
+    elif kind == "without a disk":
+        folder = Path("/proc/self")
+        if not folder.exists():
+            pytest.skip("needs a file system in which nothing can be made")
+    else:
+        folder = touch(tmp_path, "file") / "file" / "out"
+    for target in (folder, folder / "new"):
+        with pytest.raises(ValueError, match=f"cannot write to {target}: "):
+            check_folder(target, [])
 
 
 def test_results_do_not_go_where_photos_are_read(tmp_path):

@@ -1,9 +1,10 @@
 """Many photos and styles: which are there, which go together, and what the results are called."""
 
-import glob
+import base64
+import hashlib
 import os
+import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -35,43 +36,6 @@ class Job(NamedTuple):
     content: Path | None
     look: Look
     output: Path
-
-
-def is_many(path: Path) -> bool:
-    """Whether a name stands for files that have to be looked up: a folder, or a pattern such as `art/*.jpg`."""
-    return os.path.isdir(path) or (any(sign in str(path) for sign in "*?[") and not os.path.lexists(path))
-
-
-def gather(path: Path, suffixes: Sequence[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """The files that a folder or a pattern stands for, sorted by name.
-
-    Of a folder those directly in it that are named as pictures; of a pattern all but folders. Hidden ones are passed
-    over.
-
-    Args:
-        path: The folder or pattern.
-        suffixes: How a file of a folder has to be named.
-
-    Raises:
-        ValueError: There are none, or the folder cannot be read.
-    """
-    if os.path.isdir(path):
-        try:
-            names = sorted(os.listdir(path))
-        except OSError as error:
-            raise ValueError(f"cannot read {path}: {error.strerror}") from None
-        files = [path / name for name in names if not name.startswith(".")]
-        found = [file for file in files if file.suffix.lower() in suffixes and not file.is_dir()]
-        if not found:
-            raise ValueError(
-                f"there is no picture in the directory {path}: of {len(files)} files none is named as one "
-                f"({', '.join(suffixes)})"
-            )
-        return found
-    found = [file for file in map(Path, sorted(glob.glob(str(path), recursive=True))) if not file.is_dir()]
-    if not found:
-        raise ValueError(f"no file is named like {path}")
-    return found
 
 
 def grid(contents: Sequence[Path | None], looks: Sequence[Look]) -> list[tuple[Path | None, Look]]:
@@ -120,44 +84,81 @@ def draw(
 
 
 def named(pairs: Iterable[tuple[Path | None, Look]], folder: Path) -> list[Job]:
-    """Give each result a name in a folder: `PHOTO__STYLE.png`, without suffixes where these are not needed.
+    """Give each result a name in a folder: `PHOTO__STYLE__MARK.png`.
+
+    The mark is a hash of where the files lie, seen from the folder. So a result is called the same on every run,
+    whatever else is in the batch, and no two photos or styles share one, however they are called themselves.
 
     Args:
-        pairs: Photos and their styles.
+        pairs: Photos and their styles; each pair once.
         folder: Where the results go.
     """
-    pairs = list(pairs)
-    contents = Counter(file.stem for file in {content for content, _ in pairs if content})
-    styles = Counter(file.stem for file in {file for _, look in pairs for file in look.files if file})
+    home = os.path.realpath(folder)
+    return [
+        Job(content, look, folder / f"{plain_name(content, look)}__{_mark(content, look, home)}.png")
+        for content, look in pairs
+    ]
 
-    def name(file: Path | None, all_names: Counter[str], nothing: str) -> str:
-        if file is None:
-            return nothing
-        return file.stem if all_names[file.stem] == 1 else f"{file.stem}_{file.suffix[1:]}"
 
-    jobs = []
-    for content, look in pairs:
-        style = "+".join(name(file, styles, "none") for file in look.files) or "white"
-        jobs.append(Job(content, look, folder / f"{name(content, contents, 'texture')}__{style}.png"))
-    return jobs
+def plain_name(content: Path | None, look: Look) -> str:
+    """`PHOTO__STYLE`, after the names of the files, shortened to what a file system takes."""
+    style = "+".join(file.stem if file else "none" for file in look.files) or "white"
+    return f"{_shortened(content.stem if content else 'texture')}__{_shortened(style)}"
+
+
+def _shortened(name: str) -> str:
+    # The longest name that file systems take has 255 bytes.
+    while len(os.fsencode(name)) > 100:
+        name = name[:-1]
+    return name
+
+
+def _mark(content: Path | None, look: Look, home: str) -> str:
+    places = "\0".join(_place(file, home) if file else "" for file in (content, *look.files))
+    # 60 bits, in letters that no file system takes for one another.
+    return base64.b32encode(hashlib.sha256(os.fsencode(places)).digest()[:10]).decode("ascii").lower()[:12]
+
+
+def _place(file: Path, home: str) -> str:
+    """Where a file lies, seen from a folder: the same after both were moved together."""
+    place = os.path.realpath(file)
+    try:
+        return os.path.relpath(place, home)
+    except ValueError:  # Windows has no way from one drive to another.
+        return place
+
+
+def each_once(paths: Iterable[Path]) -> list[Path]:
+    """Paths without those that lead to the same file as an earlier one."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
 
 
 def check_folder(folder: Path, sources: Iterable[Path]) -> None:
-    """Make sure of a folder for results, or that it can be made.
+    """Find out before long work whether results can be written to a folder, or to one that is still to be made.
 
     Args:
         folder: For results.
-        sources: Folders with photos and styles: results in one of them would be taken for these the next time.
+        sources: Folders with photos and styles: the next run would take results in one of them for these.
 
     Raises:
-        ValueError: It is within one of the sources, or is a file, or the folder above it is missing.
+        ValueError: It is within one of the sources, is a file, cannot be made, or cannot be written to.
     """
     target = Path(os.path.realpath(folder))
     for source in sources:
         inside = Path(os.path.realpath(source))
         if target == inside or inside in target.parents:
             raise ValueError(f"the output {folder} is inside {source}, whose files are read: expected another folder")
-    if target.is_file() or (not target.exists() and target.suffix.lower() in PICTURE_SUFFIXES):
+    if os.path.isfile(target) or (not os.path.lexists(target) and target.suffix.lower() in PICTURE_SUFFIXES):
         raise ValueError(f"cannot write to {folder}: expected a folder for several results, got a file")
-    if not target.parent.is_dir():
-        raise ValueError(f"cannot write to {folder}: the directory {target.parent} does not exist")
+    there = target if os.path.lexists(target) else target.parent
+    if not os.path.isdir(there):
+        state = "is not a folder" if os.path.lexists(there) else "does not exist"
+        raise ValueError(f"cannot write to {folder}: the directory {there} {state}")
+    try:
+        # Neither permissions nor the kind of file system tell for certain.
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None

@@ -108,6 +108,7 @@ def read_image(
 
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+OUTPUT_SUFFIXES = tuple(_FORMATS)
 _OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": "4:4:4"}, "WEBP": {"quality": 95}}
 # A large picture does not need several copies in memory.
 _PIXELS_AT_ONCE = 2**22
@@ -128,7 +129,7 @@ def write_picture(path: PathLike, picture: Picture) -> None:
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
             the picture is too large for the format, or the file cannot be written.
     """
-    format = _FORMATS[_check_suffix(path, tuple(_FORMATS))]
+    format = _FORMATS[_check_suffix(path, OUTPUT_SUFFIXES)]
     try:
         data = _encode(path, picture, format)
     except MemoryError:
@@ -150,7 +151,7 @@ def write_image(path: PathLike, pixels: np.ndarray) -> None:
     write_picture(path, Picture(pixels))
 
 
-def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = tuple(_FORMATS)) -> None:
+def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
     """Find out before long work whether its result can be written.
 
     Args:

@@ -1,6 +1,7 @@
 """The controls of stylize.py, alone, together and against the library; and what does not go together."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -92,7 +93,8 @@ def test_styles_are_mixed_by_weight(repaint, paths, library):
     assert close(mixed, stylize(model, photo, mix_styles(styles, [2, 1, 1])))
     one = repaint("--style", *paths["pictures"], "--style-weights", 0, 3, 0)
     np.testing.assert_array_equal(one, repaint("--style", paths["pictures"][1]))
-    assert close(repaint("--style", *paths["pictures"]), stylize(model, photo, mix_styles(styles)))
+    alike = repaint("--style", *paths["pictures"], said="mixing 3 styles; to take each alone, ")
+    assert close(alike, stylize(model, photo, mix_styles(styles)))
     assert np.abs(mixed - one).mean() > 1
 
 
@@ -149,7 +151,7 @@ def test_a_style_mask_says_where_the_style_is_taken_from(repaint, paths, library
     assert close(result, stylize(model, photo, style))
     np.testing.assert_array_equal(repaint("--style", picture, "--style-mask", "none"), repaint("--style", picture))
     halves = [style, extract_style(model, read_image(picture))]
-    mixed = repaint("--style", picture, picture, "--style-mask", tmp_path / "m.png", "none")
+    mixed = repaint("--style", picture, picture, "--style-mask", tmp_path / "m.png", "none", said="mixing 2 styles")
     assert close(mixed, stylize(model, photo, mix_styles(halves)))
 
 
@@ -235,6 +237,17 @@ def folders(paths, tmp_path):
     return tmp_path / "photos", tmp_path / "styles"
 
 
+def plain(name):
+    """A result's name without its mark."""
+    return re.sub(r"__[a-z2-7]{12}\.png$", ".png", name)
+
+
+def result_named(folder, name):
+    """The one result whose name without its mark is `name`."""
+    (found,) = [path for path in folder.iterdir() if plain(path.name) == name]
+    return found
+
+
 @pytest.fixture
 def grid(run, paths, folders, tmp_path):
     """Run the command on the folders into a new one: exit status, stdout, stderr, names of results."""
@@ -242,8 +255,11 @@ def grid(run, paths, folders, tmp_path):
     def grid(*flags, content=folders[0], style=folders[1], output="out"):
         out = tmp_path / output
         few = ["--layers", "relu1_1", "--model", paths["model"]]
-        result = run(main, "--content", content, "--style", style, "--output", out, *few, *flags)
-        return *result, sorted(os.listdir(out)) if out.is_dir() else []
+        status, said, err = run(main, "--content", content, "--style", style, "--output", out, *few, *flags)
+        # The folders have a text each, which the command says it passes over.
+        rest = "".join(line for line in err.splitlines(keepends=True) if not line.endswith(": 1 .txt\n"))
+        assert status or rest != err
+        return status, said, rest, sorted(map(plain, os.listdir(out))) if out.is_dir() else []
 
     return grid
 
@@ -256,7 +272,7 @@ def test_all_pairs_of_two_folders(grid, run, paths, folders, tmp_path):
     assert len(out.splitlines()) == 13
     single = ["--content", folders[0] / "b.png", "--style", folders[1] / "y.png", "--layers", "relu1_1"]
     assert run(main, *single, "--model", paths["model"], "--output", tmp_path / "one.png")[0] == 0
-    np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(tmp_path / "out" / "b__y.png"))
+    np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(result_named(tmp_path / "out", "b__y.png")))
     assert pixels(tmp_path / "sheet.png").shape[1] == 5 * 248 + 8
 
 
@@ -302,9 +318,12 @@ def test_a_bad_file_is_told_at_the_end_and_the_rest_go_on(grid, folders):
 
 
 def test_what_exists_is_left_or_replaced(grid, tmp_path):
-    (tmp_path / "out").mkdir()
-    kept = tmp_path / "out" / "a__x.png"
+    assert grid()[0] == 0
+    kept = result_named(tmp_path / "out", "a__x.png")
     kept.write_bytes(b"mine")
+    for path in (tmp_path / "out").iterdir():
+        if path != kept:
+            path.unlink()
     status, _, err, names = grid()
     assert status == 2
     assert f"1 of 12 results exist, such as {kept}: expected --overwrite or --skip-existing" in err
@@ -313,8 +332,49 @@ def test_what_exists_is_left_or_replaced(grid, tmp_path):
     assert (status, err, len(names)) == (0, "", 12)
     assert kept.read_bytes() == b"mine"
     assert len(out.splitlines()) == 12
+    assert "12 of 12 results (1 of them there before), " in out
     assert grid("--overwrite")[0] == 0
     assert pixels(kept).shape == (17, 24, 3)
+
+
+def test_each_photo_has_a_result_of_its_own(run, paths, folders, tmp_path):
+    photos = folders[0]
+    for twin in ("x/a.png", "y/a.png", "a.tif", "a_tif.png"):
+        (photos / twin).parent.mkdir(exist_ok=True)
+        with Image.open(photos / "a.png") as image:
+            image.save(photos / twin)
+    twins = [photos / name for name in ("a.png", "x/a.png", "y/a.png", "a.tif", "a_tif.png")]
+    few = ["--layers", "relu1_1", "--model", paths["model"], "--style", paths["pictures"][0]]
+    out = tmp_path / "out"
+    for flag, before in (("--overwrite", ""), ("--skip-existing", " (5 of them there before)")):
+        status, said, err = run(main, "--content", *twins, *twins, *few, "--output", out, flag)
+        assert (status, err) == (0, "")
+        assert f"{out}: 5 of 5 results{before}, " in said
+        assert len(os.listdir(out)) == 5
+    alone = set(os.listdir(out))
+    assert run(main, "--content", *twins[1:3], *few, "--output", tmp_path / "out", "--overwrite")[0] == 0
+    assert set(os.listdir(out)) == alone
+    # A photo that is named twice is one photo, and still one of several names.
+    assert run(main, "--content", photos / "b.png", photos / "b.png", *few, "--output", tmp_path / "b")[0] == 0
+    assert len(os.listdir(tmp_path / "b")) == 1
+
+
+def test_no_file_that_is_read_is_written_over(refused, paths, tmp_path):
+    photo, style = tmp_path / "photo.png", tmp_path / "style.png"
+    photo.write_bytes(paths["photo"].read_bytes())
+    style.write_bytes(paths["pictures"][0].read_bytes())
+    (tmp_path / "link.png").symlink_to("style.png")
+    arguments = ["--content", photo, "--style", style, "--model", paths["model"], "--overwrite", "--output"]
+    for output, sentence in (
+        (photo, f"--output {photo} is a photo as well: expected a file of its own"),
+        (style, f"--output {style} is a style as well: expected a file of its own"),
+        (tmp_path / "link.png", f"--output {tmp_path / 'link.png'} is a style as well: expected a file of its own"),
+    ):
+        assert refused(main, *arguments, output) == sentence
+    sheet = tmp_path / "new.png"
+    assert refused(main, *arguments, sheet, "--sheet", sheet) == (
+        f"--sheet {sheet} is what --output writes as well: expected a file of its own"
+    )
 
 
 # Together
@@ -344,7 +404,7 @@ def test_a_grid_with_alphas_for_layers(grid, run, paths, folders, tmp_path):
     assert grid(*alphas, "--transform", "ot")[0] == 0
     single = ["--content", folders[0] / "b.png", "--style", folders[1] / "y.png", *alphas, "--transform", "ot"]
     assert run(main, *single, "--model", paths["model"], "--output", tmp_path / "one.png")[0] == 0
-    np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(tmp_path / "out" / "b__y.png"))
+    np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(result_named(tmp_path / "out", "b__y.png")))
 
 
 def test_all_of_it_in_tiles(run, paths, tmp_path):
@@ -402,7 +462,7 @@ def test_contradictions(refuse, paths, folders):
         (["--style", a, "--style-mask", left, right], "got 2 for 1 styles"),
         (["--style", a, "--synthesize", "20x20"], "not allowed with argument --content"),
         (["--style", a, "--save-style", "s.png"], "cannot write s.png: its suffix must be .safetensors"),
-        (["--style", a, "--passes", 0], "argument --passes: expected a whole number of at least 1"),
+        (["--style", a, "--passes", 0], "argument --passes: expected a whole number from 1 to 1000"),
         (["--style", a, "--transform", "pca"], "invalid choice: 'pca'"),
         (["--style", a, "--overwrite", "--skip-existing"], "not allowed with argument"),
     ):
@@ -459,8 +519,8 @@ def test_bad_folders(grid, folders, tmp_path):
     texts.mkdir()
     (texts / "a.txt").write_text("a")
     for options, reason in (
-        ({"content": empty}, f"no picture in the directory {empty}: of 0 files"),
-        ({"style": texts}, f"no picture in the directory {texts}: of 1 files"),
+        ({"content": empty}, f"no picture in {empty}: of 0 files"),
+        ({"style": texts}, f"no picture in {texts}: of 1 files"),
         ({"content": str(tmp_path / "*.gif")}, "no file is named like"),
         ({"output": "photos"}, "whose files are read: expected another folder"),
         ({"output": "photos/out"}, "whose files are read: expected another folder"),

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -122,7 +123,7 @@ def test_the_model_in_the_box_is_the_default(run, files, tmp_path):
     arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output"]
     status, out, err = run(main, *arguments, tmp_path / "out.png")
     assert status == 0, err
-    assert "relu5_1, relu4_1, relu3_1, relu2_1, relu1_1" in out
+    assert "relu" not in out  # All the layers there are.
     assert run(main, *arguments, tmp_path / "named.png", "--model", "compact")[0] == 0
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "named.png").read_bytes()
 
@@ -159,10 +160,12 @@ def test_the_default_output_lies_beside_the_photo_and_is_never_overwritten(run, 
     arguments = ["--content", photo, "--style", files / "picture.png", "--model", files / "model.safetensors"]
     status, out, err = run(main, *arguments)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{output}: 24 x 17 pixels, relu3_1, relu2_1, relu1_1, ")
-    assert out.endswith(" s\n")
+    assert re.fullmatch(rf"{re.escape(str(output))}: 24 x 17 pixels, [0-9.]+ s\n", out)
     assert sorted(os.listdir(tmp_path)) == ["my.photo.png", output.name]
-    assert refused(main, *arguments) == f"cannot write {output}: it exists, and overwriting it was not asked for"
+    assert (
+        refused(main, *arguments)
+        == f"cannot write {output}: it exists, expected --overwrite to replace it or another name"
+    )
     refused(main, *arguments, "--output", photo)
     output.write_bytes(b"")
     assert run(main, *arguments, "--overwrite")[0] == 0
@@ -281,7 +284,7 @@ def test_a_bad_size(refuse, flag, size):
 
 
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
-    assert "more than 178956970 pixels" in refuse("--content-size", 10**20)
+    assert "more than 178956970 pixels" in refuse("--content-size", 10**9)
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 100, "SC_PAGE_SIZE": 4096}[name])
     sentence = refuse("--style-size", 200)
     assert "photo.png cannot be repainted: 24 x 17 pixels take 0.5 GB of memory at least with this model" in sentence
@@ -539,8 +542,9 @@ def test_standard_output_that_takes_nothing(files, tmp_path):
         process = subprocess.run(
             [*command, tmp_path / "one.png"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
         )
-    assert process.returncode == 2
-    assert process.stderr == "stylize.py: error: cannot write to standard output: No space left on device\n"
+    # The picture is there, whether or not that can be said.
+    assert process.returncode == 0
+    assert process.stderr == "cannot write to standard output: No space left on device\n"
     # Nobody who listens is no mistake.
     reader, writer = os.pipe()
     os.close(reader)
@@ -588,7 +592,8 @@ def test_an_output_that_appears_meanwhile_is_not_overwritten(run, files, monkeyp
 
 @pytest.mark.parametrize("flag", ["--content", "--style", "--output", "--model"])
 def test_empty_paths(refuse, flag):
-    assert refuse(flag, "") == f"argument {flag}: expected a path, got ''"
+    names = {"--output": "-o/--output"}
+    assert refuse(flag, "") == f"argument {names.get(flag, flag)}: expected a path, got ''"
 
 
 def test_a_style_that_cannot_be_seen(refuse, tmp_path):

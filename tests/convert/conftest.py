@@ -281,7 +281,10 @@ KINDS = ["keras.h5", "npz", "zip.pth", "legacy.pth", "safetensors", "t7", "mat"]
 @pytest.fixture(scope="session")
 def valid_files(tmp_path_factory):
     """One small file of each kind: kind to path."""
-    folder = tmp_path_factory.mktemp("valid")
+    return write_valid_files(tmp_path_factory.mktemp("valid"))
+
+
+def write_valid_files(folder):
     paths = {kind: folder / f"{number}" for number, kind in enumerate(KINDS)}
     layers = random_layers(3, (2, 3))
     colour = random_colour()

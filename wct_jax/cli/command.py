@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import wct_jax
 from wct_jax.atomic import discard_unfinished
@@ -19,19 +19,26 @@ class Parser(argparse.ArgumentParser):
     """`argparse` that says what is wrong in one sentence, without the usage before it."""
 
     def __init__(self, description: str, epilog: str | None = None) -> None:
+        _open_standard_streams()
         super().__init__(description=description, epilog=epilog, allow_abbrev=False)
         self.add_argument("--version", action="version", version=f"wct_jax {wct_jax.__version__}")
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(2, f"{self.prog}: error: {printable(' '.join(message.split()))}\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Print the message and exit, even if it cannot be printed."""
+        _write(sys.stderr, message or "")
+        _write(sys.stdout, "")  # The help or the version may still be in its buffer.
+        sys.exit(status)
 
 
 def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
-    """Run a command's body and turn what it raises for a user's mistake into a sentence.
+    """Run a command's body and turn the exceptions that a user can cause into a sentence.
 
     Args:
-        parser: Whose `error` says it.
+        parser: Its `error` prints the sentence and ends the process.
         body: The command, its arguments bound.
         remedy: What to do when there is not enough memory, worded to follow that.
     """
@@ -40,14 +47,46 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
             body()
     except ValueError as error:
         parser.error(str(error))
-    except MemoryError:
-        parser.error(f"there is not enough memory{remedy}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "wct_jax":
+            raise
+        parser.error(
+            f"this Python, {sys.executable}, does not have the package {package}: expected the environment that "
+            "wct_jax was installed into (activate it), or python -m pip install . in the checkout"
+        )
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            parser.error(f"there is not enough memory{remedy}")
+        if not isinstance(error, OSError):
             raise
-        parser.error(f"there is not enough memory{remedy}")
+        if error.filename is None and not _has_current_folder():
+            parser.error("the current folder no longer exists: expected to be started in one that does")
+        where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        parser.error(f"cannot read or write{where}: {error.strerror or error}")
+
+
+def start_jax() -> None:
+    """Load JAX and find its devices.
+
+    Raises:
+        ValueError: There is no device of the platform that JAX_PLATFORMS names.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        if not asked:
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"JAX finds no device for JAX_PLATFORMS={asked}: expected a platform that this machine has, such as cpu"
+            + (f" ({reason})" if reason else "")
+        ) from None
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -56,22 +95,55 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def tell(text: str) -> None:
-    """Print what a command has to say at its end, when its work is done.
+def tell(*lines: str) -> None:
+    """Print a command's report on standard output. The work is done, whether or not this can be printed."""
+    complaint = _write(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+    if complaint:
+        say(f"cannot write to standard output: {complaint}")
 
-    Args:
-        text: For standard output.
 
-    Raises:
-        ValueError: Standard output cannot take it. That nobody reads it is no mistake.
-    """
+def say(text: str) -> None:
+    """Print a line for the person at the terminal on standard error, if that can be printed."""
+    _write(sys.stderr, f"{printable(text)}\n")
+
+
+def printable(text: str) -> str:
+    """Text with its control characters, which could steer a terminal, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _write(stream: TextIO, text: str) -> str:
+    """Write and flush; return why that failed, or nothing. It is no failure that nobody reads."""
     try:
-        print(text, flush=True)
-    except OSError as error:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError) as error:
         # Python would try again as it ends, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise ValueError(f"cannot write to standard output: {error.strerror}") from error
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return "" if isinstance(error, BrokenPipeError) else str(getattr(error, "strerror", error))
+    return ""
+
+
+def _open_standard_streams() -> None:
+    """Give the process the standard streams that it was started without, and let them take any text."""
+    # Otherwise the next file that is opened would be standard output to every library that prints there.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
+        with contextlib.suppress(AttributeError):  # Whoever calls `main` may have put anything in their place.
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -106,18 +178,28 @@ def file_path(text: str) -> Path:
     return Path(text)
 
 
-def positive(text: str) -> int:
-    """An `argparse` type: a whole number of at least 1."""
-    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """An `argparse` type: a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        # Python refuses to read thousands of digits.
+        if not re.fullmatch(r"0*[0-9]{1,20}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text[:40]!r}")
+        return int(text)
+
+    return parse
+
+
+positive = whole(1, 10**9)
+seed = whole(0, 2**32 - 1)
 
 
 def memory(text: str) -> int:
     """An `argparse` type: a number of bytes, as in 500MB, 4GB or 3.5GiB."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT])(i?)B", text)
     if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 500MB or 4GB, got {text!r}")
+        unit = f" without its unit: {text}MB, {text}GB?" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else ""
+        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 500MB or 4GB, got {text!r}{unit}")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2].upper())))
 
 
@@ -141,10 +223,3 @@ def number(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
     return value
-
-
-def seed(text: str) -> int:
-    """An `argparse` type: a whole number that seeds a generator of random numbers."""
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, got {text!r}")
-    return int(text)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, run, tell
+from wct_jax.cli.command import Parser, file_path, run, start_jax, tell
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Parameters
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders"
     )
     parser.add_argument(
+        "-o",
         "--output",
         type=file_path,
         metavar="MODEL",
@@ -80,6 +81,8 @@ def convert_files(arguments: argparse.Namespace) -> None:
     check_target(output)
     check_model_target(output)
 
+    start_jax()
+
     from wct_jax.convert import convert
     from wct_jax.weights import save_model
 
@@ -94,7 +97,7 @@ def convert_files(arguments: argparse.Namespace) -> None:
     save_model(output, model)
     if arguments.download:
         source.unlink(missing_ok=True)
-    tell(f"{_report(model)}\nwrote {output}")
+    tell(*_report(model), f"wrote {output}")
 
 
 def _refuse_existing(output: Path, overwrite: bool) -> None:
@@ -121,7 +124,7 @@ def _fetch(target: Path) -> None:
         download.download(download.KERAS_VGG19, target, report)
 
 
-def _report(model: "Model") -> str:
+def _report(model: "Model") -> list[str]:
     metadata = model.metadata
     lines = [f"source: {_origin(metadata.get('source', {}))}"]
     lines += _table("encoder", model.encoder)
@@ -131,13 +134,13 @@ def _report(model: "Model") -> str:
     if model.auxiliary:
         lines += _table("auxiliary maps", model.auxiliary)
     # A model file made by other means may say none of these.
-    lines += [
+    return [
+        *lines,
         f"preprocessing folded into conv1_1: {metadata.get('preprocessing', 'unknown')}",
         f"scaled: {metadata.get('normalisation', 'unknown')}",
         f"licence: {metadata.get('licence', 'unknown')}",
         f"digest of the encoder: {model.digest}",
     ]
-    return "\n".join(lines)
 
 
 def _origin(record: Mapping[str, str]) -> str:

@@ -8,8 +8,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wct_jax.batch import Job, Look, by_name, check_folder, draw, gather, grid, is_many, named
-from wct_jax.images import PICTURE_SUFFIXES, check_output
+from wct_jax.batch import (
+    Job,
+    Look,
+    by_name,
+    check_folder,
+    draw,
+    each_once,
+    grid,
+    named,
+    plain_name,
+)
+from wct_jax.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
+from wct_jax.scan import is_many, scan
 
 _NONE = Path("none")
 
@@ -21,11 +32,13 @@ class Order(NamedTuple):
         jobs: A result each.
         look: The styles, if they are the same for all.
         many: Whether one failure is to leave the others alone.
+        notes: What the person should know of the files, in sentences.
     """
 
     jobs: list[Job]
     look: Look | None
     many: bool
+    notes: list[str]
 
 
 def order_of(arguments: argparse.Namespace) -> Order:
@@ -41,16 +54,21 @@ def order_of(arguments: argparse.Namespace) -> Order:
     _fill_in(arguments)
     styles = [None if arguments.mask and path == _NONE else path for path in arguments.style or []]
     several = [path for path in styles if path and is_many(path)]
+    notes: list[str] = []
     contents: list[Path | None] = [None] if arguments.synthesize else []
-    for path in arguments.content or []:
-        contents += gather(path) if is_many(path) else [path]
-    look = None if several else Look(tuple(styles))
-    looks = [look] if look else [Look((path,)) for path in gather(several[0], (*PICTURE_SUFFIXES, ".safetensors"))]
-    many = bool(several) or len(contents) > 1 or any(map(is_many, arguments.content or []))
+    contents += each_once(file for path in arguments.content or [] for file in _files(path, PICTURE_SUFFIXES, notes))
+    if several:
+        look, looks = None, [Look((file,)) for file in _files(several[0], (*PICTURE_SUFFIXES, ".safetensors"), notes)]
+    else:
+        look = Look(tuple(styles))
+        looks = [look]
+    if look and len(look.files) > 1 and not (arguments.mask or arguments.style_weights):
+        notes.append(f"mixing {len(styles)} styles; to take each alone, name their folder or put a pattern in quotes")
+    many = bool(several) or len(arguments.content or []) > 1 or any(map(is_many, arguments.content or []))
     if not contents:
         _check_style_target(arguments)
         _check_readable(path for path in styles if path)
-        return Order([], look, False)
+        return Order([], look, False, notes)
     if arguments.pair:
         pairs = by_name([path for path in contents if path], looks)
     elif arguments.random:
@@ -59,7 +77,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
         pairs = grid(contents, looks)
     _check_style_target(arguments)
     if arguments.sheet:
-        check_output(arguments.sheet, arguments.overwrite or arguments.skip_existing)
+        _check_target(arguments, arguments.sheet)
     masks = (*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map)
     _check_readable(path for path in masks if path)
     if many:
@@ -67,7 +85,17 @@ def order_of(arguments: argparse.Namespace) -> Order:
         jobs = _jobs_in_a_folder(arguments, pairs, sources)
     else:
         jobs = _one_job(arguments, *pairs[0])
-    return Order(jobs, look, many)
+    _check_apart(arguments, jobs)
+    return Order(jobs, look, many, notes)
+
+
+def _files(path: Path, suffixes: Sequence[str], notes: list[str]) -> list[Path]:
+    """The files that a name stands for; what was passed over is added to the notes."""
+    if not is_many(path):
+        return [path]
+    found = scan(path, suffixes)
+    notes += found.skipped
+    return found.files
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -140,10 +168,35 @@ def _fill_in(arguments: argparse.Namespace) -> None:
 
 
 def _check_style_target(arguments: argparse.Namespace) -> None:
-    path = arguments.save_style
-    if path is None:
-        return
-    check_output(path, arguments.overwrite or arguments.skip_existing, [".safetensors"])
+    if arguments.save_style:
+        _check_target(arguments, arguments.save_style, [".safetensors"])
+
+
+def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
+    may_exist = arguments.overwrite or arguments.skip_existing
+    if os.path.lexists(path) and not os.path.isdir(path) and not may_exist:
+        raise ValueError(f"cannot write {path}: it exists, expected --overwrite to replace it or another name")
+    check_output(path, may_exist, suffixes)
+
+
+def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Refuse to write two files to one place, or one over a file that is read."""
+    a = arguments
+    written = {"--output": [job.output for job in jobs], "--sheet": [a.sheet], "--save-style": [a.save_style]}
+    places: dict[str, str] = {}
+    for role, paths in (
+        ("a photo", [job.content for job in jobs]),
+        ("a style", {file for job in jobs for file in job.look.files}),
+        ("a mask", [*(a.mask or []), *(a.style_mask or []), a.alpha_map]),
+        ("the model", [a.model]),
+    ):
+        places |= {os.path.realpath(path): role for path in paths if path}
+    for option, outputs in written.items():
+        for path in filter(None, outputs):
+            place = os.path.realpath(path)
+            if place in places:
+                raise ValueError(f"{option} {path} is {places[place]} as well: expected a file of its own")
+            places[place] = f"what {option} writes"
 
 
 def _check_readable(paths: Iterable[Path]) -> None:
@@ -159,13 +212,14 @@ def _check_readable(paths: Iterable[Path]) -> None:
 
 
 def _one_job(arguments: argparse.Namespace, content: Path | None, look: Look) -> list[Job]:
-    job = named([(content, look)], content.parent if content else Path())[0]
+    folder = content.parent if content else Path()
+    job = Job(content, look, folder / f"{plain_name(content, look)}.png")
     if arguments.output:
         job = job._replace(output=arguments.output)
-        check_output(job.output, arguments.overwrite or arguments.skip_existing)
+        _check_target(arguments, job.output)
     # Only now the default, lest a mistyped photo is taken for an output that cannot be.
     _check_readable(path for path in (content, *look.files) if path)
-    check_output(job.output, arguments.overwrite or arguments.skip_existing)
+    _check_target(arguments, job.output)
     return [job]
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import is_out_of_memory, tell
+from wct_jax.cli.command import is_out_of_memory, say, start_jax, tell
 from wct_jax.cli.order import order_of
 
 if TYPE_CHECKING:
@@ -31,8 +31,16 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     start = time.perf_counter()
     order = order_of(arguments)
 
+    def note(text: str) -> None:
+        say(f"{program}: {text}")
+
+    for text in order.notes:
+        note(text)
+    start_jax()
+
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
     from wct_jax.cli.studio import Studio
+    from wct_jax.contact import draw_sheet
     from wct_jax.pipeline import plan
     from wct_jax.weights import load_model, require_decoders
 
@@ -41,20 +49,23 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     if wanted is None and arguments.whiten_only and "relu4_1" in model.layers:
         wanted = ["relu4_1"]  # As in the paper's figure 3.
     layers = require_decoders(model, arguments.model, wanted)
-    names = ", ".join(layer for layer, _ in plan(layers, arguments.alpha))
-    studio = Studio(arguments, model, layers, lambda text: print(f"{program}: {text}", file=sys.stderr))
+    # All of the layers need no mention.
+    names = ", ".join(layer for layer, _ in plan(layers, arguments.alpha)) if set(layers) != set(model.layers) else ""
+    studio = Studio(arguments, model, layers, note)
     with _progress(len(order.jobs)) as report:
         if arguments.save_style and order.look:
             _save_style(arguments, order.look, studio)
-        failures = _make_all(arguments, order.jobs, order.many, studio, names, report)
+        made, failures = _make_all(arguments, order.jobs, order.many, studio, names, report)
     if not order.many:
         return
     for failure in dict.fromkeys(failures):
-        print(f"{program}: {failure}", file=sys.stderr)
-    done = len(order.jobs) - len(failures)
-    if arguments.sheet and done:
-        _draw_sheet(arguments, order.jobs)
-    tell(f"{arguments.output}: {done} of {len(order.jobs)} results, {time.perf_counter() - start:.1f} s")
+        note(failure)
+    there = [job for job in order.jobs if job.output.is_file()]
+    if arguments.sheet and there:
+        draw_sheet(arguments.sheet, there)
+    before = f" ({len(there) - made} of them there before)" if len(there) > made else ""
+    spent = time.perf_counter() - start
+    tell(f"{arguments.output}: {len(there)} of {len(order.jobs)} results{before}, {spent:.1f} s")
     if failures:
         raise ValueError(f"{len(failures)} of {len(order.jobs)} results could not be made, for what is said above")
 
@@ -71,13 +82,16 @@ def _save_style(arguments: argparse.Namespace, look: "Look", studio: "Studio") -
 
 def _make_all(
     arguments: argparse.Namespace, jobs: Sequence["Job"], many: bool, studio: "Studio", names: str, report: Report
-) -> list[str]:
-    """Make the results, and say why those of many that could not be made could not."""
+) -> tuple[int, list[str]]:
+    """Make the results: how many were made, and why those of many that could not be made could not."""
     failures: list[str] = []
+    made = 0
     if many:
         os.makedirs(arguments.output, exist_ok=True)
     for number, job in enumerate(jobs):
         if arguments.skip_existing and os.path.lexists(job.output):
+            if not many:
+                tell(f"{job.output}: there before, and left")
             continue
 
         def report_one(name: str, done: int, total: int, number: int = number) -> None:
@@ -85,12 +99,13 @@ def _make_all(
 
         try:
             _make(arguments, job, studio, names, report_one)
-        except (ValueError, MemoryError, RuntimeError) as error:
-            if not many or not (isinstance(error, ValueError) or is_out_of_memory(error)):
+            made += 1
+        except (ValueError, MemoryError, RuntimeError, OSError) as error:
+            if not many or not (isinstance(error, ValueError | OSError) or is_out_of_memory(error)):
                 raise
             small = f"there is not enough memory for {job.output}: make it smaller, as with --content-size 512"
-            failures.append(str(error) if isinstance(error, ValueError) else small)
-    return failures
+            failures.append(small if is_out_of_memory(error) else str(error))
+    return made, failures
 
 
 def _make(arguments: argparse.Namespace, job: "Job", studio: "Studio", names: str, report: Report) -> None:
@@ -105,13 +120,8 @@ def _make(arguments: argparse.Namespace, job: "Job", studio: "Studio", names: st
     check_output(job.output, arguments.overwrite)
     write_picture(job.output, picture)
     height, width = picture.pixels.shape[:2]
-    tell(f"{job.output}: {width} x {height} pixels, {names}, {time.perf_counter() - start:.1f} s")
-
-
-def _draw_sheet(arguments: argparse.Namespace, jobs: Sequence["Job"]) -> None:
-    from wct_jax.contact import draw_sheet
-
-    draw_sheet(arguments.sheet, [job for job in jobs if job.output.exists()])
+    facts = filter(None, (f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
+    tell(f"{job.output}: {', '.join(facts)}")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed
+from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; a folder, or a pattern in quotes
@@ -49,6 +49,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--content-size", type=positive, metavar="N", help="resize photos to a short side of N pixels (default: as is)"
     )
     group.add_argument(
+        "-o",
         "--output",
         type=file_path,
         metavar="FILE",
@@ -121,7 +122,9 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
         metavar="LAYER",
         help="layers to use, of relu1_1 ... relu5_1; always run deepest first (default: all the model can decode)",
     )
-    group.add_argument("--passes", type=positive, metavar="N", help="rounds of all layers (default: 1; of a texture 3)")
+    group.add_argument(
+        "--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)"
+    )
     group.add_argument(
         "--preserve-color",
         choices=["luminance", "histogram", "coral"],
