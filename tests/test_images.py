@@ -277,7 +277,7 @@ def test_too_large_a_size(tmp_path: Path, short_side: int) -> None:
     path = saved(tmp_path / "a.png", noise(4, 4, 3))
     assert refusal(read_picture, path, short_side) == (
         f"cannot resize {path}, 4 x 4 pixels, to a short side of {short_side}: "
-        "that is more than 178956970 pixels, the most we open"
+        "that is more than 178956970 pixels, the most we open without a larger max_pixels"
     )
 
 
@@ -287,7 +287,7 @@ def test_not_enough_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, erro
         raise error
 
     path = saved(tmp_path / "a.png", noise(4, 4, 3))
-    monkeypatch.setattr("wct_jax.images.resize", fails)
+    monkeypatch.setattr("wct_jax.images.to_srgb", fails)
     assert refusal(read_picture, path, 8) == f"cannot read {path}: there is not enough memory for its pixels"
 
 

@@ -1,106 +1,102 @@
 """Pictures in and out: whatever a person has becomes float32 sRGB, and a result becomes a file."""
 
-import contextlib
-import importlib
 import io
 import os
 import stat
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from PIL.ExifTags import IFD
+from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from wct_jax.atomic import atomic_write
-from wct_jax.pixels import SIDEWAYS, resize, show_hidden, to_srgb, upright
-
-PathLike = str | os.PathLike[str]
-
-# What a file is named that is taken for a picture in a folder.
-PICTURE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a picture says about itself, as far as it stays true of a picture made from it.
-
-    Attributes:
-        exif: An EXIF block: the camera, the exposure, the place, the author, the resolution. Not the
-            orientation, the thumbnail, the maker's private note and whatever else speaks of the old pixels.
-        dpi: Horizontal and vertical resolution in pixels per inch, or None where the file gives none.
-    """
-
-    exif: bytes = b""
-    dpi: tuple[float, float] | None = None
+from wct_jax.decoding import MemoryLimitError as MemoryLimitError
+from wct_jax.decoding import PixelLimitError as PixelLimitError
+from wct_jax.decoding import check_memory, check_pixels, notes_on
+from wct_jax.decoding import load_image as load_image
+from wct_jax.decoding import open_image as open_image
+from wct_jax.exif import as_stored, lasting_metadata
+from wct_jax.formats import PICTURE_SUFFIXES as PICTURE_SUFFIXES
+from wct_jax.picture import Metadata as Metadata
+from wct_jax.picture import Picture as Picture
+from wct_jax.pixels import SIDEWAYS, resized, show_hidden, to_srgb
+from wct_jax.source import PathLike as PathLike
+from wct_jax.source import open_source, source_name
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture as the networks take it.
+def read_picture(
+    path: PathLike | BinaryIO,
+    short_side: int | None = None,
+    *,
+    max_pixels: int | None = None,
+    budget: int | None = None,
+) -> Picture:
+    """Read any raster picture: upright, in sRGB, its first frame.
 
-    Attributes:
-        pixels: sRGB colours, float32 `[H, W, 3]` in 0..1.
-        alpha: Opacity, float32 `[H, W]` in 0..1, or None when the picture is wholly opaque.
-        metadata: What is to be carried into a result.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    metadata: Metadata = Metadata()
-
-
-def read_picture(path: PathLike, short_side: int | None = None) -> Picture:
-    """Read any picture that Pillow reads: upright, in sRGB, its first frame.
-
-    Grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles and transparency are
-    understood; HEIC is where `pillow-heif` is installed. A wholly transparent pixel gets the colour of the
+    JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, icons, PCX, SGI, Sun and TGA are read, and HEIC where
+    `pillow-heif` is installed. Grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles, the
+    colour chunks of PNG and transparency are understood. A wholly transparent pixel gets the colour of the
     nearest pixel that can be seen, since its own is an accident of the program that wrote it; a picture
     without any such pixel keeps its colours.
 
     Args:
-        path: The file.
+        path: The file, or an open binary file or pipe, which is read from its start to its end.
         short_side: The length to resize the shorter side to, or None to keep the size.
+        max_pixels: The most pixels that a picture may have, before and after it is resized; None for twice Pillow's
+            `Image.MAX_IMAGE_PIXELS`, 178,956,970.
+        budget: How many bytes reading it may take, with the result; None for no limit but `max_pixels`.
 
     Returns:
         The picture.
 
     Raises:
-        ValueError: The file is missing, unreadable, no picture, damaged or too large, or `short_side` is below 1
-            or makes it too large.
+        PixelLimitError: It has, or is to have, more than `max_pixels`.
+        MemoryLimitError: It would take more than `budget`, which is known before it is decoded.
+        ValueError: The file is missing, unreadable, no regular file, no picture or damaged, or `short_side` is below 1.
     """
+    name = source_name(path)
     if short_side is not None and short_side < 1:
-        raise ValueError(f"the short side of {path} can be resized to 1 pixel or more, not to {short_side}")
+        raise ValueError(f"the short side of {name} can be resized to 1 pixel or more, not to {short_side}")
     try:
-        pixels, alpha, metadata = _decode(path)
-        if short_side is not None:
-            height, width = pixels.shape[:2]
-            if height * width * (short_side / min(height, width)) ** 2 > _most_pixels():
-                raise ValueError(
-                    f"cannot resize {path}, {width} x {height} pixels, to a short side of {short_side}: "
-                    f"that is more than {_most_pixels()} pixels, the most we open"
-                )
-            pixels, alpha = resize(pixels, alpha, short_side)
+        # Pillow warns of sloppy EXIF, which phones make.
+        with open_source(path) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            image = open_image(file, name, max_pixels)
+            if short_side is not None:
+                check_pixels(name, image.size, max_pixels, resized(image.size, short_side))
+            check_memory(name, image, short_side, budget)
+            notes = notes_on(image, file, name)
+            # Pillow turns a TIFF upright as it loads it, and then forgets that it lay on its side.
+            stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
+            orientation = load_image(image, name)
+            metadata = lasting_metadata(image, sideways=(stored or orientation) in SIDEWAYS)
+            pixels, alpha = to_srgb(image, orientation, short_side)
+        del image
         if alpha is not None:
             show_hidden(pixels, alpha)
+    except OSError as error:
+        raise ValueError(f"cannot read {name}: {error.strerror or error}") from None
     except (MemoryError, OverflowError):
-        raise ValueError(f"cannot read {path}: there is not enough memory for its pixels") from None
-    return Picture(pixels, alpha, metadata)
+        raise ValueError(f"cannot read {name}: there is not enough memory for its pixels") from None
+    return Picture(pixels, alpha, metadata, notes)
 
 
-def read_image(path: PathLike, short_side: int | None = None) -> np.ndarray:
+def read_image(
+    path: PathLike | BinaryIO,
+    short_side: int | None = None,
+    *,
+    max_pixels: int | None = None,
+    budget: int | None = None,
+) -> np.ndarray:
     """Read the colours of a picture, as `read_picture` does.
 
     Args:
-        path: The file.
+        path: The file, or an open one.
         short_side: The length to resize the shorter side to, or None to keep the size.
+        max_pixels: The most pixels that a picture may have, or None for the default.
+        budget: How many bytes reading it may take, or None.
 
     Returns:
         sRGB colours, float32 `[H, W, 3]` in 0..1.
@@ -108,155 +104,7 @@ def read_image(path: PathLike, short_side: int | None = None) -> np.ndarray:
     Raises:
         ValueError: As `read_picture`.
     """
-    return read_picture(path, short_side).pixels
-
-
-_HEIF_BRANDS = (b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx", b"mif1", b"msf1")
-
-
-def _decode(path: PathLike) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
-    try:
-        # Pillow warns of large pictures and of sloppy EXIF; phones make both.
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            image, metadata, orientation = _load(file, path)
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
-    pixels, alpha = to_srgb(image)
-    if alpha is not None and alpha.min() == 1:
-        alpha = None
-    return upright(pixels, orientation), None if alpha is None else upright(alpha, orientation), metadata
-
-
-def _load(file: BinaryIO, path: PathLike) -> tuple[Image.Image, Metadata, int]:
-    """The image with its pixels in memory, its metadata, and the orientation it still has to be turned by."""
-    image = open_image(file, path)
-    # Pillow turns a TIFF upright as it loads it, and then forgets that it lay on its side.
-    stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
-    orientation, metadata = load_image(image, path), Metadata()
-    with contextlib.suppress(Exception):
-        exif = image.getexif()
-        dpi = _dpi(image, exif, sideways=(stored or orientation) in SIDEWAYS)
-        metadata = Metadata(_lasting_exif(exif, dpi), dpi)
-    return image, metadata, orientation
-
-
-def open_image(file: BinaryIO, name: PathLike) -> Image.Image:
-    """Read the header of a picture: its size is known, its pixels are not decoded yet.
-
-    Pillow's warnings are not silenced here: that is done for a whole process, and this may run in many threads.
-
-    Args:
-        file: The encoded picture, from its start; it has to stay open until the image is loaded.
-        name: What to call it in messages.
-
-    Returns:
-        The image, for `load_image`.
-
-    Raises:
-        ValueError: It is empty, no picture, damaged or too large.
-        OSError: The system cannot read the file.
-    """
-    head = file.read(12)
-    if not head:
-        raise ValueError(f"cannot read {name}: the file is empty")
-    unknown = f"{name} is not a picture Pillow can read"
-    if head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS:
-        try:
-            importlib.import_module("pillow_heif").register_heif_opener()
-        except ImportError:
-            unknown = f"{name} is a HEIC picture; to read those, pip install pillow-heif"
-    with _decoding(name, unknown):
-        image = Image.open(file)
-        # Pillow spreads 2- and 4-bit grey over 0..255, but leaves the level that is transparent as it was.
-        if image.format == "PNG" and "transparency" in image.info:
-            image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
-    return image
-
-
-def load_image(image: Image.Image, name: PathLike) -> int:
-    """Decode the pixels of an opened picture, in place.
-
-    Args:
-        image: From `open_image`; a JPEG on which `draft` was called is decoded at that size.
-        name: What to call it in messages.
-
-    Returns:
-        The EXIF orientation that the pixels still have to be turned by, for `upright`.
-
-    Raises:
-        ValueError: The picture is cut short or damaged.
-    """
-    with _decoding(name):
-        image.load()
-    # EXIF is broken in more ways than can be listed, and no reason to refuse a picture.
-    with contextlib.suppress(Exception):
-        return image.getexif().get(Tag.Orientation, 1)
-    return 1
-
-
-@contextlib.contextmanager
-def _decoding(name: PathLike, unknown: str = "") -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Image.DecompressionBombError:
-        raise ValueError(f"cannot read {name}: it claims more than {_most_pixels()} pixels, the most we open") from None
-    except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
-        if unknown and isinstance(error, UnidentifiedImageError):
-            raise ValueError(unknown) from None
-        raise ValueError(f"cannot read {name}: it is cut short or damaged ({error})") from None
-
-
-def _most_pixels() -> int:
-    # Where Pillow stops warning of a decompression bomb and refuses it.
-    return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize)
-
-
-_LASTING_TAGS = (
-    *(Tag.DocumentName, Tag.ImageDescription, Tag.Make, Tag.Model, Tag.Software, Tag.DateTime, Tag.Artist),
-    *(Tag.HostComputer, Tag.Rating, Tag.RatingPercent, Tag.Copyright),
-    *(Tag.XPTitle, Tag.XPComment, Tag.XPAuthor, Tag.XPKeywords, Tag.XPSubject),
-)
-# The shape, the coding and the colour space of the old pixels, and places in them. The maker's note holds
-# offsets into the old file and often a preview.
-_SUBJECT_AREA = 0x9214
-_STALE_EXIF_TAGS = (
-    *(Tag.ExifImageWidth, Tag.ExifImageHeight, Tag.SubjectLocation, _SUBJECT_AREA, Tag.ComponentsConfiguration),
-    *(Tag.CompressedBitsPerPixel, Tag.FocalPlaneXResolution, Tag.FocalPlaneYResolution),
-    *(Tag.FocalPlaneResolutionUnit, Tag.ExifInteroperabilityOffset, Tag.Gamma, Tag.MakerNote),
-)
-
-
-def _lasting_exif(exif: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
-    """The part of an EXIF block that stays true of another sRGB picture, upright and of any size."""
-    lasting = Image.Exif()
-    lasting.update({tag: _as_stored(exif[tag]) for tag in _LASTING_TAGS if tag in exif})
-    if shot := {tag: value for tag, value in exif.get_ifd(IFD.Exif).items() if tag not in _STALE_EXIF_TAGS}:
-        lasting[IFD.Exif] = shot | {Tag.ColorSpace: 1}
-    if place := exif.get_ifd(IFD.GPSInfo):
-        lasting[IFD.GPSInfo] = place
-    if dpi:
-        lasting.update({Tag.XResolution: dpi[0], Tag.YResolution: dpi[1], Tag.ResolutionUnit: 2})
-    block = lasting.tobytes() if len(lasting) else b""
-    return block if len(block) <= 65533 else b""  # The most that a JPEG can hold.
-
-
-def _as_stored(value: Any) -> Any:
-    # Names are UTF-8 in most files; Pillow reads them as Latin-1, and would write them as ASCII.
-    return value.encode("latin-1") if isinstance(value, str) else value
-
-
-def _dpi(image: Image.Image, exif: Image.Exif, sideways: bool) -> tuple[float, float] | None:
-    # Pillow passes on one axis alone of what the EXIF of a JPEG says, and 1 for a TIFF that says nothing.
-    unit = {2: 1, 3: 2.54}.get(exif.get(Tag.ResolutionUnit, 2), 0)
-    x, y = (float(exif.get(tag, 0)) * unit for tag in (Tag.XResolution, Tag.YResolution))
-    if not (x > 0 and y > 0):
-        x, y = (float(value) for value in image.info.get("dpi", (0, 0)))
-    if not (1 < x <= 65535 and 1 < y <= 65535):
-        return None
-    return (y, x) if sideways else (x, y)
+    return read_picture(path, short_side, max_pixels=max_pixels, budget=budget).pixels
 
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -378,7 +226,7 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
     if format == "TIFF":  # Its tags are written one by one.
         options["exif"] = Image.Exif()
         options["exif"].load(picture.metadata.exif)
-        options["exif"].update({tag: _as_stored(value) for tag, value in options["exif"].items()})
+        options["exif"].update({tag: as_stored(value) for tag, value in options["exif"].items()})
     if picture.metadata.dpi:
         options["dpi"] = picture.metadata.dpi
     # By way of memory: Pillow's encoders do not say what the system's complaint was when a disk is full.

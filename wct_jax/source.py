@@ -1,0 +1,113 @@
+"""Opening what is to be read: a regular file, a stream that the process was given, or an open file."""
+
+import contextlib
+import errno
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+PathLike = str | os.PathLike[str]
+
+# A stream is held in memory as a whole. No encoded picture is larger.
+_LONGEST_STREAM = 2**30
+_CHUNK = 2**20
+
+
+def source_name(source: PathLike | BinaryIO) -> str:
+    """What to call a file in messages: its path, or the name that an open file has."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "name", None)
+    return {"<stdin>": "standard input"}.get(name, name) if isinstance(name, str) and name else "the stream"
+
+
+@contextlib.contextmanager
+def open_source(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
+    """Open a file so that any place in it can be read.
+
+    A pipe is read to its end if the process was given it: as an open file, or as `/dev/stdin` or `/dev/fd/N`, which
+    is what a shell puts for `<(command)`. One that merely has a name in a folder may never have a writer, and is
+    refused, as devices and sockets are.
+
+    Args:
+        source: A path, or an open binary file, which is read from its start where it has one and stays open.
+
+    Yields:
+        A binary file, at its start.
+
+    Raises:
+        ValueError: It is no regular file, or a stream that is a terminal, of text, or too long.
+        OSError: The system cannot open or read it.
+    """
+    if not isinstance(source, str | os.PathLike):
+        if not source.seekable():
+            yield _whole(source)
+            return
+        source.seek(0)
+        if isinstance(source.read(0), str):
+            raise ValueError(f"cannot read {source_name(source)}: expected a binary file, got one of text")
+        yield source
+        return
+    descriptor = _own_descriptor(source)
+    if descriptor is None or stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open_regular(source) as file:
+            yield file
+    elif os.isatty(descriptor):
+        raise ValueError(f"cannot read {os.fspath(source)}: expected a pipe or a file, got a terminal")
+    else:
+        with open(descriptor, "rb", closefd=False, buffering=0) as stream:
+            yield _whole(stream)
+
+
+def open_regular(path: PathLike) -> BinaryIO:
+    """Open a regular file for reading, without ever waiting as for the writer of a pipe.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: It is a pipe, a device, or a socket.
+        OSError: The system cannot open it, or it is a directory.
+    """
+    # Before opening, since that alone makes some devices act; and after, since the name may stand for another by then.
+    _check_regular(path, os.stat(path).st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _check_regular(path, os.fstat(descriptor).st_mode)
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(path: PathLike, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+        raise ValueError(f"cannot read {os.fspath(path)}: expected a regular file, got a {kind}")
+
+
+def _own_descriptor(path: PathLike) -> int | None:
+    """The number of the open file that a path such as `/dev/fd/3` stands for in this process."""
+    absolute = os.path.abspath(os.fspath(path))
+    if absolute == "/dev/stdin":
+        return 0
+    match = re.fullmatch(rf"/(?:dev|proc/self|proc/{os.getpid()})/fd/([0-9]{{1,9}})", absolute)
+    return int(match[1]) if match else None
+
+
+def _whole(stream: BinaryIO) -> io.BytesIO:
+    file = io.BytesIO()
+    while chunk := stream.read(_CHUNK):
+        if not isinstance(chunk, bytes):
+            raise ValueError(f"cannot read {source_name(stream)}: expected a binary file, got one of text")
+        if file.tell() + len(chunk) > _LONGEST_STREAM:
+            raise ValueError(f"cannot read {source_name(stream)}: it goes on after {_LONGEST_STREAM} bytes")
+        file.write(chunk)
+    file.seek(0)
+    return file
