@@ -115,40 +115,51 @@ _PIXELS_AT_ONCE = 2**22
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 
 
-def write_picture(path: PathLike, picture: Picture) -> None:
+def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | None = None) -> None:
     """Write a picture whole or not at all, in the format of the path's suffix, 8 bits per value.
 
     PNG, WebP and TIFF keep the alpha; JPEG, which has none, shows the picture on white. JPEG and WebP are
     written at quality 95.
 
     Args:
-        path: Where the file is to be; an existing one is replaced.
+        path: Where the file is to be; an existing one is replaced. Or an open binary file, which is written to.
+        suffix: That of the format, such as `.png`; None for the path's, or for `.png` where there is no path.
         picture: Colours and alpha of any float dtype; values outside 0..1 are clipped.
 
     Raises:
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
             the picture is too large for the format, or the file cannot be written.
     """
-    format = _FORMATS[_check_suffix(path, OUTPUT_SUFFIXES)]
+    name = source_name(path)
+    suffix = suffix or (os.path.splitext(name)[1] if isinstance(path, str | os.PathLike) else ".png")
+    format = _FORMATS[_check_suffix(name, suffix, OUTPUT_SUFFIXES)]
     try:
-        data = _encode(path, picture, format)
+        data = _encode(name, picture, format)
     except MemoryError:
-        raise ValueError(f"cannot write {path}: there is not enough memory to encode it") from None
-    with atomic_write(path) as scratch:
-        scratch.write_bytes(data)
+        raise ValueError(f"cannot write {name}: there is not enough memory to encode it") from None
+    if isinstance(path, str | os.PathLike):
+        with atomic_write(path) as scratch:
+            scratch.write_bytes(data)
+        return
+    try:
+        path.write(data)
+        path.flush()
+    except OSError as error:
+        raise ValueError(f"cannot write {name}: {error.strerror or error}") from None
 
 
-def write_image(path: PathLike, pixels: np.ndarray) -> None:
+def write_image(path: PathLike | BinaryIO, pixels: np.ndarray, suffix: str | None = None) -> None:
     """Write sRGB colours to a file, as `write_picture` does.
 
     Args:
-        path: Where the file is to be; an existing one is replaced.
+        path: Where the file is to be, or an open binary file.
         pixels: sRGB colours, float `[H, W, 3]` in 0..1; values outside are clipped.
+        suffix: That of the format, if it is not the path's.
 
     Raises:
         ValueError: As `write_picture`.
     """
-    write_picture(path, Picture(pixels))
+    write_picture(path, Picture(pixels), suffix)
 
 
 def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
@@ -161,7 +172,7 @@ def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTP
 
     Raises:
         ValueError: The path is a directory or has an unknown suffix, its directory is missing or not writable,
-            or the file exists and must not be replaced.
+            or the file, or a link of that name, exists and must not be replaced.
     """
     target = os.path.realpath(path)
     directory = os.path.dirname(target)
@@ -173,10 +184,10 @@ def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTP
         raise ValueError(f"cannot write {path}: {error.strerror}") from None
     if kind is not None and stat.S_ISDIR(kind):
         raise ValueError(f"cannot write {path}: it is a directory")
-    _check_suffix(path, suffixes)
+    _check_suffix(path, os.path.splitext(path)[1], suffixes)
     if kind is not None and not stat.S_ISREG(kind):
         raise ValueError(f"cannot write {path}: it is not a regular file")
-    if kind is not None and not overwrite:
+    if os.path.lexists(path) and not overwrite:  # Also as a link to nothing: it has been made for something.
         raise ValueError(f"cannot write {path}: it exists, and overwriting it was not asked for")
     if not os.path.isdir(directory):
         raise ValueError(f"cannot write {path}: the directory {directory} does not exist")
@@ -184,8 +195,8 @@ def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTP
         raise ValueError(f"cannot write {path}: the directory {directory} is not writable")
 
 
-def _check_suffix(path: PathLike, suffixes: Sequence[str]) -> str:
-    suffix = os.path.splitext(path)[1].lower()
+def _check_suffix(path: PathLike, suffix: str, suffixes: Sequence[str]) -> str:
+    suffix = suffix.lower()
     if suffix not in suffixes:
         one_of = "one of " if len(suffixes) > 1 else ""
         raise ValueError(f"cannot write {path}: its suffix must be {one_of}{', '.join(suffixes)}")

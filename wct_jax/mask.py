@@ -1,18 +1,21 @@
 """Masks: grey pictures that say how much of each pixel belongs to something."""
 
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from wct_jax.images import PathLike, read_picture
+from wct_jax.images import PathLike, Picture, read_picture
 
 
-def read_mask(path: PathLike) -> np.ndarray:
+def read_mask(path: PathLike | BinaryIO, *, max_pixels: int | None = None, budget: int | None = None) -> np.ndarray:
     """Read a picture as a mask: white is all, black is nothing, and so is what is transparent.
 
     Args:
         path: Any picture that `read_picture` reads; of colours the luminance counts.
+        max_pixels: As for `read_picture`.
+        budget: As for `read_picture`.
 
     Returns:
         `[H, W]` in 0..1, float32.
@@ -20,7 +23,18 @@ def read_mask(path: PathLike) -> np.ndarray:
     Raises:
         ValueError: As `read_picture`.
     """
-    picture = read_picture(path)
+    return mask_of(read_picture(path, max_pixels=max_pixels, budget=budget))
+
+
+def mask_of(picture: Picture) -> np.ndarray:
+    """The mask that a picture shows: its luminance, and nothing where it is transparent.
+
+    Args:
+        picture: Any.
+
+    Returns:
+        `[H, W]` in 0..1, float32.
+    """
     grey: np.ndarray = picture.pixels @ np.asarray([0.299, 0.587, 0.114], np.float32)
     return (grey if picture.alpha is None else grey * picture.alpha).clip(0, 1)
 

@@ -21,7 +21,8 @@ def source_name(source: PathLike | BinaryIO) -> str:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     name = getattr(source, "name", None)
-    return {"<stdin>": "standard input"}.get(name, name) if isinstance(name, str) and name else "the stream"
+    standard = {"<stdin>": "standard input", "<stdout>": "standard output"}
+    return standard.get(name, name) if isinstance(name, str) and name else "the stream"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from wct_jax.batch import (
     named,
     plain_name,
 )
+from wct_jax.cli.streams import STANDARD, check_streams, is_stream
 from wct_jax.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
 from wct_jax.scan import is_many, scan
 
@@ -52,6 +53,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
     """
     _check(arguments)
     _fill_in(arguments)
+    check_streams(arguments)
     styles = [None if arguments.mask and path == _NONE else path for path in arguments.style or []]
     several = [path for path in styles if path and is_many(path)]
     notes: list[str] = []
@@ -176,6 +178,8 @@ def _check_style_target(arguments: argparse.Namespace) -> None:
 
 def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
     may_exist = arguments.overwrite or arguments.skip_existing
+    if path == STANDARD:
+        return
     if os.path.lexists(path) and not os.path.isdir(path) and not may_exist:
         raise ValueError(f"cannot write {path}: it exists, expected --overwrite to replace it or another name")
     check_output(path, may_exist, suffixes)
@@ -192,9 +196,11 @@ def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job], masks: Sequ
         ("a mask", masks),
         ("the model", [a.model]),
     ):
-        places |= {os.path.realpath(path): role for path in paths if path}
+        places |= {os.path.realpath(path): role for path in paths if path and path != STANDARD}
     for option, outputs in written.items():
-        for path in filter(None, outputs):
+        for path in outputs:
+            if path is None or path == STANDARD:
+                continue
             place = os.path.realpath(path)
             if place in places:
                 raise ValueError(f"{option} {path} is {places[place]} as well: expected a file of its own")
@@ -204,9 +210,14 @@ def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job], masks: Sequ
 def _check_readable(paths: Iterable[Path]) -> None:
     # Before the long work, and before JAX is loaded.
     for path in paths:
+        if path == STANDARD:
+            continue
         try:
-            if stat.S_ISDIR(os.stat(path).st_mode):
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not (stat.S_ISREG(mode) or is_stream(path)):
+                raise ValueError(f"cannot read {path}: expected a regular file, got a pipe, a device or a socket")
             if not os.access(path, os.R_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
@@ -230,6 +241,8 @@ def _jobs_in_a_folder(
 ) -> list[Job]:
     if not arguments.output:
         raise ValueError(f"{len(pairs)} results need a folder: expected --output DIR")
+    if arguments.output == STANDARD:
+        raise ValueError(f"--output - takes one result, got {len(pairs)}: expected --output DIR")
     check_folder(arguments.output, sources)
     jobs = named(pairs, arguments.output)
     there = [job.output for job in jobs if os.path.lexists(job.output)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import is_out_of_memory, say, start_jax, tell
 from wct_jax.cli.order import order_of
+from wct_jax.cli.streams import STANDARD
 
 if TYPE_CHECKING:
     from wct_jax.batch import Job, Look
@@ -77,7 +78,8 @@ def _save_style(arguments: argparse.Namespace, look: "Look", studio: "Studio") -
     style = studio.style(look, studio.read_styles(look))
     assert isinstance(style, Style)
     save_style(arguments.save_style, style)
-    tell(f"{arguments.save_style}: the style at {', '.join(sorted(style.moments, reverse=True))}")
+    report = say if arguments.output == STANDARD else tell
+    report(f"{arguments.save_style}: the style at {', '.join(sorted(style.moments, reverse=True))}")
 
 
 def _make_all(
@@ -89,7 +91,7 @@ def _make_all(
     if many:
         os.makedirs(arguments.output, exist_ok=True)
     for number, job in enumerate(jobs):
-        if arguments.skip_existing and os.path.lexists(job.output):
+        if arguments.skip_existing and job.output != STANDARD and os.path.lexists(job.output):
             if not many:
                 tell(f"{job.output}: there before, and left")
             continue
@@ -116,12 +118,16 @@ def _make(arguments: argparse.Namespace, job: "Job", studio: "Studio", names: st
     studio.prepare(read, job.look)
     style = studio.style(job.look, read.pictures, report)
     picture = studio.paint(read, style, job.output.parent, report)
-    # Again, since others may have written it meanwhile.
-    check_output(job.output, arguments.overwrite)
-    write_picture(job.output, picture)
+    if job.output == STANDARD:
+        write_picture(sys.stdout.buffer, picture)
+    else:
+        # Again, since others may have written it meanwhile.
+        check_output(job.output, arguments.overwrite)
+        write_picture(job.output, picture)
     height, width = picture.pixels.shape[:2]
     facts = filter(None, (f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
-    tell(f"{job.output}: {', '.join(facts)}")
+    report_to = say if job.output == STANDARD else tell
+    report_to(f"{job.output}: {', '.join(facts)}")
 
 
 @contextlib.contextmanager

@@ -14,9 +14,10 @@ from wct_jax.batch import Job, Look
 from wct_jax.canvas import canvas_sides
 from wct_jax.cli.kept import keep_compilations
 from wct_jax.cli.memory import tile_of
+from wct_jax.cli.streams import source_of
 from wct_jax.color import preserve_color
-from wct_jax.images import Picture, read_picture
-from wct_jax.mask import fit_mask, read_mask
+from wct_jax.images import MemoryLimitError, Picture, PixelLimitError, read_picture
+from wct_jax.mask import fit_mask, mask_of
 from wct_jax.method import Method
 from wct_jax.model import Model
 from wct_jax.pipeline import prepare, stylize
@@ -102,8 +103,21 @@ class Studio:
             width, height = self._arguments.synthesize
             return Picture(noise(height, width, self._arguments.seed))
         if self._content is None or self._content[0] != path:
-            self._content = path, self._once(path, lambda: read_picture(path, self._arguments.content_size))
+            self._content = path, self._once(path, lambda: self._picture(path, self._arguments.content_size))
         return self._content[1]
+
+    def _picture(self, path: Path, size: int | None = None) -> Picture:
+        """Read a picture within the limits asked for, and say what a person should know of it."""
+        megapixels, memory = self._arguments.max_megapixels, self._arguments.memory
+        try:
+            picture = read_picture(source_of(path), size, max_pixels=megapixels and megapixels * 10**6, budget=memory)
+        except PixelLimitError as error:
+            raise ValueError(f"{error} (--max-megapixels {-(-error.pixels // 10**6)})") from None
+        except MemoryLimitError as error:
+            raise ValueError(f"{error}: expected a larger --memory or a smaller picture") from None
+        for note in picture.notes:
+            self._say(note)
+        return picture
 
     def _once(self, path: Path | Source, read: Callable[[], Picture]) -> Picture:
         """What is read, unless it could not be before."""
@@ -139,7 +153,7 @@ class Studio:
         return [None if path is None else (path, mask) for path, mask in zip(look.files, masks, strict=True)]
 
     def _read_style(self, path: Path, mask: Path | None) -> Picture:
-        picture = read_picture(path, self._arguments.style_size)
+        picture = self._picture(path, self._arguments.style_size)
         if picture.alpha is not None and not picture.alpha.any():
             raise ValueError(f"{path} is wholly transparent: expected a picture with a style to take")
         if mask is None:
@@ -286,7 +300,7 @@ class Studio:
         return Picture(image, content.alpha, content.metadata)
 
     def _mask(self, path: Path, sides: Sequence[int]) -> np.ndarray:
-        mask = read_mask(path)
+        mask = mask_of(self._picture(path))
         fitting = fit_mask(path, mask, sides)
         if fitting.shape != mask.shape:
             (height, width), (rows, columns) = fitting.shape, mask.shape

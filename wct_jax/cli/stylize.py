@@ -44,7 +44,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is repainted, and where the result goes")
     what = group.add_mutually_exclusive_group()
-    what.add_argument("--content", nargs="+", type=file_path, metavar="PHOTO", help="photos, a folder, or a pattern")
+    what.add_argument(
+        "--content",
+        nargs="+",
+        type=file_path,
+        metavar="PHOTO",
+        help="photos, a folder, or a pattern; - is standard input",
+    )
     what.add_argument(
         "--synthesize", type=_size, metavar="WxH", help="instead: make a texture of that size from the style alone"
     )
@@ -52,11 +58,18 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--content-size", type=positive, metavar="N", help="resize photos to a short side of N pixels (default: as is)"
     )
     group.add_argument(
+        "--max-megapixels",
+        type=positive,
+        metavar="N",
+        help="read pictures of up to N million pixels (default: 178, beyond which a file is taken for a trap)",
+    )
+    group.add_argument(
         "-o",
         "--output",
         type=file_path,
         metavar="FILE",
-        help="a .png, .jpg, .webp or .tif, or for several results a folder (default: PHOTO__PICTURE.png by the photo)",
+        help="a .png, .jpg, .webp or .tif, - for a PNG on standard output, or for several results a folder (default: "
+        "PHOTO__PICTURE.png by the photo)",
     )
     there = group.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace results that exist")
