@@ -6,8 +6,7 @@ Q = I, and optimal transport and the triangular map have the two below. Directio
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp

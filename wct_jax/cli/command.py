@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -40,20 +41,30 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
             body()
     except ValueError as error:
         parser.error(str(error))
-    except MemoryError:
-        parser.error(f"there is not enough memory{remedy}")
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
-    except RuntimeError as error:
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         parser.error(f"there is not enough memory{remedy}")
 
 
-def is_out_of_memory(error: Exception) -> bool:
+# What JAX, its libraries and CUDA's say, in a RuntimeError, when they could not have memory; Python, when a thread
+# could not have a stack; and the loader of shared libraries, in an ImportError. LLVM aborts the process instead.
+_OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|\bout of memory\b|\bbad_alloc\b|cannot allocate memory|failed to allocate|_ALLOC_FAILED"
+    r"|can't start new thread",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether it is about memory, the machine's or a device's."""
-    # JAX reports a failed allocation on any device as a RuntimeError with this word in it.
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # A sentence about a file can have any words in it, and is a ValueError.
+    by_words = isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(by_words)
 
 
 def tell(text: str) -> None:
