@@ -16,7 +16,7 @@ class Recent(Generic[_K, _V]):
         """Start empty.
 
         Args:
-            most: The sizes that `trim` leaves add up to no more than this; one value stays whatever its size.
+            most: What the sizes of all values may add up to.
             size: Of a value; by default they are counted.
         """
         self._most, self._size = most, size
@@ -38,11 +38,15 @@ class Recent(Generic[_K, _V]):
         with self._lock:
             return self._values.setdefault(key, value)
 
-    def trim(self) -> None:
-        """Drop the least recently used values until the rest is within the bound."""
+    def trim(self, keep: int = 1) -> None:
+        """Drop the least recently used values until the rest is within the bound.
+
+        Args:
+            keep: How many of those used last stay whatever their sizes.
+        """
         with self._lock:
             total = sum(map(self._size, self._values.values()))
-            while total > self._most and len(self._values) > 1:
+            while total > self._most and len(self._values) > keep:
                 _, value = self._values.popitem(last=False)
                 total -= self._size(value)
                 self.dropped += 1
@@ -52,6 +56,9 @@ class Recent(Generic[_K, _V]):
         with self._lock:
             self.dropped += len(self._values)
             self._values.clear()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __len__(self) -> int:
         return len(self._values)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -47,19 +48,17 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
             body()
     except ValueError as error:
         parser.error(str(error))
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package == "wct_jax":
-            raise
-        parser.error(
-            f"this Python, {sys.executable}, does not have the package {package}: expected the environment that "
-            "wct_jax was installed into (activate it), or python -m pip install . in the checkout"
-        )
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
-    except (MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             parser.error(f"there is not enough memory{remedy}")
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("wct_jax"):
+            parser.error(
+                f"this Python, {sys.executable}, does not have the package {(error.name or '').partition('.')[0]}: "
+                "expected the environment that wct_jax was installed into (activate it), or python -m pip install . "
+                "in the checkout"
+            )
         if not isinstance(error, OSError):
             raise
         if error.filename is None and not _has_current_folder():
@@ -89,10 +88,22 @@ def start_jax() -> None:
         ) from None
 
 
-def is_out_of_memory(error: Exception) -> bool:
+# What JAX, its libraries and CUDA's say, in a RuntimeError, when they could not have memory; Python, when a thread
+# could not have a stack; and the loader of shared libraries, in an ImportError. LLVM aborts the process instead.
+_OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|\bout of memory\b|\bbad_alloc\b|cannot allocate memory|failed to allocate|_ALLOC_FAILED"
+    r"|can't start new thread",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether it is about memory, the machine's or a device's."""
-    # JAX reports a failed allocation on any device as a RuntimeError with this word in it.
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # A sentence about a file can have any words in it, and is a ValueError.
+    by_words = isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(by_words)
 
 
 def tell(*lines: str) -> None:

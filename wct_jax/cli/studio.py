@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from wct_jax.batch import Job, Look
@@ -16,19 +17,27 @@ from wct_jax.cli.kept import keep_compilations
 from wct_jax.cli.memory import tile_of
 from wct_jax.cli.streams import source_of
 from wct_jax.color import preserve_color
+from wct_jax.compilation import programs_dropped
 from wct_jax.images import MemoryLimitError, Picture, PixelLimitError, read_picture
 from wct_jax.mask import fit_mask, mask_of
 from wct_jax.method import Method
 from wct_jax.model import Model
 from wct_jax.pipeline import prepare, stylize
+from wct_jax.recent import Recent
 from wct_jax.style import Style, extract_style, mix_styles, white_style
 from wct_jax.style_file import is_style_file, load_style
 from wct_jax.texture import noise
 from wct_jax.tiling import extract_style_tiled, stylize_tiled
 
 Report = Callable[[str, int, int], None]
+# In bytes: 50 styles of VGG-19, or 900 of the packaged model.
+_MOST_OF_STYLES = 2**27
 # A style's file, and the mask that is laid over it.
 Source = tuple[Path, Path | None]
+
+
+def _bytes_of(style: Style) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(style))
 
 
 def _quiet(name: str, done: int, total: int) -> None:
@@ -71,10 +80,11 @@ class Studio:
             say: Given what a person should know of the files.
         """
         self._arguments, self._model, self._layers, self._say = arguments, model, tuple(layers), say
-        self._styles: dict[Source, Style] = {}
+        self._styles: Recent[Source, Style] = Recent(_MOST_OF_STYLES, _bytes_of)
         self._unreadable: dict[Path | Source, str] = {}
         self._content: tuple[Path, Picture] | None = None
         self._prepared: set[object] = set()
+        self._dropped: int | None = None
         swap = tuple(arguments.swap_layers or ())
         self._method = Method(arguments.transform, swap, arguments.patch, arguments.stride)
 
@@ -139,7 +149,11 @@ class Studio:
             ValueError: One of them cannot be read, or has no style to take.
         """
         pictures: dict[Source, Picture] = {}
-        for source in self._sources(look):
+        sources = self._sources(look)
+        known = {source for source in sources if source and self._styles.get(source) is not None}
+        # Not later, when one that this job needs could be dropped.
+        self._styles.trim(keep=len(known))
+        for source in sources:
             if source is None or source in self._styles or source in pictures:
                 continue
             if is_style_file(source[0]):
@@ -180,7 +194,7 @@ class Studio:
             raise ValueError(
                 f"{path} has no statistics for {', '.join(missing)}: expected --layers of {', '.join(style.moments)}"
             )
-        self._styles[path, None] = style
+        self._styles.add((path, None), style)
 
     def prepare(self, read: Read, look: Look) -> None:
         """Compile what a job will need, once for all jobs of such sizes.
@@ -192,8 +206,11 @@ class Studio:
         tiled = self._tile(read.content, read.name) or any(
             self._tile(p, path) for (path, _), p in read.pictures.items()
         )
-        if not self._prepared:
+        if self._dropped is None:
             keep_compilations(ahead=not tiled)
+        if self._dropped != programs_dropped():
+            self._dropped = programs_dropped()
+            self._prepared.clear()
         if tiled:
             return
         regions = sum(path is not None for path in look.files) if read.masks else 0
@@ -228,8 +245,8 @@ class Studio:
         if not look.files:
             return white_style(self._model, self._layers)
         for source, picture in pictures.items():
-            self._styles[source] = self._extract(picture, source[0], report)
-        styles = [None if source is None else self._styles[source] for source in self._sources(look)]
+            self._styles.add(source, self._extract(picture, source[0], report))
+        styles = [None if source is None else self._styles.get(source) for source in self._sources(look)]
         if self._arguments.mask:
             return styles
         return mix_styles([style for style in styles if style], self._arguments.style_weights)
