@@ -1,7 +1,9 @@
 """The model file: one `.safetensors` with an encoder and the decoders there are for it.
 
 Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
-`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. One metadata key, `wct_jax`, holds a JSON document.
+`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. Layers with an encoder of their own have
+`encoders/relu3_1/conv1_1/kernel`, ..., too, which makes it format 2. One metadata key, `wct_jax`, holds a JSON
+document.
 """
 
 import contextlib
@@ -11,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import filelock
@@ -23,7 +26,8 @@ from wct_jax.atomic import atomic_write
 from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
 
 METADATA_KEY = "wct_jax"
-FORMAT = 1
+# With one encoder, and with several.
+FORMAT, FORMAT_OF_SEVERAL = 1, 2
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
@@ -74,15 +78,15 @@ def load_model(model: str | os.PathLike[str]) -> Model:
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
         )
     metadata = _document(path, document)
-    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"])
-    tree: dict[str, Any] = {"encoder": {}, "decoder": {}, "auxiliary": {}}
+    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], _own_encoders(path, metadata))
+    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
         branch[leaf] = jnp.asarray(array, jnp.float32)
-    digest = encoder_digest(tree["encoder"])
+    digest = encoder_digest(tree["encoder"], tree["encoders"])
     if digest != metadata["digest"]:
         raise ValueError(
             f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {metadata['digest'][:12]}"
@@ -90,7 +94,8 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     checksum = checksum_of(arrays)
     if metadata.get("checksum", checksum) != checksum:
         raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {metadata['checksum'][:12]}")
-    return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
+    widths = tuple(metadata["widths"])
+    return Model(tree["encoder"], tree["decoder"], widths, digest, tree["auxiliary"], document, tree["encoders"])
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
@@ -115,13 +120,17 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
     for layer, parameters in model.decoders.items():
         arrays |= _flatten(f"decoder/{layer}", parameters)
-    _verify(Path(path), arrays, model.widths, model.layers)
+    for layer, parameters in model.encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders)}
+    _verify(Path(path), arrays, model.widths, model.layers, own)
     facts = {
-        "format": FORMAT,
+        "format": FORMAT_OF_SEVERAL if own else FORMAT,
         "widths": list(model.widths),
         "layers": list(model.layers),
-        "digest": encoder_digest(model.encoder),
+        "digest": encoder_digest(model.encoder, model.encoders),
         "checksum": checksum_of(arrays),
+        **({"encoders": own} if own else {}),
     }
     document = json.dumps(model.metadata | facts, indent=1)
     with atomic_write(path) as scratch:
@@ -226,10 +235,18 @@ def checksum_of(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def encoder_digest(encoder: Parameters) -> str:
-    """SHA-256 over the sorted names, shapes and float32 values of an encoder, in hexadecimal."""
+def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = MappingProxyType({})) -> str:
+    """SHA-256 over the sorted names, shapes and float32 values of a model's encoders, in hexadecimal.
+
+    Args:
+        encoder: The model's.
+        encoders: Those of its layers that have one of their own.
+    """
     digest = hashlib.sha256()
-    for name, array in sorted(_flatten("encoder", encoder).items()):
+    arrays = _flatten("encoder", encoder)
+    for layer, parameters in encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape}\n".encode())
         digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
@@ -249,8 +266,10 @@ def _document(path: Path, document: str) -> dict[str, Any]:
     with contextlib.suppress(ValueError, TypeError, RecursionError):
         metadata = dict(json.loads(document))
     version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
-    if version not in (None, FORMAT):
-        raise ValueError(f"{path} has format {version}, and this version of wct_jax reads format {FORMAT}")
+    if version not in (None, FORMAT, FORMAT_OF_SEVERAL):
+        raise ValueError(
+            f"{path} has format {version}, and this version of wct_jax reads formats {FORMAT} and {FORMAT_OF_SEVERAL}"
+        )
     fits = (
         version is not None
         and isinstance(widths, list)
@@ -266,9 +285,36 @@ def _document(path: Path, document: str) -> dict[str, Any]:
     return metadata
 
 
-def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...], layers: tuple[str, ...]) -> None:
+def _own_encoders(path: Path, metadata: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The widths of the encoders of layers that have one of their own."""
+    own = metadata.get("encoders") if metadata["format"] == FORMAT_OF_SEVERAL else {}
+    shallow = LAYERS[: len(metadata["widths"]) - 1]
+    fits = isinstance(own, dict) and all(
+        layer in shallow
+        and isinstance(widths, list)
+        and len(widths) == LAYERS.index(layer) + 1
+        and all(type(width) is int and width > 0 for width in widths)
+        for layer, widths in own.items()
+    )
+    sources = metadata.get("sources", {})
+    recorded = isinstance(sources, dict) and all(
+        isinstance(each, dict) and isinstance(each.get("source", {}), dict) for each in sources.values()
+    )
+    if not (fits and recorded):
+        raise ValueError(f"{path} is not a model file: its metadata does not say what encoders it has")
+    return own  # type: ignore[return-value]
+
+
+def _verify(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    widths: tuple[int, ...],
+    layers: tuple[str, ...],
+    own: Mapping[str, Sequence[int]],
+) -> None:
     networks = {"encoder": encoder_shapes(widths)}
-    networks |= {f"decoder/{layer}": decoder_shapes(layer, widths) for layer in layers}
+    networks |= {f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()}
+    networks |= {f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers}
     expected: dict[str, tuple[int, ...]] = {}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():
@@ -280,7 +326,7 @@ def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...
         layer, _, leaf = rest.partition("/")
         if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
             outputs = array.shape[-1]
-            inputs = widths[LAYERS.index(layer)]
+            inputs = own.get(layer, widths)[LAYERS.index(layer)]
             expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
     missing = [name for name in expected if name not in arrays]
     extra = [name for name in arrays if name not in expected]
