@@ -40,10 +40,10 @@ def as_strength(strength: ArrayLike) -> ArrayLike | None:
 def between(strength: _Number) -> _Number:
     """The share that a level before the last has in its blend with the image it was given, `s` being `strength`.
 
-    4s / (1 + 3s): a larger share keeps the change closer to even, a smaller one contours closer to single. With it the
+    6s / (1 + 5s): a larger share keeps the change closer to even, a smaller one contours closer to single. With it the
     change is within 0.05 of even; see benchmarks/README.md.
     """
-    return 4 * strength / (1 + 3 * strength)  # type: ignore[return-value]
+    return 6 * strength / (1 + 5 * strength)  # type: ignore[return-value]
 
 
 @part()

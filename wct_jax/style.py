@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from wct_jax.canvas import as_array, cut_out, lay_out, out_of_reach
 from wct_jax.compilation import by_parts, part
-from wct_jax.model import LAYERS, Model, pool_weights, size_at
+from wct_jax.model import Model, pool_weights, size_at
 from wct_jax.transform import Moments, moments, root_of
 
 
@@ -126,7 +126,7 @@ def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:
     Returns:
         A style for those layers.
     """
-    widths = {layer: model.widths[LAYERS.index(layer)] for layer in (model.layers if layers is None else layers)}
+    widths = {layer: model.channels_at(layer) for layer in (model.layers if layers is None else layers)}
     each = {layer: Moments(jnp.full((), 2, jnp.float32), jnp.zeros(n), jnp.eye(n)) for layer, n in widths.items()}
     return Style(each, model.digest)
 

@@ -48,7 +48,7 @@ def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memor
     Raises:
         ValueError: Even the smallest tiles take more.
     """
-    each = _BYTES_PER_CHANNEL * model.widths[0] + _BYTES_PER_PIXEL
+    each = _BYTES_PER_CHANNEL * max(model.widths_at(layer)[0] for layer in layers) + _BYTES_PER_PIXEL
     rest = _BASE + 12 * math.prod(sides) + sum(leaf.nbytes for leaf in jax.tree.leaves(model))
     if rest + each * math.prod(map(smallest_canvas, sides)) <= memory:
         return None

@@ -240,7 +240,7 @@ class _Level:
         statistics: Any = None
         feature: Any = None
         if self._keeps:
-            channels = self._model.widths[int(layer[4]) - 1]
+            channels = self._model.channels_at(layer)
             feature = sheet((*(-(-side // cell) for side in self._sides), channels), self._folder)
 
         def measure(window: Window, model: Model) -> tuple[tuple[Moments, ...], Array]:

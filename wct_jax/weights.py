@@ -1,7 +1,9 @@
 """The model file: one `.safetensors` with an encoder and the decoders there are for it.
 
 Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
-`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. One metadata key, `wct_jax`, holds a JSON document.
+`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. Layers with an encoder of their own have
+`encoders/relu3_1/conv1_1/kernel`, ..., too, which makes it format 2. One metadata key, `wct_jax`, holds a JSON
+document.
 """
 
 import contextlib
@@ -11,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import filelock
@@ -24,7 +27,8 @@ from wct_jax.printable import printable
 from wct_jax.tensor_file import FLOATING, MISSING, open_tensors, unreadable
 
 METADATA_KEY = "wct_jax"
-FORMAT = 1
+# With one encoder, and with several.
+FORMAT, FORMAT_OF_SEVERAL = 1, 2
 # Far beyond any network's, and small enough for sizes of arrays to be plain numbers.
 _WIDEST = 1 << 16
 # A distillation's record holds those of its teachers. Python's own limit is tens of times that.
@@ -101,15 +105,15 @@ def load_model(model: str | os.PathLike[str]) -> Model:
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
         )
     metadata = _document(path, document)
-    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"])
-    tree: dict[str, Any] = {"encoder": {}, "decoder": {}, "auxiliary": {}}
+    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], _own_encoders(path, metadata))
+    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
         branch[leaf] = jnp.asarray(array, jnp.float32)
-    digest = encoder_digest(tree["encoder"])
+    digest = encoder_digest(tree["encoder"], tree["encoders"])
     if digest != metadata["digest"]:
         raise ValueError(
             f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {printable(metadata['digest'][:12])}"
@@ -118,7 +122,8 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     if metadata.get("checksum", checksum) != checksum:
         expected = printable(metadata["checksum"][:12])
         raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {expected}")
-    return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
+    widths = tuple(metadata["widths"])
+    return Model(tree["encoder"], tree["decoder"], widths, digest, tree["auxiliary"], document, tree["encoders"])
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
@@ -145,18 +150,22 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
     for layer, parameters in model.decoders.items():
         arrays |= _flatten(f"decoder/{layer}", parameters)
-    _verify(Path(path), arrays, model.widths, model.layers)
+    for layer, parameters in model.encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders)}
+    _verify(Path(path), arrays, model.widths, model.layers, own)
     facts = {
-        "format": FORMAT,
+        "format": FORMAT_OF_SEVERAL if own else FORMAT,
         "widths": list(model.widths),
         "layers": list(model.layers),
-        "digest": encoder_digest(model.encoder),
+        "digest": encoder_digest(model.encoder, model.encoders),
         "checksum": checksum_of(arrays),
+        **({"encoders": own} if own else {}),
     }
-    own = _parsed(model.document)
-    if own is None or _is_deep(own):
+    said = _parsed(model.document)
+    if said is None or _is_deep(said):
         raise ValueError(f"cannot write {path}: the model's document must be a JSON object, not nested {_DEEPEST} deep")
-    document = json.dumps(own | facts, indent=1)
+    document = json.dumps(said | facts, indent=1)
     _document(Path(path), document)  # What is written can be read.
     with atomic_write(path) as scratch:
         # Not by save_file, which hides the system's complaint when a disk is full.
@@ -260,10 +269,18 @@ def checksum_of(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def encoder_digest(encoder: Parameters) -> str:
-    """SHA-256 over the sorted names, shapes and float32 values of an encoder, in hexadecimal."""
+def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = MappingProxyType({})) -> str:
+    """SHA-256 over the sorted names, shapes and float32 values of a model's encoders, in hexadecimal.
+
+    Args:
+        encoder: The model's.
+        encoders: Those of its layers that have one of their own.
+    """
     digest = hashlib.sha256()
-    for name, array in sorted(_flatten("encoder", encoder).items()):
+    arrays = _flatten("encoder", encoder)
+    for layer, parameters in encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape}\n".encode())
         digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
@@ -282,9 +299,10 @@ def _document(path: Path, text: str) -> dict[str, Any]:
     """The document, once all that is read of it anywhere has the type that is expected there."""
     metadata = _parsed(text) or {}
     version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
-    if version not in (None, FORMAT):
+    if version not in (None, FORMAT, FORMAT_OF_SEVERAL):
         raise ValueError(
-            f"{path} has format {printable(version, 20)}, and this version of wct_jax reads format {FORMAT}"
+            f"{path} has format {printable(version, 20)}, and this version of wct_jax reads formats {FORMAT} and "
+            f"{FORMAT_OF_SEVERAL}"
         )
     fits = (
         type(version) is int
@@ -342,9 +360,36 @@ def _is_deep(value: object) -> bool:
     return bool(layer)
 
 
-def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...], layers: tuple[str, ...]) -> None:
+def _own_encoders(path: Path, metadata: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The widths of the encoders of layers that have one of their own."""
+    own = metadata.get("encoders") if metadata["format"] == FORMAT_OF_SEVERAL else {}
+    shallow = LAYERS[: len(metadata["widths"]) - 1]
+    fits = isinstance(own, dict) and all(
+        layer in shallow
+        and isinstance(widths, list)
+        and len(widths) == LAYERS.index(layer) + 1
+        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
+        for layer, widths in own.items()
+    )
+    sources = metadata.get("sources", {})
+    recorded = isinstance(sources, dict) and all(
+        isinstance(each, dict) and isinstance(each.get("source", {}), dict) for each in sources.values()
+    )
+    if not (fits and recorded):
+        raise ValueError(f"{path} is not a model file: its metadata does not say what encoders it has")
+    return own  # type: ignore[return-value]
+
+
+def _verify(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    widths: tuple[int, ...],
+    layers: tuple[str, ...],
+    own: Mapping[str, Sequence[int]],
+) -> None:
     networks = {"encoder": encoder_shapes(widths)}
-    networks |= {f"decoder/{layer}": decoder_shapes(layer, widths) for layer in layers}
+    networks |= {f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()}
+    networks |= {f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers}
     expected: dict[str, tuple[int, ...]] = {}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():
@@ -356,7 +401,7 @@ def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...
         layer, _, leaf = rest.partition("/")
         if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
             outputs = array.shape[-1]
-            inputs = widths[LAYERS.index(layer)]
+            inputs = own.get(layer, widths)[LAYERS.index(layer)]
             expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
     missing = [name for name in expected if name not in arrays]
     extra = [name for name in arrays if name not in expected]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FORMATS = """
 SOURCE is recognised by its content: Keras .h5 or .npz, torchvision vgg19 .pth or .safetensors, the normalised VGG-19
 of style transfer as .pth, .safetensors or Torch7 .t7, the compressed encoders as .pth, MatConvNet .mat, or a model
-file to add decoders to. PyTorch is not needed, and nothing that a file holds is run.
+file to add decoders or encoders to. PyTorch is not needed, and nothing that a file holds is run.
 """
 
 
@@ -27,7 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Arguments; None for those of the process.
     """
     parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS)
-    parser.add_argument("source", nargs="?", type=file_path, metavar="SOURCE", help="the encoder's weights")
+    parser.add_argument(
+        "source",
+        nargs="*",
+        type=file_path,
+        metavar="SOURCE",
+        help="the encoder's weights; of several encoders each is for the layer that it ends at",
+    )
     parser.add_argument(
         "--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders"
     )
@@ -60,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.download and arguments.preprocessing:
         parser.error("--preprocessing is for a SOURCE: what --download fetches is known")
-    if arguments.download == (arguments.source is not None):
+    if arguments.download == bool(arguments.source):
         parser.error("expected either a SOURCE or --download, got " + ("both" if arguments.download else "neither"))
+    if len(arguments.source) > 1 and not arguments.output:
+        parser.error(f"{len(arguments.source)} SOURCEs make one model: expected --output MODEL, which names it")
     run(parser, functools.partial(convert_files, arguments))
 
 
@@ -77,7 +85,7 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.atomic import check_target
     from wct_jax.weights import check_model_target, model_path
 
-    default = "vgg19" if arguments.download else f"{arguments.source.stem}.safetensors"
+    default = "vgg19" if arguments.download else f"{arguments.source[0].stem}.safetensors"
     output = model_path(arguments.output or default)
     if output.suffix != ".safetensors":
         raise ValueError(f"the output {output} must end in .safetensors, or be the name vgg19")
@@ -144,6 +152,9 @@ def _report(model: "Model") -> list[str]:
     metadata = model.metadata
     lines = [f"source: {_origin(metadata.get('source', {}))}"]
     lines += _table("encoder", model.encoder)
+    for layer, encoder in sorted(model.encoders.items(), reverse=True):
+        origin = _origin(metadata.get("sources", {}).get(layer, {}).get("source", {}))
+        lines += _table(f"encoder of {layer}: {origin}", encoder)
     for layer in model.layers:
         origin = _origin(metadata.get("decoders", {}).get(layer, {}))
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
@@ -155,7 +166,7 @@ def _report(model: "Model") -> list[str]:
         f"preprocessing folded into conv1_1: {printable(metadata.get('preprocessing', 'unknown'))}",
         f"scaled: {printable(metadata.get('normalisation', 'unknown'))}",
         f"licence: {printable(metadata.get('licence', 'unknown'))}",
-        f"digest of the encoder: {model.digest}",
+        f"digest of the encoder{'s' if model.encoders else ''}: {model.digest}",
     ]
 
 

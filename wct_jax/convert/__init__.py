@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters
+from wct_jax.convert.assembly import auxiliary_parameters, decoder_layer, decoder_parameters, encoder_parameters
+from wct_jax.convert.joining import join
 from wct_jax.convert.normalise import mean_activations, normalise, read_photos
 from wct_jax.convert.preprocessing import check_name
 from wct_jax.convert.reading import read_checkpoint
@@ -15,7 +16,7 @@ from wct_jax.weights import encoder_digest, is_model_file, load_model, with_deco
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     decoders: Sequence[str | os.PathLike[str]] = (),
     *,
     photos: str | os.PathLike[str] | None = None,
@@ -26,7 +27,8 @@ def convert(
     """Make a model of published weights.
 
     Args:
-        source: An encoder in any of the formats `read_checkpoint` knows, or a model file to add decoders to.
+        source: An encoder in any of the formats `read_checkpoint` knows, or a model file to add decoders to. Or several
+            of them, where published networks have an encoder for each layer: see `join`.
         decoders: Decoders, in those formats.
         photos: A folder or pattern of photos over which an encoder that is not normalised is scaled to mean
             activation 1; None for the small set that comes with the package.
@@ -46,18 +48,24 @@ def convert(
     check_name(preprocessing)
     if photos is not None:
         scan(photos)  # A mistake there is one, even where no photos are needed.
-    if is_model_file(source):
+
+    def model_of(source: str | os.PathLike[str]) -> Model:
+        if not is_model_file(source):
+            return _encoder(source, photos, preprocessing, licence, tell)
         if preprocessing is not None:
             raise ValueError(f"{source} is a model file, with its preprocessing in it: leave out --preprocessing")
-        model = load_model(source)
-    else:
-        model = _encoder(source, photos, preprocessing, licence, tell)
+        return load_model(source)
+
+    sources = [source] if isinstance(source, str | os.PathLike) else list(dict.fromkeys(source))
+    models = {str(each): model_of(each) for each in sources}
+    model = join(models) if len(models) > 1 else next(iter(models.values()))
     for file in decoders:
         checkpoint = read_checkpoint(file)
         try:
-            layer, parameters = decoder_parameters(checkpoint, model.widths)
+            layer = decoder_layer(checkpoint, len(model.widths))
+            _, parameters = decoder_parameters(checkpoint, model.widths_at(layer))
         except ValueError as error:
-            raise ValueError(f"{file} does not fit the encoder of {source}: {error}") from None
+            raise ValueError(f"{file} does not fit the encoder of {' or '.join(models)}: {error}") from None
         if layer in model.decoders:
             raise ValueError(f"{file} is a decoder of {layer}, and there already is one")
         model = with_decoder(model, layer, parameters, {"file": Path(file).name, "kind": checkpoint.kind})
