@@ -237,6 +237,6 @@ def notes_on(image: Any, file: BinaryIO, name: str) -> tuple[str, ...]:
         which = "main" if image.format == "HEIF" else "first"
         what = {"TIFF": "pages", "HEIF": "pictures"}.get(image.format or "", "frames")
         notes.append(f"{name} has several {what}: the {which} one is used")
-    if image.format in ("ICO", "ICNS") and len(image.info.get("sizes", ())) > 1:
+    if image.format == "ICO" and len(image.info.get("sizes", ())) > 1:
         notes.append(f"{name} has icons of several sizes: the largest is used")
     return tuple(note for note in notes if note)
