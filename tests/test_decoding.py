@@ -241,3 +241,14 @@ def test_all_readers_have_the_limits(read: Callable[..., object]) -> None:
         read(file, max_pixels=19)
     with pytest.raises(MemoryLimitError):
         read(file, budget=100)
+
+
+def test_a_decoder_s_reason_is_one_printable_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: object) -> None:
+        raise OSError("bad box: \x1b[31m\n" + "x" * 10_000)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(ValueError, match="bad box") as caught:
+        read_picture(io.BytesIO(png(2, 2, bytes(14))))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300

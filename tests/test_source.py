@@ -159,3 +159,8 @@ def test_what_cannot_be_written_to_an_open_file() -> None:
     os.close(reading)
     with open(writing, "wb", buffering=0) as pipe:
         assert "Broken pipe" in refusal(write_image, pipe, EXPECTED)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"a.png"])
+def test_what_is_neither_a_path_nor_a_file(source: object) -> None:
+    assert "expected a path or an open binary file" in refusal(read_picture, source)

@@ -126,7 +126,9 @@ def _decoding(name: str) -> Iterator[None]:
     except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
         if isinstance(error, ValueError) and name in str(error):
             raise
-        raise ValueError(f"cannot read {name}: it is cut short or damaged ({error})") from None
+        # Decoders may quote what they found.
+        reason = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)[:200]).split())
+        raise ValueError(f"cannot read {name}: it is cut short or damaged ({reason})") from None
 
 
 def _most(max_pixels: int | None) -> int:

@@ -61,7 +61,7 @@ def read_picture(
         raise ValueError(f"the short side of {name} can be resized to 1 pixel or more, not to {short_side}")
     try:
         # Pillow warns of sloppy EXIF, which phones make.
-        with open_source(path) as file, warnings.catch_warnings():
+        with open_source(path, budget) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             image = open_image(file, name, max_pixels)
             if short_side is not None:
