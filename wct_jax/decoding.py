@@ -126,7 +126,9 @@ def _decoding(name: str) -> Iterator[None]:
     except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
         if isinstance(error, ValueError) and name in str(error):
             raise
-        raise ValueError(f"cannot read {name}: it is cut short or damaged ({error})") from None
+        # Decoders may quote what they found.
+        reason = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)[:200]).split())
+        raise ValueError(f"cannot read {name}: it is cut short or damaged ({reason})") from None
 
 
 def _most(max_pixels: int | None) -> int:
@@ -237,6 +239,6 @@ def notes_on(image: Any, file: BinaryIO, name: str) -> tuple[str, ...]:
         which = "main" if image.format == "HEIF" else "first"
         what = {"TIFF": "pages", "HEIF": "pictures"}.get(image.format or "", "frames")
         notes.append(f"{name} has several {what}: the {which} one is used")
-    if image.format in ("ICO", "ICNS") and len(image.info.get("sizes", ())) > 1:
+    if image.format == "ICO" and len(image.info.get("sizes", ())) > 1:
         notes.append(f"{name} has icons of several sizes: the largest is used")
     return tuple(note for note in notes if note)

@@ -12,7 +12,7 @@ from PIL.ExifTags import Base as Tag
 
 # The names of files that are taken for pictures in a folder.
 PICTURE_SUFFIXES = (
-    *(".avif", ".bmp", ".bw", ".dib", ".gif", ".heic", ".heif", ".hif", ".icns", ".ico", ".j2c", ".j2k"),
+    *(".avif", ".bmp", ".bw", ".dib", ".gif", ".heic", ".heif", ".hif", ".ico", ".j2c", ".j2k"),
     *(".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm"),
     *(".png", ".apng", ".pnm", ".ppm", ".psd", ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
 )
@@ -33,7 +33,6 @@ _MODULES = dict(
     PPM="Ppm",
     PSD="Psd",
     ICO="Ico",
-    ICNS="Icns",
     PCX="Pcx",
     SGI="Sgi",
     SUN="Sun",
@@ -95,6 +94,8 @@ def identify(file: BinaryIO, name: str, beyond: bool = False) -> Image.Image:
             continue
         if format == "TIFF":
             _check_tiff(image, name)
+        if format == "ICO" and image.ico.getimage(image.size).size != image.size:
+            raise ValueError(f"cannot read {name}: its icon has another size than it says")
         return image
     for pattern, kind in _OTHERS:
         if re.match(pattern, head, re.DOTALL):

@@ -35,7 +35,7 @@ def read_picture(
 ) -> Picture:
     """Read any raster picture: upright, in sRGB, its first frame.
 
-    JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, icons, PCX, SGI, Sun and TGA are read, and HEIC where
+    JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, ICO, PCX, SGI, Sun and TGA are read, and HEIC where
     `pillow-heif` is installed. Grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles, the
     colour chunks of PNG and transparency are understood. A wholly transparent pixel gets the colour of the
     nearest pixel that can be seen, since its own is an accident of the program that wrote it; a picture
@@ -61,7 +61,7 @@ def read_picture(
         raise ValueError(f"the short side of {name} can be resized to 1 pixel or more, not to {short_side}")
     try:
         # Pillow warns of sloppy EXIF, which phones make.
-        with open_source(path) as file, warnings.catch_warnings():
+        with open_source(path, budget) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             image = open_image(file, name, max_pixels)
             if short_side is not None:

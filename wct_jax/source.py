@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 PathLike = str | os.PathLike[str]
 
-# A stream is held in memory as a whole. No encoded picture is larger.
+# A stream is held in memory as a whole.
 _LONGEST_STREAM = 2**30
 _CHUNK = 2**20
 
@@ -20,13 +20,15 @@ def source_name(source: PathLike | BinaryIO) -> str:
     """What to call a file in messages: its path, or the name that an open file has."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if not (hasattr(source, "read") or hasattr(source, "write")):
+        raise ValueError(f"expected a path or an open binary file, got {type(source).__name__}")
     name = getattr(source, "name", None)
     standard = {"<stdin>": "standard input", "<stdout>": "standard output"}
     return standard.get(name, name) if isinstance(name, str) and name else "the stream"
 
 
 @contextlib.contextmanager
-def open_source(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
+def open_source(source: PathLike | BinaryIO, most: int | None = None) -> Iterator[BinaryIO]:
     """Open a file so that any place in it can be read.
 
     A pipe is read to its end if the process was given it: as an open file, or as `/dev/stdin` or `/dev/fd/N`, which
@@ -35,6 +37,7 @@ def open_source(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
 
     Args:
         source: A path, or an open binary file, which is read from its start where it has one and stays open.
+        most: How many bytes of a stream to hold in memory; None for 1 GiB, which no encoded picture reaches.
 
     Yields:
         A binary file, at its start.
@@ -44,8 +47,8 @@ def open_source(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
         OSError: The system cannot open or read it.
     """
     if not isinstance(source, str | os.PathLike):
-        if not source.seekable():
-            yield _whole(source)
+        if not getattr(source, "seekable", bool)():
+            yield _whole(source, most)
             return
         source.seek(0)
         if isinstance(source.read(0), str):
@@ -60,7 +63,7 @@ def open_source(source: PathLike | BinaryIO) -> Iterator[BinaryIO]:
         raise ValueError(f"cannot read {os.fspath(source)}: expected a pipe or a file, got a terminal")
     else:
         with open(descriptor, "rb", closefd=False, buffering=0) as stream:
-            yield _whole(stream)
+            yield _whole(stream, most)
 
 
 def open_regular(path: PathLike) -> BinaryIO:
@@ -102,13 +105,13 @@ def _own_descriptor(path: PathLike) -> int | None:
     return int(match[1]) if match else None
 
 
-def _whole(stream: BinaryIO) -> io.BytesIO:
-    file = io.BytesIO()
+def _whole(stream: BinaryIO, most: int | None) -> io.BytesIO:
+    file, longest = io.BytesIO(), min(_LONGEST_STREAM, most or _LONGEST_STREAM)
     while chunk := stream.read(_CHUNK):
         if not isinstance(chunk, bytes):
             raise ValueError(f"cannot read {source_name(stream)}: expected a binary file, got one of text")
-        if file.tell() + len(chunk) > _LONGEST_STREAM:
-            raise ValueError(f"cannot read {source_name(stream)}: it goes on after {_LONGEST_STREAM} bytes")
+        if file.tell() + len(chunk) > longest:
+            raise ValueError(f"cannot read {source_name(stream)}: it goes on after {longest} bytes, the most we hold")
         file.write(chunk)
     file.seek(0)
     return file

@@ -63,7 +63,7 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
         note(failure)
     there = [job for job in order.jobs if job.output.is_file()]
     if arguments.sheet and there:
-        draw_sheet(arguments.sheet, there)
+        draw_sheet(arguments.sheet, there, studio.max_pixels)
     before = f" ({len(there) - made} of them there before)" if len(there) > made else ""
     spent = time.perf_counter() - start
     tell(f"{arguments.output}: {len(there)} of {len(order.jobs)} results{before}, {spent:.1f} s")

@@ -116,11 +116,16 @@ class Studio:
             self._content = path, self._once(path, lambda: self._picture(path, self._arguments.content_size))
         return self._content[1]
 
+    @property
+    def max_pixels(self) -> int | None:
+        """The most pixels that a picture may have, or None for the default."""
+        megapixels: int | None = self._arguments.max_megapixels
+        return None if megapixels is None else megapixels * 10**6
+
     def _picture(self, path: Path, size: int | None = None) -> Picture:
         """Read a picture within the limits asked for, and say what a person should know of it."""
-        megapixels, memory = self._arguments.max_megapixels, self._arguments.memory
         try:
-            picture = read_picture(source_of(path), size, max_pixels=megapixels and megapixels * 10**6, budget=memory)
+            picture = read_picture(source_of(path), size, max_pixels=self.max_pixels, budget=self._arguments.memory)
         except PixelLimitError as error:
             raise ValueError(f"{error} (--max-megapixels {-(-error.pixels // 10**6)})") from None
         except MemoryLimitError as error:
