@@ -282,7 +282,9 @@ def _train(
         ) as progress:
             for name, (old, new) in run.changed.items():
                 progress.say(f"{folder} goes on with {name.replace('_', ' ')} {new} instead of {old}")
-            if run.step:
+            if run.step >= recipe.steps:
+                progress.say(f"{folder} is finished: it has taken {run.step} steps")
+            elif run.step:
                 progress.say(f"{folder} goes on after step {run.step}")
             state = train(
                 lambda state, batch: jitted(state, batch, *frozen),
