@@ -140,8 +140,10 @@ def _fault(count: np.ndarray, mean: np.ndarray, scatter: np.ndarray) -> str | No
     scatter = scatter.astype(np.float64)
     spread = np.sqrt(np.maximum(scatter.diagonal(), 0))
     slack = _ROUNDING * (np.outer(spread, spread) + spread.max() ** 2 * _ROUNDING)
-    if (scatter.diagonal() < 0).any() or (abs(scatter) - np.outer(spread, spread) > slack).any():
-        return "whose scatter is not one: a variance is negative, or less than its covariances need"
+    if (scatter.diagonal() < 0).any():
+        return "whose scatter has a negative variance"
+    if (abs(scatter) - np.outer(spread, spread) > slack).any():
+        return "whose scatter has covariances larger than its variances allow"
     if (abs(scatter - scatter.T) > slack).any():
         return "whose scatter is not symmetric"
     return None

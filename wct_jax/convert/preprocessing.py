@@ -60,6 +60,8 @@ def check_name(name: str | None) -> None:
         raise ValueError(f"unknown preprocessing {name!r}, expected one of {', '.join(PREPROCESSINGS)}")
 
 
+# Values that are not finite, or beyond range, are reported when the network is put together.
+@np.errstate(all="ignore")
 def find_preprocessing(first: Convolution, names_say: str | None, given: str | None) -> Preprocessing:
     """Choose a preprocessing by what the user says, whose weights they are, and their names and scale together.
 
@@ -89,6 +91,7 @@ def find_preprocessing(first: Convolution, names_say: str | None, given: str | N
     )
 
 
+@np.errstate(all="ignore")
 def whose_weights(first: Convolution) -> str | None:
     """Recognise published weights by their conv1_1, Caffe's however they are scaled.
 
@@ -113,6 +116,5 @@ def whose_weights(first: Convolution) -> str | None:
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    # Zeros, and values that are not finite, are like nothing.
-    with np.errstate(all="ignore"):
-        return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
+    # Of zeros it is NaN: they are like nothing.
+    return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
