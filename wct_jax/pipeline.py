@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from wct_jax.canvas import cut_out, lay_out, lay_out_map, outline
 from wct_jax.compilation import ahead, by_parts, part
 from wct_jax.maps import TRANSFORMS
+from wct_jax.margin import check_margin, narrow, surround, widen
 from wct_jax.method import PLAIN, Method, paint_feature
 from wct_jax.model import Model, size_at
 from wct_jax.regions import Regions, share_out
@@ -35,6 +36,7 @@ def stylize(
     patch: int = 3,
     stride: int = 1,
     passes: int = 1,
+    margin: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Array:
     """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
@@ -65,6 +67,8 @@ def stylize(
         patch: Side of these patches.
         stride: From patch to patch.
         passes: How often the cascade is run, each time on the result of the last.
+        margin: How many pixels more to paint on each side, mirrored, so that the border is painted like the middle;
+            see `wct_jax.margin`. 16 are enough.
         progress: Told each layer when it is its turn. Not while JAX is tracing.
 
     Returns:
@@ -82,6 +86,13 @@ def stylize(
     share = None if asked is None else jnp.asarray(asked, image.dtype)
     if share is not None and share.ndim:
         share = as_weights(share, image, "strength")
+    check_margin(margin)
+    if margin:
+        maps = {"mask": masks, "alpha_map": alphas, "strength": 1.0 if share is None else share}
+        options: dict[str, Any] = surround(image, margin, weights, maps)
+        options |= {"layers": layers, "eps": eps, "transform": transform, "swap_layers": swap_layers, "patch": patch}
+        options |= {"stride": stride, "passes": passes, "progress": progress}
+        return narrow(stylize(model, widen(image, margin), style, alpha, **options), margin)
     method = Method(transform, tuple(swap_layers), patch, stride)
     regions = regions_of(style, masks)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)

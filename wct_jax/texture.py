@@ -39,6 +39,7 @@ def synthesize(
     eps: float = 1e-6,
     transform: str = "zca",
     passes: int = PASSES,
+    margin: int = 0,
     seed: int = 0,
 ) -> Array:
     """Make a texture of any size from a style, or of several that `mix_styles` made one of.
@@ -55,6 +56,7 @@ def synthesize(
         eps: As for `stylize`.
         transform: As for `stylize`.
         passes: How often the cascade is run.
+        margin: As for `stylize`.
         seed: Of the noise; another one gives another texture.
 
     Returns:
@@ -63,5 +65,5 @@ def synthesize(
     Raises:
         ValueError: As `stylize`.
     """
-    options = {"layers": layers, "eps": eps, "transform": transform, "passes": passes}
+    options = {"layers": layers, "eps": eps, "transform": transform, "passes": passes, "margin": margin}
     return stylize(model, noise(height, width, seed), style, alpha, **options)  # type: ignore[arg-type]

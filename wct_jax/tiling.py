@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 
 from wct_jax.canvas import as_array
 from wct_jax.compilation import by_parts
+from wct_jax.margin import check_margin, narrow, surround, widen_in_rows
 from wct_jax.method import Method, paint_feature
 from wct_jax.model import Model, size_at
 from wct_jax.pipeline import levels_of, regions_of, stylize
@@ -50,6 +51,7 @@ def stylize_tiled(
     alpha_map: np.ndarray | None = None,
     transform: str = "zca",
     passes: int = 1,
+    margin: int = 0,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -70,6 +72,7 @@ def stylize_tiled(
         transform: As for `stylize`. There is no style swap in tiles: it compares each patch with all others, which
             takes longer than one would wait for an image that needs them.
         passes: As for `stylize`.
+        margin: As for `stylize`.
         folder: Where large intermediate images and features are, in files without a name, which last no longer than
             the process; None for the system's folder for such.
         progress: Told layer, tiles done and tiles in all, after each tile.
@@ -91,6 +94,13 @@ def stylize_tiled(
     share = None if asked is None else np.asarray(asked, np.float32)
     if share is not None and share.ndim and share.shape != content.shape[:2]:
         raise ValueError(f"strength must be a scalar or {content.shape[:2]}, got shape {share.shape}")
+    check_margin(margin)
+    if margin:
+        maps = {"mask": mask, "alpha_map": alpha_map, "strength": strength}
+        more: dict[str, Any] = surround(content, margin, content_weights, maps)
+        more |= {"layers": layers, "eps": eps, "transform": transform, "passes": passes, "progress": progress}
+        wide = widen_in_rows(content, margin, folder)
+        return narrow(stylize_tiled(model, wide, style, alpha, tile=tile, folder=folder, **more), margin)
     method = Method(transform)
     regions = regions_of(style, mask)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
