@@ -15,9 +15,11 @@ import safetensors.numpy
 from PIL import Image
 
 from wct_jax import extract_style, load_model, read_image, stylize
+from wct_jax.cli import memory
 from wct_jax.cli.stylize import main
 from wct_jax.conv import algorithm
 from wct_jax.images import read_picture
+from wct_jax.machine import Memory
 from wct_jax.pipeline import stylize_level
 
 if os.name == "posix":
