@@ -58,15 +58,16 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
         return image, weights, None
     # By NumPy, for JAX would compile it for each size.
     lead = [(0, 0)] * (image.ndim - 3)
-    counted = np.ones(sides, image.dtype) if weights is None else np.asarray(weights)
+    dtype = jnp.promote_types(image.dtype, jnp.float32)
+    counted = np.ones(sides, dtype) if weights is None else np.asarray(weights)
     return (
-        jnp.asarray(np.pad(np.asarray(image), [*lead, *margins, (0, 0)])),
-        jnp.asarray(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins])),
+        _placed(np.pad(np.asarray(image), [*lead, *margins, (0, 0)]), image),
+        _placed(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins]), weights),
         jnp.asarray(sides, jnp.int32),
     )
 
 
-def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
+def lay_out_map(values: Array | np.ndarray, size: Array | None, image: Array) -> Array:
     """Lay values of an image's pixels on the canvas that `lay_out` gave it.
 
     Args:
@@ -75,9 +76,9 @@ def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
         image: As `lay_out` returned it, `[..., H, W, C]`.
     """
     if size is None:
-        return values
+        return jnp.asarray(values)
     margins = [(0, canvas - side) for canvas, side in zip(image.shape[-3:-1], values.shape[-2:], strict=True)]
-    return jnp.asarray(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]))
+    return _placed(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]), values)
 
 
 def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | None]:
@@ -104,11 +105,16 @@ def cut_out(image: Array, sides: Sequence[int]) -> Array:
         return jax.ShapeDtypeStruct((*image.shape[:-3], height, width, image.shape[-1]), image.dtype)  # type: ignore[return-value]
     if _out_of_reach(image):
         return image[..., :height, :width, :]
-    return jnp.asarray(np.asarray(image)[..., :height, :width, :])
+    return _placed(np.asarray(image)[..., :height, :width, :], image)
 
 
 def _out_of_reach(x: Array) -> bool:
     return isinstance(x, jax.core.Tracer) or len(x.devices()) > 1
+
+
+def _placed(x: np.ndarray, like: Array | np.ndarray | None) -> Array:
+    """An array on the device to which another one is committed, if it is."""
+    return jax.device_put(x, like.sharding) if isinstance(like, jax.Array) and like.committed else jnp.asarray(x)
 
 
 def inside(shape: Sequence[int], size: Array) -> Array:

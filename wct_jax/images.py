@@ -16,6 +16,8 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import IFD
 from PIL.ExifTags import Base as Tag
 
+from wct_jax.arguments import as_integer, as_path
+from wct_jax.arrays import is_floating, on_host
 from wct_jax.atomic import atomic_write
 from wct_jax.pixels import SIDEWAYS, resize, show_hidden, to_srgb, upright
 
@@ -76,7 +78,8 @@ def read_picture(path: PathLike, short_side: int | None = None) -> Picture:
         ValueError: The file is missing, unreadable, no picture, damaged or too large, or `short_side` is below 1
             or makes it too large.
     """
-    if short_side is not None and short_side < 1:
+    path = as_path("path", path)
+    if short_side is not None and as_integer("short_side", short_side, -sys.maxsize) < 1:
         raise ValueError(f"the short side of {path} can be resized to 1 pixel or more, not to {short_side}")
     try:
         pixels, alpha, metadata = _decode(path)
@@ -280,6 +283,7 @@ def write_picture(path: PathLike, picture: Picture) -> None:
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
             the picture is too large for the format, or the file cannot be written.
     """
+    path = as_path("path", path)
     format = _FORMATS[_check_suffix(path, tuple(_FORMATS))]
     try:
         data = _encode(path, picture, format)
@@ -343,8 +347,13 @@ def _check_suffix(path: PathLike, suffixes: Sequence[str]) -> str:
     return suffix
 
 
+def _single(values: np.ndarray) -> np.ndarray:
+    # Levels of 8 bits need more than half precision; and NumPy does not know bfloat16.
+    return values.astype(np.float32) if values.dtype.itemsize < 4 else values
+
+
 def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
-    pixels = np.asarray(picture.pixels)
+    pixels = on_host("pixels", picture.pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"cannot write {path}: expected pixels of shape [H, W, 3], got {list(pixels.shape)}")
     height, width = pixels.shape[:2]
@@ -353,18 +362,18 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         raise ValueError(f"cannot write {path}: {format} holds {longest} pixels a side, not {width} x {height}")
     arrays = [pixels]
     if picture.alpha is not None:
-        alpha = np.asarray(picture.alpha)
+        alpha = on_host("alpha", picture.alpha)
         if alpha.shape != (height, width):
             raise ValueError(f"cannot write {path}: expected alpha of shape {[height, width]}, got {list(alpha.shape)}")
         arrays.append(alpha[..., None])
     for array in arrays:
-        if array.dtype.kind != "f":
+        if not is_floating(array):
             raise ValueError(f"cannot write {path}: expected float32 values in 0..1, got {array.dtype}")
     on_white = format == "JPEG" and len(arrays) == 2
     levels = np.empty((height, width, 3 if on_white else sum(array.shape[2] for array in arrays)), np.uint8)
     rows = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, rows):
-        channels = [array[top : top + rows] for array in arrays]
+        channels = [_single(array[top : top + rows]) for array in arrays]
         if not all(np.isfinite(channel).all() for channel in channels):
             raise ValueError(f"cannot write {path}: expected finite values, got NaN or infinity")
         channels = [channel.clip(0, 1) for channel in channels]

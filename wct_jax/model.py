@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
+from wct_jax.arguments import as_names
+from wct_jax.arrays import as_feature, as_image
 from wct_jax.canvas import halved, inside
 from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
@@ -126,11 +128,11 @@ class Encoder(nn.Module):
             ValueError: A layer that the encoder does not have, or an image that is not `[..., H, W, 3]`.
         """
         available = LAYERS[: len(self.widths)]
-        wanted = available if layers is None else tuple(layers)
+        wanted = available if layers is None else as_names("layers", layers)
         if not wanted or not set(wanted) <= set(available):
             raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
-        if images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape[-3:]:
-            raise ValueError(f"images must be [..., H, W, 3] with at least one pixel, got shape {images.shape}")
+        if not isinstance(images, jax.ShapeDtypeStruct):
+            images = as_image("images", images)
         shapes = encoder_shapes(self.widths)
         taps, x = {}, images
         for name in table_to(max(wanted)):
@@ -172,7 +174,9 @@ class Decoder(nn.Module):
         """
         shapes = decoder_shapes(self.layer, self.widths)
         inputs = next(iter(shapes.values()))[0]
-        if feature.ndim < 3 or feature.shape[-1] != inputs:
+        if not isinstance(feature, jax.ShapeDtypeStruct):
+            feature = as_feature(self.layer, feature)
+        if feature.shape[-1] != inputs:
             raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
         x, upsample = feature, False
         for name in reversed(table_to(self.layer)):
@@ -189,11 +193,12 @@ class Decoder(nn.Module):
     data_fields=("encoder", "decoders", "auxiliary"),
     meta_fields=("widths", "digest", "document"),
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """An encoder and the decoders there are for it.
 
-    A pytree of parameters that passes through `jit`; what is not an array is static.
+    A pytree of parameters that passes through `jit`; what is not an array is static. Equal to itself alone, and hashed
+    by that; models with the same `digest` have the same encoder.
 
     Attributes:
         encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
@@ -240,7 +245,7 @@ class Model:
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("model",), meta_fields=("layers",))
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taps:
     """An encoder and where it is read: a teacher in distillation, the measure of a perceptual loss.
 
