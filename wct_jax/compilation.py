@@ -14,6 +14,7 @@ import jax
 from jax import lax
 
 from wct_jax.executables import Executables
+from wct_jax.platforms import platform_of
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -198,7 +199,7 @@ def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return (function if jax.default_backend() == "cpu" else whole)(*args, **kwargs)
+            return (function if platform_of((args, kwargs)) == "cpu" else whole)(*args, **kwargs)
 
         return call
 

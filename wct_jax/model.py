@@ -21,6 +21,7 @@ from wct_jax.arrays import as_feature, as_image
 from wct_jax.canvas import halved, inside
 from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
+from wct_jax.mesh import has_rows_apart
 
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -133,6 +134,11 @@ class Encoder(nn.Module):
             raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
         if not isinstance(images, jax.ShapeDtypeStruct):
             images = as_image("images", images)
+            if has_rows_apart(images):
+                raise ValueError(
+                    "images must not be spread over explicit axes of a mesh by rows or columns, got "
+                    f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
+                )
         shapes = encoder_shapes(self.widths)
         taps, x = {}, images
         for name in table_to(max(wanted)):

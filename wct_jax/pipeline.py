@@ -1,5 +1,6 @@
 """Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from wct_jax.arguments import (
 from wct_jax.arrays import as_image, as_masks
 from wct_jax.canvas import cut_out, lay_out, lay_out_map, outline
 from wct_jax.compilation import ahead, by_parts, part
+from wct_jax.mesh import has_rows_apart, on_any_mesh
 from wct_jax.method import PLAIN, Method, method_of, paint_feature
 from wct_jax.model import Model, size_at
 from wct_jax.platforms import platform_of
@@ -87,20 +89,41 @@ def stylize(
     """
     check_progress(progress)
     image = jnp.asarray(as_image("content", content))
-    sides, eps = image.shape[-3:-1], as_number("eps", eps, 0, 1)
+    eps = as_number("eps", eps, 0, 1)
     weights = None if content_weights is None else jnp.asarray(weights_of("content_weights", content_weights, image))
     masks = [weights_of("mask", one, image) for one in as_masks("mask", mask)]
     strengths = None if alpha_map is None else weights_of("alpha_map", alpha_map, image)
     method = method_of(transform, swap_layers, patch, stride)
     regions = regions_of(style, masks)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
-    image, weights, size = lay_out(image, weights)
+    names, alphas = zip(*levels, strict=True)
+    cascade = functools.partial(_cascade, layers=names, method=method, progress=progress)
+    arrays = model, weights, regions, strengths, alphas, eps
+    if has_rows_apart(image):
+        return on_any_mesh(cascade, lambda lead, pixels: pixels, image, *arrays)
+    return cascade(image, *arrays)
+
+
+def _cascade(
+    content: Array,
+    model: Model,
+    weights: Array | None,
+    regions: Regions,
+    strengths: Any,
+    alphas: Sequence[ArrayLike],
+    eps: ArrayLike,
+    *,
+    layers: Sequence[str],
+    method: Method,
+    progress: Callable[[str], None] | None,
+) -> Array:
+    # Within jit a constant is traced, too.
+    traced = any(map(is_traced, jax.tree.leaves((content, model, weights, regions, alphas, eps, lax.full((), 0)))))
+    image, weights, size = lay_out(content, weights)
     shares = tuple(lay_out_map(share, size, image) for share in regions.shares)
     strengths, rest = (None if each is None else lay_out_map(each, size, image) for each in (strengths, regions.rest))
     photo = image
-    # Within jit a constant is traced, too.
-    traced = any(map(is_traced, jax.tree.leaves((model, image, weights, regions, levels, eps, lax.full((), 0)))))
-    for layer, strength in levels:
+    for layer, alpha in zip(layers, alphas, strict=True):
         if progress and not traced:
             image.block_until_ready()
             progress(layer)
@@ -109,7 +132,7 @@ def stylize(
             image,
             regions.styles,
             layer,
-            strength,
+            alpha,
             eps=eps,
             content_weights=weights,
             shares=shares,
@@ -117,7 +140,7 @@ def stylize(
             size=size,
             method=method,
         )
-    return cut_out(image if rest is None else _leave(image, photo, rest), sides)
+    return cut_out(image if rest is None else _leave(image, photo, rest), content.shape[-3:-1])
 
 
 def regions_of(style: Style | Sequence[Style | None], masks: Sequence[Any]) -> Regions:

@@ -14,6 +14,7 @@ from wct_jax.arguments import as_names, as_numbers, check_kind, described, is_tr
 from wct_jax.arrays import as_image, as_weights
 from wct_jax.canvas import cut_out, lay_out
 from wct_jax.compilation import by_parts, part
+from wct_jax.mesh import has_rows_apart, on_any_mesh
 from wct_jax.model import LAYERS, Model, pool_weights, size_at
 from wct_jax.transform import Moments, moments, root_of
 
@@ -66,6 +67,12 @@ def extract_style(
     if not set(swap_layers) <= set(layers):
         raise ValueError(f"swap_layers must be among {', '.join(layers)}, got {', '.join(swap_layers)}")
     counted = None if weights is None else jnp.asarray(weights_of("weights", weights, picture))
+    if has_rows_apart(picture):
+
+        def extract(picture: Array, model: Model, counted: Array | None) -> Style:
+            return extract_from_canvas(model, picture, layers, counted, None, swap_layers)
+
+        return on_any_mesh(extract, lambda lead, pixels: lead, picture, model, counted)
     picture, counted, size = lay_out(picture, counted)
     style = extract_from_canvas(model, picture, layers, counted, size, swap_layers)
     return style if size is None else replace(style, features=_cut_out(style.features, size))

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from wct_jax.arguments import as_integer
 from wct_jax.arrays import as_feature, as_map
+from wct_jax.mesh import on_any_mesh
 
 _HIGHEST = lax.Precision.HIGHEST
 # Patches that are compared with as many others at a time: enough for a product of matrices to be fast.
@@ -62,6 +63,13 @@ def style_swap(
         raise ValueError(
             f"leading dimensions of content and style must broadcast, got {content.shape[:-3]} and {style.shape[:-3]}"
         ) from None
+    swap = functools.partial(_swap_each, lead=lead, patch=patch, stride=stride)
+    return on_any_mesh(swap, lambda lead, pixels: pixels, content, style, weights, size)
+
+
+def _swap_each(
+    content: Array, style: Array, weights: Array, size: Array, *, lead: tuple[int, ...], patch: int, stride: int
+) -> Array:
     content, style, weights = (
         jnp.broadcast_to(x, (*lead, *x.shape[x.ndim - rank :])) for x, rank in ((content, 3), (style, 3), (weights, 2))
     )

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from wct_jax.arguments import as_number, check_kind
 from wct_jax.arrays import as_feature, as_map
 from wct_jax.blocks import cut, join, rows_at_once
+from wct_jax.mesh import on_any_mesh
 from wct_jax.platforms import by_platform
 
 _Result = TypeVar("_Result")
@@ -75,7 +75,7 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
 
 def _moments_of(feature: Array, name: str, weights: ArrayLike | None) -> Moments:
     weights = _per_pixel(name, 1.0 if weights is None else weights, feature.shape[:-1])
-    return _on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
+    return on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
 
 
 class _Sums(NamedTuple):
@@ -225,7 +225,7 @@ def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | No
         ValueError: A shape or dtype that does not fit.
     """
     feature = _feature("feature", feature)
-    return _on_any_mesh(_whiten, lambda lead, pixels: pixels, feature, moments(feature, weights), eps)
+    return on_any_mesh(_whiten, lambda lead, pixels: pixels, feature, moments(feature, weights), eps)
 
 
 def _whiten(feature: Array, statistics: Moments, eps: ArrayLike) -> Array:
@@ -313,7 +313,7 @@ def transfer(
     if statistics is None:
         statistics = _moments_of(content, "content_weights", content_weights)
     function = functools.partial(_transfer, transform=transform, inside=inside)
-    return _on_any_mesh(function, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
+    return on_any_mesh(function, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
 
 
 def _transfer(
@@ -488,27 +488,3 @@ def _lift(tree: Any, ranks: int, dtype: jnp.dtype) -> Any:
 
 def _statistics_dtype(*arrays: Array) -> jnp.dtype:
     return jnp.dtype("float64" if any(array.dtype == jnp.float64 for array in arrays) else "float32")
-
-
-def _on_any_mesh(
-    function: Callable[..., _Result],
-    result: Callable[[NamedSharding, NamedSharding], Any],
-    feature: Array,
-    *rest: Any,
-) -> _Result:
-    """Call `function(feature, *rest)`, also where `feature` lies on a mesh with explicit axes.
-
-    On such a mesh (`jax.make_mesh` makes them by default) every contraction over a sharded dimension must say how
-    its result is to be sharded. What this file computes has one right answer, which the compiler finds by itself:
-    the axes are handed to it, and `result` says how what comes out is sharded, given the feature's sharding over
-    its leading dimensions and over all of them.
-    """
-    sharding = jax.typeof(feature).sharding
-    mesh = sharding.mesh
-    axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
-    if not axes:
-        return function(feature, *rest)
-    lead = NamedSharding(mesh, PartitionSpec(*sharding.spec[:-3]))
-    automatic = jax.sharding.auto_axes(function, axes=axes, out_sharding=result(lead, sharding))
-    # Compiled, since outside jit arguments that lie on one device cannot be brought onto the mesh.
-    return jax.jit(automatic)(feature, *rest)
