@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import wct_jax
 from wct_jax import canvas, extract_style, stylize
-from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, outline
+from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, lay_out_map, outline
 from wct_jax.method import Method
 from wct_jax.metrics import psnr
 from wct_jax.pipeline import prepare
@@ -66,6 +66,29 @@ def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
     assert (pixels is None) == (counted is None)
     assert pixels is None or pixels.shape == counted.shape
     assert (drawn is None) == (size is None)
+
+
+def test_the_device_is_kept(model, rng):
+    device = jax.devices()[2]
+    image, mask = rng.random((67, 75, 3), np.float32), rng.random((67, 75), np.float32)
+    there, weights = (jax.device_put(x, device) for x in (image, mask))
+    for x in lay_out(there, weights)[:2]:
+        assert (x.devices(), x.committed) == ({device}, True)
+    laid, _, size = lay_out(there, None)
+    assert lay_out_map(weights, size, laid).devices() == {device}
+    assert cut_out(laid, (67, 75)).devices() == {device}
+    # What is committed to no device can go on to any.
+    laid, counted, size = lay_out(jnp.asarray(image), None)
+    for x in (laid, counted, lay_out_map(mask, size, laid), cut_out(laid, (67, 75))):
+        assert not x.committed
+    style = extract_style(model, there, "relu1_1")
+    assert all(leaf.devices() == {device} for leaf in jax.tree.leaves(style))
+    style = extract_style(model, image, "relu1_1")
+    for options in ({}, {"content_weights": mask}, {"mask": [mask], "alpha_map": mask}):
+        result = stylize(model, there, [style], **options)
+        assert (result.devices(), result.committed) == ({device}, True)
+    assert stylize(jax.device_put(model, device), image, style).devices() == {device}
+    assert not stylize(model, image, style).committed
 
 
 def test_what_is_traced_is_left_alone(rng):

@@ -19,16 +19,6 @@ from wct_jax.sheet import Sheet, sheet
 _ROWS = 64
 
 
-def check_margin(margin: int) -> None:
-    """Make sure that a margin is one.
-
-    Raises:
-        ValueError: It is not a whole number of at least 0.
-    """
-    if not isinstance(margin, int) or margin < 0:
-        raise ValueError(f"margin must be a whole number of pixels of at least 0, got {margin}")
-
-
 def surround(image: Any, margin: int, content_weights: Any, maps: dict[str, Any]) -> dict[str, Any]:
     """What belongs to an image's pixels with as many more on each side.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
+from wct_jax.arguments import as_path, check_kind
 from wct_jax.atomic import atomic_write
 from wct_jax.model import LAYERS
 from wct_jax.printable import printable
@@ -40,6 +41,7 @@ def save_style(path: str | os.PathLike[str], style: Style) -> None:
     Raises:
         ValueError: A batch of styles, or the file cannot be written.
     """
+    path, style = as_path("path", path), check_kind("style", style, Style, "extract_style")
     arrays = {
         f"{layer}/{part}": np.asarray(getattr(moments, part), np.float32, order="C")
         for layer, moments in style.moments.items()
@@ -69,6 +71,7 @@ def load_style(path: str | os.PathLike[str]) -> Style:
     Raises:
         ValueError: No such file, not a style file, cut short or damaged.
     """
+    path = as_path("path", path)
     reason = unreadable(path)
     if reason:
         raise ValueError(

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
+from wct_jax.arguments import as_path, check_kind
 from wct_jax.atomic import atomic_write
 from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
 from wct_jax.printable import printable
@@ -86,7 +87,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         ValueError: No such file, not a model file, missing or extra or misshapen arrays, values that are not finite,
             or an encoder or a checksum that is not the one the file says it has.
     """
-    path = model_path(model)
+    path = model_path(as_path("model", model))
     reason = unreadable(path)
     if reason == MISSING:
         raise ValueError(f"there is no model file {path}: python convert_vgg.py makes one, see --help")
@@ -147,6 +148,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     Raises:
         ValueError: The file cannot be written, or the arrays are not those of a model.
     """
+    path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
     arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
     for layer, parameters in model.decoders.items():
         arrays |= _flatten(f"decoder/{layer}", parameters)
