@@ -59,7 +59,7 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
         return image, None if weights is None else as_array(weights), None
     # By NumPy, since JAX would compile it for each size.
     lead = [(0, 0)] * (image.ndim - 3)
-    dtype = jnp.promote_types(image.dtype, jnp.float32)
+    dtype = np.promote_types(image.dtype, np.float32)
     counted = np.ones(sides, dtype) if weights is None else np.asarray(weights)
     return (
         _placed(np.pad(np.asarray(image), [*lead, *margins, (0, 0)]), image),

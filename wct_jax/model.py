@@ -242,7 +242,7 @@ class Model:
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
         """The encoders' features, see `Encoder`."""
-        wanted = LAYERS[: len(self.widths)] if layers is None else tuple(layers)
+        wanted = LAYERS[: len(self.widths)] if layers is None else as_names("layers", layers)
         own = [layer for layer in wanted if layer in self.encoders]
         common = [layer for layer in wanted if layer not in own]
         features: dict[str, Array] = {}

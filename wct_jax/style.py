@@ -231,4 +231,4 @@ def layers_of(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
 
 def weights_of(name: str, value: ArrayLike, image: Array | np.ndarray) -> Array | np.ndarray:
     """What there is for each pixel of an image, see `as_weights`: single precision at least, since it is counted."""
-    return as_weights(name, value, image.shape[:-1], jnp.promote_types(image.dtype, jnp.float32))
+    return as_weights(name, value, image.shape[:-1], np.promote_types(image.dtype, np.float32))
