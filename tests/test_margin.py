@@ -94,7 +94,7 @@ def test_the_border_is_painted_like_the_middle():
 @pytest.mark.parametrize("margin", [-1, 1.5, "16"])
 def test_what_is_no_margin_is_refused(model, photo, style, margin):
     for repaint in (stylize, lambda *args, **options: stylize_tiled(*args, tile=48, **options)):
-        with pytest.raises(ValueError, match="margin must be (an integer|at least 0), got"):
+        with pytest.raises(ValueError, match=r"margin must be (an integer|at least 0), got"):
             repaint(model, photo, style, margin=margin)
     with pytest.raises(ValueError, match=r"mask must broadcast to \(70, 90\), got shape \(3, 3\)"):
         stylize(model, photo, [style], mask=[np.zeros((3, 3), np.float32)], margin=4)
