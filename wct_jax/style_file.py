@@ -115,13 +115,15 @@ def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         document = {}
     version = document.get("format", FORMAT)
-    if version != FORMAT:
+    if isinstance(version, int | float | str) and version != FORMAT:
         raise ValueError(
             f"{path} has format {printable(version, 20)}, and this version of wct_jax reads format {FORMAT}"
         )
     # Hexadecimal, so that messages can have them as they are.
     texts = [document.get(key) for key in ("digest", "checksum")]
-    if not all(isinstance(text, str) and re.fullmatch(r"\w{0,128}", text, re.ASCII) for text in texts):
+    if version != FORMAT or not all(
+        isinstance(text, str) and re.fullmatch(r"\w{0,128}", text, re.ASCII) for text in texts
+    ):
         raise ValueError(f"{path} is not a style file: its metadata does not say format, digest and checksum")
     return document
 

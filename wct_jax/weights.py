@@ -301,7 +301,7 @@ def _document(path: Path, text: str) -> dict[str, Any]:
     """The document, once all that is read of it anywhere has the type that is expected there."""
     metadata = _parsed(text) or {}
     version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
-    if version not in (None, FORMAT, FORMAT_OF_SEVERAL):
+    if isinstance(version, int | float | str) and version not in (FORMAT, FORMAT_OF_SEVERAL):
         raise ValueError(
             f"{path} has format {printable(version, 20)}, and this version of wct_jax reads formats {FORMAT} and "
             f"{FORMAT_OF_SEVERAL}"

@@ -1,3 +1,5 @@
+import collections
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -245,7 +247,7 @@ def test_prefixes_that_all_names_have(save, state_dict, layers, decoder, colour,
             "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 1}}}},
             "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.5)}},
             "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2, 3)}}, "param_groups": [{"lr": 0.1}]}],
-            "lr_schedulers": [],
+            "lr_schedulers": [{"milestones": collections.Counter([3, 5]), "device": torch.device("cpu")}],
         },
     ],
 )
