@@ -52,7 +52,7 @@ def watch(name, command, photos, every):
     done = 0
     for line in process.stdout:
         done += ".png" in line and " of " not in line
-        if rows and done == rows[-1]["photos"] or done % every or not done:
+        if (rows and done == rows[-1]["photos"]) or done % every or not done:
             continue
         proc = Path(f"/proc/{process.pid}")
         with open(proc / "maps") as maps:

@@ -20,7 +20,9 @@ def machine(tmp_path, monkeypatch):
     def make(cgroup="", mounts=(), files=(), available=12 * GB):
         monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 16 * GB // PAGE, "SC_PAGE_SIZE": PAGE}[name])
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-        lines = [f"{30 + i} 24 0:{i} {top} {at} rw,nosuid shared:{i} - {rest}" for i, (top, at, rest) in enumerate(mounts)]
+        lines = [
+            f"{30 + i} 24 0:{i} {top} {at} rw,nosuid shared:{i} - {rest}" for i, (top, at, rest) in enumerate(mounts)
+        ]
         everything = {
             "proc/self/cgroup": cgroup,
             "proc/self/mountinfo": "\n".join(["24 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw", *lines]) + "\n",
@@ -114,7 +116,11 @@ def test_a_cgroup_without_a_limit(machine, text):
 def test_what_others_of_the_cgroup_have(machine, mount, limit, used, cache):
     at = mount[0].lstrip("/")
     # 6 GB are used, of which 1 GB is our own and 2 GB are a cache.
-    files = {f"{at}/{limit}": f"{8 * GB}", f"{at}/{used}": f"{6 * GB}", f"{at}/memory.stat": f"anon 5\n{cache} {2 * GB}\n"}
+    files = {
+        f"{at}/{limit}": f"{8 * GB}",
+        f"{at}/{used}": f"{6 * GB}",
+        f"{at}/memory.stat": f"anon 5\n{cache} {2 * GB}\n",
+    }
     assert usable_memory(machine("0::/\n4:memory:/\n", [("/", *mount)], files)) == (8 * GB, about(5 * GB))
 
 

@@ -50,6 +50,8 @@ def test_a_refusal_does_not_contradict_itself(model, present, most):
     present(most)
     with pytest.raises(ValueError, match=r"photo\.png cannot be repainted: 4000 x 4000 pixels take") as refusal:
         tile(model, (4000, 4000))
-    need, have = (float(n) * {"MB": 1e6, "GB": 1e9}[unit] for n, unit in re.findall(r"([\d.]+) ([MG]B)", str(refusal.value)))
+    need, have = (
+        float(n) * {"MB": 1e6, "GB": 1e9}[unit] for n, unit in re.findall(r"([\d.]+) ([MG]B)", str(refusal.value))
+    )
     assert need > have
     assert abs(have - most) <= 1e6
