@@ -40,7 +40,8 @@ def strips(folder):
             ["--style", INK, WAVES, "--style-size", SIDE, "--mask", far],
             ["--style", "none", MOSAIC, "--style-size", SIDE, "--mask", far],
         ],
-        "alpha_map": [ramp, [*mosaic, "--alpha-map", ramp], mosaic],
+        "strength": [[*mosaic, "--strength", strength] for strength in (0.25, 0.5, 0.75, 1)],
+        "strength_map": [ramp, [*mosaic, "--strength", ramp], mosaic],
         "preserve_color": [style, *([*style, "--preserve-color", how] for how in ("luminance", "histogram", "coral"))],
         "synthesize": [
             *([*texture, "--style", path] for path in (WAVES, MOSAIC, INK)),

@@ -1,6 +1,7 @@
 """What the tests share: JAX without silent promotions, a small random model, small pictures."""
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
@@ -59,6 +60,20 @@ def random_model(widths, layers=LAYERS, seed=0):
 def model():
     """Five levels, a few channels each."""
     return random_model((4, 6, 8, 8, 8))
+
+
+@pytest.fixture(scope="session")
+def several():
+    """Three levels, of which two have encoders of their own, of other widths."""
+    deep = random_model((4, 6, 8), ("relu3_1",))
+    own = {layer: random_model(widths, (layer,), 1) for layer, widths in (("relu1_1", (7,)), ("relu2_1", (3, 5)))}
+    encoders = {layer: model.encoder for layer, model in own.items()}
+    return dataclasses.replace(
+        deep,
+        decoders=deep.decoders | {layer: model.decoders[layer] for layer, model in own.items()},
+        digest=encoder_digest(deep.encoder, encoders),
+        encoders=encoders,
+    )
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from wct_jax.data import Folder, batches, centre_crops
 from wct_jax.images import load_image, read_image
+from wct_jax.scan import scan
 
 
 def noise(*shape, seed=0):
@@ -63,19 +64,20 @@ class Squares:
 # Folders.
 
 
-def test_photos_are_found_by_name_at_any_depth_in_order(tmp_path):
-    names = ["a.JPG", "b/a.webp", "b/c/z.tif", "b.png", "c.jpeg", "d.bmp"]
-    for name in reversed(names):
+def test_a_folder_has_what_a_scan_finds(tmp_path):
+    for name in ("a.JPG", "b/a.webp", "b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         smooth(8, 9).save(tmp_path / name)
-    for name in ("README.txt", ".hidden.png", "b/notes", ".cache/x.png", "clip.mp4"):
+    for name in ("README.txt", ".hidden.png", "._a.JPG", "@eaDir/a.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"no photo")
     folder = Folder(tmp_path)
-    assert [path.relative_to(tmp_path).as_posix() for path in folder.paths] == names
-    assert folder.unreadable == []
-    assert len(folder) == 6
-    assert folder[3] == (str(tmp_path / "b.png"), (tmp_path / "b.png").read_bytes())
+    assert folder.paths == scan(tmp_path).files
+    assert [path.relative_to(tmp_path).as_posix() for path in folder.paths] == ["a.JPG", "b/a.webp", "b.png"]
+    assert folder.skipped == [f"not named as pictures, and passed over in {tmp_path}: 1 .txt"]
+    assert len(folder) == 3
+    assert folder[2] == (str(tmp_path / "b.png"), (tmp_path / "b.png").read_bytes())
+    assert [path.name for path in Folder(tmp_path / "*.png").paths] == ["b.png"]
 
 
 def test_unreadable_photos_are_left_out_and_listed(photos):
@@ -83,22 +85,92 @@ def test_unreadable_photos_are_left_out_and_listed(photos):
     (photos / "2.png").write_text("Dear all,")
     (photos / "3.png").unlink()
     (photos / "3.png").symlink_to(photos / "gone")
+    os.mkfifo(photos / "5.png")
     folder = Folder(photos)
     assert [path.name for path in folder.paths] == ["1.png", "4.png"]
-    assert folder.unreadable == [
+    assert folder.skipped == [
         f"cannot read {photos / '0.png'}: the file is empty",
         f"{photos / '2.png'} is not a picture Pillow can read",
         f"cannot read {photos / '3.png'}: {os.strerror(2)}",
+        f"cannot read {photos / '5.png'}: it is not a regular file",
     ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        (".jpg", {}),
+        (".jpg", {"progressive": True}),
+        (".jpg", {"subsampling": 0, "restart_marker_blocks": 1}),
+        (".png", {}),
+        (".webp", {"lossless": True}),
+        (".gif", {}),
+        (".tif", {"compression": "tiff_lzw"}),
+        (".bmp", {}),
+    ],
+)
+def test_photos_that_are_cut_short_anywhere_are_left_out(tmp_path, suffix, options):
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    Image.fromarray(noise(90, 120, 3)).save(whole, **options)
+    data = whole.read_bytes()
+    left_out = []
+    for length in (len(data) - 1, len(data) - 3, len(data) - 40, len(data) * 3 // 4, len(data) // 2, len(data) // 10):
+        cut.write_bytes(data[:length])
+        folder = Folder(tmp_path)
+        if cut in folder.paths:  # Nothing but what follows the pixels is missing.
+            read_image(cut)
+        else:
+            left_out.append(length)
+            assert len(folder) == len(folder.skipped) == 1
+            assert str(cut) in folder.skipped[0]
+            assert str(cut) in refusal(read_image, cut)
+    assert left_out[-3:] == [len(data) * 3 // 4, len(data) // 2, len(data) // 10]
+
+
+def test_damaged_photos_of_any_depth_are_left_out(tmp_path):
+    variants(tmp_path)
+    (tmp_path / "pair.mpo").unlink()  # Cut, it still has its first picture.
+    count = len(Folder(tmp_path))
+    for path in list(tmp_path.iterdir()):
+        data = path.read_bytes()
+        (tmp_path / f"cut {path.name}").write_bytes(data[: len(data) * 2 // 3])
+    folder = Folder(tmp_path)
+    assert len(folder) == len(folder.skipped) == count
+    assert all("/cut " in sentence for sentence in folder.skipped)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16", "P"])
+def test_photos_that_take_too_much_memory_are_left_out(tmp_path, monkeypatch, mode):
+    for side in (20, 90):
+        Image.new(mode, (side, side)).save(tmp_path / f"{side}.png", transparency=0 if mode == "P" else None)
+    monkeypatch.setattr("wct_jax.data._MOST_BYTES", 30_000 if mode in ("RGB", "L") else 200_000)
+    folder = Folder(tmp_path)
+    assert [path.name for path in folder.paths] == ["20.png"]
+    assert folder.skipped[0].startswith(f"{tmp_path / '90.png'}, 90 x 90 pixels, takes 0.0 GiB to decode: expected")
+
+
+def test_decoding_that_takes_long_is_said_once(photos, monkeypatch):
+    said = []
+    Folder(photos, said.append)
+    assert said == []
+    monkeypatch.setattr("wct_jax.data._SOON", -1)
+    Folder(photos, said.append)
+    (sentence,) = said
+    assert sentence.startswith(f"decoding the 5 photos of {photos} once, to find damaged ones: ")
+    assert sentence.endswith(" s left")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("missing", None, "cannot read the photos in {}: there is no such folder"),
-        ("file", b"", "cannot read the photos in {}: it is not a folder"),
-        ("empty/", None, "there is no photo in {}: of 0 files in it none is named as one (.avif, "),
-        ("texts/a.txt", b"", "there is no photo in {}: of 1 files in it none is named as one (.avif, "),
+        ("missing", None, "cannot read the pictures in {}: there is no such folder"),
+        ("file", b"", "cannot read the pictures in {}: it is not a folder"),
+        (
+            "empty/",
+            None,
+            "there is no picture in {}: of 0 files in it, hidden ones not counted, none is named as one (",
+        ),
+        ("texts/a.txt", b"", "there is no picture in {}: of 1 files in it, hidden ones not counted, none is named as"),
         ("broken/a.jpg", b"oh", "no photo in {0} can be read, 1 cannot: {0}/a.jpg is not a picture Pillow can read"),
     ],
 )
@@ -114,7 +186,7 @@ def test_folders_without_photos(tmp_path, name, content, expected):
 def test_heic_is_a_photo(tmp_path):
     pillow_heif.register_heif_opener()
     Image.new("RGB", (32, 48), (200, 100, 50)).save(tmp_path / "a.heic")
-    assert Folder(tmp_path).unreadable == []
+    assert Folder(tmp_path).skipped == []
     batch = next(batches(Folder(tmp_path), batch_size=1, crop=16, seed=0))
     np.testing.assert_allclose(batch[0], np.broadcast_to([200, 100, 50], (16, 16, 3)), atol=8)
 
@@ -304,12 +376,11 @@ def test_no_warning_from_many_threads(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_photo_that_is_cut_short_names_itself(tmp_path, threads):
+def test_a_photo_that_is_cut_short_later_names_itself(tmp_path, threads):
     Image.fromarray(noise(60, 60, 3)).save(tmp_path / "a.jpg")
     path = tmp_path / "a.jpg"
-    path.write_bytes(path.read_bytes()[:-2000])
     folder = Folder(tmp_path)
-    assert folder.unreadable == []
+    path.write_bytes(path.read_bytes()[:-2000])
     stream = batches(folder, batch_size=2, crop=16, seed=0, threads=threads)
     text = refusal(next, stream)
     assert text.startswith(f"cannot read {path}: it is cut short or damaged (")

@@ -1,6 +1,11 @@
 """Executables on disk: found again, of no use when damaged or made elsewhere, and bounded."""
 
+import dataclasses
 import os
+import pickle
+import platform
+import socket
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +15,9 @@ import pytest
 from wct_jax import compilation
 from wct_jax.compilation import ahead, part
 from wct_jax.executables import Executables
+from wct_jax.private_folder import PrivateFolder
+from wct_jax.recent import Recent
+from wct_jax.transform import Moments, moments
 
 SHAPE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
 
@@ -18,18 +26,25 @@ SHAPE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
 def folder(tmp_path, monkeypatch):
     """A folder of executables that parts use until the test is over."""
     # What JAX's own cache has cannot be written again by every version of it.
-    monkeypatch.setattr(compilation, "_known", {})
+    monkeypatch.setattr(compilation, "_programs", Recent(compilation.MOST_PROGRAMS))
     compilation.keep(Executables(tmp_path, 10**9))
     yield tmp_path
     compilation.keep(None)
 
 
-def kept(folder, name="doubled", most=10**9):
-    executables = Executables(folder, most)
+def compiled(function, *shapes):
     # What JAX's own cache has, of another worker, perhaps, cannot be written again: so it is another one each time.
     unlikely = np.random.default_rng().uniform(1000, 2000)
-    compiled = jax.jit(lambda x: {"y": jnp.where(x == unlikely, x, 2 * x)}).lower(SHAPE).compile()
-    executables.keep(name, compiled, {"y": SHAPE})
+
+    def unique(*arrays):
+        return jax.tree.map(lambda y: jnp.where(y == unlikely, unlikely, y), function(*arrays))
+
+    return jax.jit(unique, keep_unused=True).lower(*shapes).compile()
+
+
+def kept(folder, name="doubled", most=10**9):
+    executables = Executables(folder, most)
+    executables.keep(name, compiled(lambda x: {"y": 2 * x}, SHAPE), {"y": SHAPE})
     return executables
 
 
@@ -38,7 +53,55 @@ def test_what_is_kept_is_found(tmp_path):
     result, load = Executables(tmp_path, 10**9).find("doubled")
     assert result == {"y": SHAPE}
     np.testing.assert_array_equal(load()(jnp.ones((3, 3)))["y"], np.full((3, 3), 2))
+    np.testing.assert_array_equal(load()(np.ones((3, 3), np.float32))["y"], np.full((3, 3), 2))
     assert Executables(tmp_path, 10**9).find("tripled") is None
+
+
+def test_results_of_all_kinds_are_described(tmp_path):
+    def everything(x, unused):
+        half = x.astype(jnp.bfloat16)
+        return {"b": [x, (half, None)], "a": moments(x[None]), "c": (), "d": [jnp.float32(3)]}
+
+    shapes = SHAPE, jax.ShapeDtypeStruct((), jnp.int32)
+    executables = Executables(tmp_path, 10**9)
+    executables.keep("everything", compiled(everything, *shapes), jax.eval_shape(everything, *shapes))
+    result, load = Executables(tmp_path, 10**9).find("everything")
+    assert result == jax.eval_shape(everything, *shapes)
+    assert isinstance(result["a"], Moments)
+    arrays = jnp.arange(9.0).reshape(3, 3), jnp.int32(1)
+    found, expected = load()(*arrays), jax.jit(everything)(*arrays)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@dataclasses.dataclass(frozen=True)
+class Impostor(Moments):
+    """Another class by the name of one that is known."""
+
+
+Impostor.__name__ = Moments.__name__
+jax.tree_util.register_dataclass(Impostor)
+
+
+class Pair(NamedTuple):
+    """A tuple, but not one that would come back as such."""
+
+    first: Any
+    second: Any
+
+
+@pytest.mark.parametrize("result", [Pair(SHAPE, SHAPE), Impostor(SHAPE, SHAPE, SHAPE), {1: SHAPE}, SHAPE, [SHAPE] * 2])
+def test_what_cannot_be_described_or_does_not_fit_is_not_kept(tmp_path, result):
+    executables = Executables(tmp_path, 10**9)
+    executables.keep("it", compiled(lambda x: jax.tree.map(lambda _: x, Pair(0, 0))[:1] * 3, SHAPE), result)
+    assert executables.find("it") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_without_some_of_its_arguments_is_not_kept(tmp_path):
+    executables = Executables(tmp_path, 10**9)
+    executables.keep("it", jax.jit(lambda x, unused: x * 2).lower(SHAPE, SHAPE).compile(), SHAPE)
+    assert executables.find("it") is None
 
 
 @pytest.mark.parametrize("variable", ["JAX_ENABLE_X64", "XLA_FLAGS"])
@@ -48,22 +111,72 @@ def test_other_settings_have_their_own(tmp_path, monkeypatch, variable):
     assert Executables(tmp_path, 10**9).find("doubled") is None
 
 
-@pytest.mark.parametrize("length", [0, 100, -100])
-def test_a_damaged_file_is_none(tmp_path, length):
+def test_the_key_has_the_processor_and_not_the_host(tmp_path, monkeypatch):
+    kept(tmp_path)
+    monkeypatch.setattr(platform, "node", lambda: "another")
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    assert Executables(tmp_path, 10**9).find("doubled") is not None
+    monkeypatch.setattr("wct_jax.executables.cores", lambda: 1000)
+    assert Executables(tmp_path, 10**9).find("doubled") is None
+    monkeypatch.undo()
+    monkeypatch.setattr("wct_jax.executables.processor", lambda: "another")
+    assert Executables(tmp_path, 10**9).find("doubled") is None
+
+
+def test_xla_is_given_nothing_that_is_damaged(tmp_path):
     executables = kept(tmp_path)
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:length])
+    sealed = path.read_bytes()
+    for place in np.linspace(0, len(sealed) - 1, 50).astype(int):
+        damaged = bytearray(sealed)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        assert executables.find("doubled") is None
+    for length in (0, 100, -100, -1):
+        path.write_bytes(sealed[:length])
+        assert executables.find("doubled") is None
+
+
+def test_nothing_is_pickled(tmp_path, monkeypatch):
+    class Planted:
+        def __reduce__(self):
+            return exec, ("raise SystemExit('the pickle was loaded')",)
+
+    def refused(*arguments, **options):
+        raise AssertionError("something was pickled")
+
+    executables = kept(tmp_path)
+    (path,) = tmp_path.iterdir()
+    planted = pickle.dumps((Planted(), 1, SHAPE))
+    for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refused)
+    path.write_bytes(planted)
     assert executables.find("doubled") is None
-
-
-def test_what_cannot_be_loaded_is_none(tmp_path):
-    import pickle
-
-    executables = kept(tmp_path)
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(pickle.dumps((b"of another version", 1, SHAPE)))
+    kept(tmp_path)
     _, load = executables.find("doubled")
-    assert load() is None
+    assert load() is not None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"of another version\n",
+        b"null\n",
+        b'{"result": 1}\n',
+        b'{"result": ["exec", "1"]}\n',
+        b'{"result": ["array", "float31", 3]}\n',
+        b"[" * 10**5 + b"\n",
+        b'{"result": ["array", "float32", 3, 3]}\n',
+        b'{"result": ["array", "float32", 3, 3]}\nno executable',
+    ],
+)
+def test_what_cannot_be_loaded_is_none(tmp_path, content):
+    executables = Executables(tmp_path, 10**9)
+    PrivateFolder(tmp_path, 10**9).write(executables._key("doubled"), content)
+    found = executables.find("doubled")
+    assert found is None or found[1]() is None
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
@@ -79,7 +192,7 @@ def test_what_was_not_used_for_the_longest_time_goes_first(tmp_path):
         os.utime(new, (1e7 - age, 1e7 - age))
     assert executables.find("oldest") is not None  # It is used.
     size = max(path.stat().st_size for path in tmp_path.iterdir())
-    Executables(tmp_path, 2 * size).prune()
+    Executables(tmp_path, int(2.5 * size)).prune()
     assert executables.find("older") is None
     assert executables.find("old") is not None
     assert executables.find("oldest") is not None

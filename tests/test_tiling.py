@@ -93,6 +93,18 @@ def test_regions_in_tiles_are_those_of_the_whole(model, rng):
         assert_alike(stylize_tiled(model, content, style, 0.7, tile=64, **options), expected)
 
 
+@pytest.mark.usefixtures("directly", "quick")
+def test_layers_of_several_encoders_in_tiles(several, rng):
+    content = rng.random((70, 90, 3), np.float32)
+    layers = ["relu2_1", "relu1_1"]
+    style = extract_style(several, content**2)
+    tiled = extract_style_tiled(several, content**2, layers, tile=64)
+    whole = np.asarray(stylize(several, content, style, layers=layers))
+    assert_alike(stylize_tiled(several, content, tiled, tile=64), whole)
+    widest = choose_tile((10_000, 10_000), several, several.layers, 1.9e9)
+    assert choose_tile((10_000, 10_000), several, ["relu3_1"], 1.9e9) >= widest
+
+
 @pytest.mark.usefixtures("directly")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_style_in_tiles_is_that_of_the_whole(compact, pictures, rng, weighted):

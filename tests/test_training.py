@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from wct_jax.loop import State
-from wct_jax.model import LAYERS, choose_taps, decoder_shapes, read
+from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, read
 from wct_jax.pipeline import stylize
 from wct_jax.style import extract_style
 from wct_jax.training import LossWeights, init_state, make_optimizer, make_schedule, reconstruct, train_step
@@ -54,6 +54,17 @@ def terms(model, layer, decoder, batch):
         "feature": ((again - feature) ** 2).mean(),
         "variation": sum((np.diff(output, axis=axis) ** 2).mean() for axis in (1, 2)),
     }
+
+
+def test_a_decoder_is_trained_against_the_encoder_of_its_layer(several, batch):
+    for layer, widths in (("relu1_1", (7,)), ("relu2_1", (3, 5)), ("relu3_1", (4, 6, 8))):
+        optimizer = optax.sgd(0.1)
+        state = init_state(several, layer, optimizer, 0)
+        assert {n: p["kernel"].shape[2:] for n, p in state.parameters.items()} == decoder_shapes(layer, widths)
+    own = Model(several.encoders["relu2_1"], {}, (3, 5))
+    decoder = several.decoders["relu2_1"]
+    for joined, alone in zip(*(networks(m, "relu2_1", decoder, batch / 255) for m in (several, own)), strict=True):
+        np.testing.assert_array_equal(joined, alone)
 
 
 @pytest.mark.parametrize(("layer", "side"), [("relu1_1", 12), ("relu2_1", 9)])

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
 from wct_jax.weights import (
     add_decoder,
+    cache_folder,
     check_model_target,
     encoder_digest,
     is_model_file,
@@ -22,6 +23,7 @@ from wct_jax.weights import (
     model_path,
     require_decoders,
     save_model,
+    user_folder,
     with_decoder,
 )
 
@@ -52,8 +54,8 @@ def assert_same(one, other):
     )
     jax.tree.map(
         np.testing.assert_array_equal,
-        (one.encoder, one.decoders, one.auxiliary),
-        (other.encoder, other.decoders, other.auxiliary),
+        (one.encoder, one.decoders, one.auxiliary, one.encoders),
+        (other.encoder, other.decoders, other.auxiliary, other.encoders),
     )
 
 
@@ -69,6 +71,14 @@ def rewrite(path, change=lambda arrays: None, **facts):
     change(arrays)
     document = {"format": 1, "widths": [2, 3], "layers": ["relu2_1", "relu1_1"], "digest": small_model().digest} | facts
     document = {key: value for key, value in document.items() if value is not None}
+    save_file(arrays, path, {"wct_jax": json.dumps(document)})
+
+
+def rewrite_several(path, model, change=lambda arrays: None, **facts):
+    """Save a model of several encoders anew, changed."""
+    save_model(path, model)
+    arrays, document = load_file(path), load_model(path).metadata | facts
+    change(arrays)
     save_file(arrays, path, {"wct_jax": json.dumps(document)})
 
 
@@ -186,6 +196,27 @@ def test_the_digest_stays_when_a_decoder_comes(path):
     assert load_model(path).digest == bare.digest == model.digest
 
 
+def test_a_model_of_several_encoders(path, several):
+    save_model(path, several)
+    loaded = load_model(path)
+    assert_same(loaded, several)
+    assert loaded.digest == several.digest == encoder_digest(several.encoder, several.encoders)
+    assert several.digest != encoder_digest(several.encoder)
+    # Readers of format 1 alone refuse it by that.
+    assert loaded.metadata["format"] == 2
+    assert loaded.metadata["encoders"] == {"relu1_1": [7], "relu2_1": [3, 5]}
+    save_model(path, dataclasses.replace(loaded, encoders={}, decoders={}))
+    assert load_model(path).metadata["format"] == 1
+    assert load_model(path).digest == encoder_digest(several.encoder)
+
+
+def test_the_digest_knows_all_encoders(several):
+    changed = jax.tree.map(lambda x: x + 1, several.encoders)
+    moved = {"relu1_1": several.encoders["relu1_1"]}
+    digests = {encoder_digest(several.encoder, encoders) for encoders in (several.encoders, changed, moved, {})}
+    assert len(digests) == 4
+
+
 # Files that are no models
 
 
@@ -220,6 +251,50 @@ def test_every_wrong_array_is_named_in_one_error(path):
     assert set(extra.split(", ")) == {"encoder/conv9_1/kernel", "nonsense", "auxiliary/relu5_1/bias"}
     infinite = message.partition("not finite: ")[2]
     assert set(infinite.split(", ")) == {"decoder/relu1_1/conv1_1/bias", "auxiliary/relu2_1/kernel"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        None,
+        [],
+        {"relu3_1": [4, 6, 8]},
+        {"relu6_1": [3]},
+        {"relu2_1": [3]},
+        {"relu2_1": [3, 5, 8]},
+        {"relu1_1": [0]},
+        {"relu1_1": [True]},
+        {"relu1_1": 7},
+        {"relu1_1": ["7"]},
+    ],
+)
+def test_widths_of_encoders_that_cannot_be(path, several, own):
+    rewrite_several(path, several, encoders=own)
+    assert "is not a model file: its metadata does not say what encoders it has" in refusal(path)
+
+
+def test_wrong_arrays_of_several_encoders_are_named(path, several):
+    def change(arrays):
+        del arrays["encoders/relu2_1/conv1_2/bias"]
+        arrays["encoders/relu3_1/conv1_1/bias"] = np.zeros(4, np.float32)
+        arrays["encoders/relu1_1/conv1_1/bias"] = np.zeros(4, np.float32)
+
+    rewrite_several(path, several, change)
+    message = refusal(path)
+    assert "missing: encoders/relu2_1/conv1_2/bias;" in message
+    assert "extra: encoders/relu3_1/conv1_1/bias;" in message
+    assert "wrong shape: encoders/relu1_1/conv1_1/bias (4,) for (7,)" in message
+    # A decoder fits its own layer's encoder.
+    rewrite_several(path, several, encoders={"relu2_1": [3, 5]})
+    assert "decoder/relu1_1/conv1_1/kernel (3, 3, 7, 3) for (3, 3, 4, 3)" in refusal(path)
+
+
+def test_a_changed_byte_of_any_encoder_is_noticed(path, several):
+    save_model(path, several)
+    content = bytearray(path.read_bytes())
+    content[content.index(np.asarray(several.encoders["relu1_1"]["conv1_1"]["kernel"]).tobytes())] ^= 1
+    path.write_bytes(content)
+    assert "is damaged: its encoder's digest is" in refusal(path)
 
 
 def test_a_changed_byte_of_the_encoder_is_noticed(path):
@@ -294,8 +369,8 @@ def test_metadata_that_is_no_document(path, document):
 
 
 def test_a_format_from_the_future(path):
-    rewrite(path, format=2, layers=None, digest={"sha3": "0"})
-    assert "has format 2, and this version of wct_jax reads format 1" in refusal(path)
+    rewrite(path, format=3, layers=None, digest={"sha3": "0"})
+    assert "has format 3, and this version of wct_jax reads formats 1 and 2" in refusal(path)
 
 
 # Writing
@@ -497,6 +572,35 @@ def test_where_vgg19_is(monkeypatch, tmp_path):
     (tmp_path / "home").mkdir()
     save_model(model_path("vgg19"), small_model())
     assert_same(load_model("vgg19"), small_model())
+
+
+def test_paths_that_are_relative_or_empty_name_no_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("WCT_JAX_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for cache in ("", "cache", "./cache", "~/cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+        assert cache_folder() == tmp_path / ".cache" / "wct_jax"
+    monkeypatch.setenv("WCT_JAX_HOME", "")
+    assert cache_folder() == tmp_path / ".cache" / "wct_jax"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_a_user_without_a_home_can_name_one(monkeypatch, tmp_path, home):
+    for variable in ("WCT_JAX_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    if home is None:  # A user that the system does not know.
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    else:
+        monkeypatch.setenv("HOME", home)
+    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+        load_model("vgg19")
+    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+        user_folder()
+    assert load_model("compact").layers
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "wct_jax"
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home"
 
 
 def test_the_packaged_model_is_never_written_to(tmp_path):

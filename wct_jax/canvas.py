@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 # Sides are rounded up to eight sizes for each doubling, but to no less than 16, which four poolings leave whole.
 _STEPS = 8
@@ -52,18 +53,23 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
     """
     sides = image.shape[-3:-1]
     margins = [(0, canvas - side) for canvas, side in zip(canvas_sides(sides), sides, strict=True)]
-    if _out_of_reach(image) or (weights is not None and _out_of_reach(weights)):
+    if out_of_reach(image) or (weights is not None and out_of_reach(weights)):
         return image, weights, None
     if not any(margin for _, margin in margins):
-        return image, weights, None
-    # By NumPy, for JAX would compile it for each size.
+        return image, None if weights is None else as_array(weights), None
+    # By NumPy, since JAX would compile it for each size.
     lead = [(0, 0)] * (image.ndim - 3)
     counted = np.ones(sides, image.dtype) if weights is None else np.asarray(weights)
     return (
-        jnp.asarray(np.pad(np.asarray(image), [*lead, *margins, (0, 0)])),
-        jnp.asarray(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins])),
-        jnp.asarray(sides, jnp.int32),
+        as_array(np.pad(np.asarray(image), [*lead, *margins, (0, 0)])),
+        as_array(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins])),
+        as_array(np.asarray(sides, np.int32)),
     )
+
+
+def as_array(value: ArrayLike) -> Array:
+    """`jnp.asarray`, which compiles a copy for each shape of NumPy's arrays, without compiling."""
+    return jax.device_put(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
 
 
 def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
@@ -75,9 +81,9 @@ def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
         image: As `lay_out` returned it, `[..., H, W, C]`.
     """
     if size is None:
-        return values
+        return as_array(values)
     margins = [(0, canvas - side) for canvas, side in zip(image.shape[-3:-1], values.shape[-2:], strict=True)]
-    return jnp.asarray(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]))
+    return as_array(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]))
 
 
 def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | None]:
@@ -92,7 +98,7 @@ def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | Non
     laid_out = sides != (height, width)
     image = jax.ShapeDtypeStruct((*lead, *sides, channels), jnp.float32)
     weights = jax.ShapeDtypeStruct((*(lead if weighted else ()), *sides), jnp.float32) if weighted or laid_out else None
-    return image, weights, jnp.asarray((height, width), jnp.int32) if laid_out else None
+    return image, weights, as_array(np.asarray((height, width), np.int32)) if laid_out else None
 
 
 def cut_out(image: Array, sides: Sequence[int]) -> Array:
@@ -102,13 +108,14 @@ def cut_out(image: Array, sides: Sequence[int]) -> Array:
         return image
     if isinstance(image, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct((*image.shape[:-3], height, width, image.shape[-1]), image.dtype)  # type: ignore[return-value]
-    if _out_of_reach(image):
+    if out_of_reach(image):
         return image[..., :height, :width, :]
-    return jnp.asarray(np.asarray(image)[..., :height, :width, :])
+    return as_array(np.asarray(image)[..., :height, :width, :])
 
 
-def _out_of_reach(x: Array) -> bool:
-    return isinstance(x, jax.core.Tracer) or len(x.devices()) > 1
+def out_of_reach(x: ArrayLike) -> bool:
+    """Whether NumPy cannot work on an array: JAX is tracing it, or it lies on several devices."""
+    return isinstance(x, jax.core.Tracer) or (isinstance(x, Array) and len(x.devices()) > 1)
 
 
 def inside(shape: Sequence[int], size: Array) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import jax.numpy as jnp
 import numpy as np
 
+from wct_jax.strength import as_strength
 from wct_jax.transform import Moments, whiten_color
 
 # A large image need not be in memory as a whole.
@@ -21,6 +22,7 @@ def preserve_color(
     how: str,
     *,
     weights: np.ndarray | None = None,
+    strength: float | np.ndarray = 1.0,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Bring back a photo's colours, on the result of `stylize`.
@@ -39,22 +41,35 @@ def preserve_color(
         photo: `[H, W, 3]`, RGB in 0..1.
         how: "luminance", "histogram" or "coral".
         weights: How much each pixel counts in the statistics, `[H, W]`, such as the photo's alpha; None for 1.
+        strength: With which `stylize` made the image, a scalar or `[H, W]`: the colours are those of its painted part,
+            and where it is 0 the photo stays to the bit.
         out: Where the result goes, which may be `image`; None for a new array.
 
     Returns:
         `[H, W, 3]`, float32, in 0..1.
 
     Raises:
-        ValueError: An unknown way, or images of different sizes.
+        ValueError: An unknown way, images of different sizes, or a strength outside 0..1.
     """
     if how not in _WAYS:
         raise ValueError(f"colours are preserved by {', '.join(_WAYS)}, got {how!r}")
     if image.ndim != 3 or image.shape[-1] != 3 or photo.shape != image.shape:
         raise ValueError(f"image and photo must be [H, W, 3] of one size, got {image.shape} and {photo.shape}")
     out = np.empty(image.shape, np.float32) if out is None else out
-    change = _WAYS[how](image, photo, weights)
+    asked = as_strength(strength)
+    if asked is None:
+        change = _WAYS[how](image, photo, weights)
+        for rows in _strips(image):
+            out[rows] = change(image[rows].clip(0, 1), photo[rows]).clip(0, 1)
+        return out
+    share = np.broadcast_to(np.asarray(asked, np.float32), image.shape[:2])
     for rows in _strips(image):
-        out[rows] = change(image[rows].clip(0, 1), photo[rows]).clip(0, 1)
+        out[rows] = photo[rows] + (image[rows] - photo[rows]) / np.where(share[rows] > 0, share[rows], 1)[..., None]
+    painted = (share > 0) * np.float32(1) if weights is None else (share > 0) * weights
+    change = _WAYS[how](out, photo, painted)
+    for rows in _strips(image):
+        part, changed = share[rows, :, None], change(out[rows].clip(0, 1), photo[rows]).clip(0, 1)
+        out[rows] = (1 - part) * photo[rows] + part * changed
     return out
 
 

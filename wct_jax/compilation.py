@@ -3,17 +3,18 @@
 import contextlib
 import functools
 import gc
-import os
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 from jax import lax
 
 from wct_jax.executables import Executables
+from wct_jax.machine import usable_cores
+from wct_jax.recent import Recent
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -42,41 +43,129 @@ def compiler_options(*, quick: bool = False) -> dict[str, str]:
     return options
 
 
-def part(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+def part(
+    static: Sequence[str] = (), context: Callable[[], Hashable] = lambda: None
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Compile a function, by itself or as a part of what JAX is tracing.
 
+    By itself it is compiled for each combination of shapes, and the programs used last are kept, see `MOST_PROGRAMS`.
     Called with a `jax.ShapeDtypeStruct` it does not run: it is compiled, see `ahead`, and returns what its result will
     look like.
 
     Args:
         static: Names of the arguments that are not arrays.
+        context: What else it depends on.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         inner = jax.jit(function, static_argnames=tuple(static))
-        outermost = functools.cache(
-            lambda: jax.jit(function, static_argnames=tuple(static), compiler_options=compiler_options(quick=True))
-        )
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             leaves, tree = jax.tree.flatten((args, kwargs))
-            key = (function, tree, *map(_aval, leaves))
-            if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-                if _kept is not None:
-                    return _load(_kept, key, leaves)
-                lowered = outermost().lower(*args, **kwargs)
-                _pending.get()(key, lowered.compile)
-                return _shapes(lowered)
+            shapes_only = any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
             # Within jit a constant is traced, too.
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):
+            if not shapes_only and any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):
                 return inner(*args, **kwargs)
-            loaded = _known[key].executable if key in _known else None
-            return outermost()(*args, **kwargs) if loaded is None else loaded(*filter(_is_array, leaves))
+            key = (function, tree, context(), *_circumstances(), *map(_aval, leaves))
+            program = _programs.get(key)
+            if program is None:
+                program = _programs.add(key, _Program(function, tree, leaves, _kept, repr(key[1:])))
+                _programs.trim()
+            if shapes_only:
+                if not program.is_ready:
+                    _pending.get()(key, program.make_ready)
+                return program.result
+            return program(*filter(_is_array, leaves))
 
         return call
 
     return decorate
+
+
+# The kernel allows a process 65,530 memory mappings, those of some 60 sizes of canvas. Measured: a canvas takes about
+# 31 programs, which have 1,000 mappings and 45 MB.
+MOST_PROGRAMS = 320
+
+
+class _Program:
+    """A function, compiled for arguments of some shapes by hand: what `jax.jit` compiles is kept until it goes itself.
+
+    Attributes:
+        result: What it returns, as `jax.ShapeDtypeStruct`.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], tree: Any, leaves: Sequence[Any], kept: Executables | None, key: str
+    ) -> None:
+        """Find it among the executables that are kept, or trace it.
+
+        Args:
+            function: The function.
+            tree: Of its arguments.
+            leaves: Of its arguments, arrays or their shapes, and those that are not arrays.
+            kept: The executables, if any are.
+            key: All that the program depends on.
+        """
+        rest = [None if _is_array(leaf) else leaf for leaf in leaves]
+
+        @functools.wraps(function)
+        def of_arrays(*arrays: Any) -> Any:
+            given = iter(arrays)
+            args, kwargs = jax.tree.unflatten(tree, [next(given) if leaf is None else leaf for leaf in rest])
+            return function(*args, **kwargs)
+
+        del of_arrays.__wrapped__  # Its arguments are not those.
+        shapes = [_shape(leaf) for leaf in leaves if _is_array(leaf)]
+        self._lock = threading.Lock()
+        self._executable: Callable[..., Any] | None = None
+        name = f"{function.__module__}.{function.__qualname__} {key}"
+
+        def lower() -> Any:
+            # With all arguments, since an executable that is kept does not say which it takes.
+            return jax.jit(of_arrays, keep_unused=True, compiler_options=compiler_options(quick=True)).lower(*shapes)
+
+        found = kept.find(name) if kept else None
+        if found:
+            self.result, load = found
+            self._make = lambda: load() or lower().compile()
+        else:
+            lowered = lower()
+            self.result = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), lowered.out_info)
+            self._make = lambda: _compile(lowered, kept, name, self.result)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it need not be compiled or loaded any more."""
+        return self._executable is not None
+
+    def make_ready(self) -> None:
+        """Compile or load it."""
+        with self._lock:
+            if self._executable is None:
+                self._executable = self._make()
+                del self._make  # And what it was lowered to, which is large.
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Run it."""
+        if self._executable is None:
+            self.make_ready()
+        return self._executable(*arrays)  # type: ignore[misc]
+
+
+def _compile(lowered: jax.stages.Lowered, kept: Executables | None, name: str, result: Any) -> jax.stages.Compiled:
+    compiled = lowered.compile()
+    if kept:
+        kept.keep(name, compiled, result)
+    return compiled
+
+
+_programs: Recent[Hashable, _Program] = Recent(MOST_PROGRAMS)
+
+
+def programs_dropped() -> int:
+    """How many programs this process has dropped so far: what was compiled ahead before may have to be again."""
+    return _programs.dropped
 
 
 @contextlib.contextmanager
@@ -85,7 +174,7 @@ def ahead() -> Iterator[None]:
 
     Tracing is Python's, which does one thing at a time; XLA compiles meanwhile.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         futures: dict[Hashable, Future[object]] = {}
 
         def submit(key: Hashable, work: Callable[[], object]) -> None:
@@ -121,61 +210,30 @@ def keep(executables: Executables | None) -> None:
     """
     global _kept
     _kept = executables
-    _known.clear()
-
-
-@dataclass
-class _Known:
-    """A part for some shapes: what it returns, and how to run it, once that is there."""
-
-    result: Any
-    executable: Callable[..., Any] | None = None
+    _programs.clear()
 
 
 _kept: Executables | None = None
-_known: dict[Hashable, _Known] = {}
 
 
-def _load(kept: Executables, key: tuple[Any, ...], leaves: Sequence[Any]) -> Any:
-    """Find an executable or compile it, when its turn comes, and return what its result looks like."""
-    if key in _known:
-        return _known[key].result
-    function, tree, *avals = key
-
-    def of_arrays(*arrays: Any) -> Any:
-        rest = iter(arrays)
-        args, kwargs = jax.tree.unflatten(tree, [next(rest) if _is_array(leaf) else leaf for leaf in leaves])
-        return function(*args, **kwargs)
-
-    name = f"{function.__module__}.{function.__qualname__} {tree} {avals}"
-    found = kept.find(name)
-    if found:
-        result, load = found
-    else:
-        jitted = jax.jit(of_arrays, compiler_options=compiler_options(quick=True))
-        lowered = jitted.lower(*filter(_is_array, leaves))
-        result = _shapes(lowered)
-
-        def load() -> Callable[..., Any] | None:
-            compiled = lowered.compile()
-            kept.keep(name, compiled, result)
-            return compiled
-
-    known = _known[key] = _Known(result)
-
-    def work() -> None:
-        known.executable = load()
-
-    _pending.get()(key, work)
-    return result
-
-
-def _shapes(lowered: jax.stages.Lowered) -> Any:
-    return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), lowered.out_info)
+def _circumstances() -> tuple[Hashable, ...]:
+    return jax.config.jax_enable_x64, jax.config.jax_default_device  # type: ignore[attr-defined]
 
 
 def _aval(leaf: Any) -> Hashable:
-    return (leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)) if _is_array(leaf) else leaf
+    if not _is_array(leaf):
+        return leaf
+    return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), _placed(leaf)
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    weak = getattr(leaf, "weak_type", False)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak, sharding=_placed(leaf))
+
+
+def _placed(leaf: Any) -> Any:
+    """Where an array has to stay, if it does."""
+    return leaf.sharding if getattr(leaf, "committed", False) else None
 
 
 def _is_array(leaf: Any) -> bool:
@@ -194,12 +252,36 @@ def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
-        whole = jax.jit(function, static_argnames=tuple(static))
+        inner = jax.jit(function, static_argnames=tuple(static))
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return (function if jax.default_backend() == "cpu" else whole)(*args, **kwargs)
+            if jax.default_backend() == "cpu":
+                return function(*args, **kwargs)
+            leaves, tree = jax.tree.flatten((args, kwargs))
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):
+                return inner(*args, **kwargs)
+            key = (function, tree, *(leaf.shape if _is_array(leaf) else leaf for leaf in leaves))
+            whole = _wholes.get(key)
+            if whole is None:
+                whole = _wholes.add(key, jax.jit(_anew(function), static_argnames=tuple(static)))
+                _wholes.trim()
+            return whole(*args, **kwargs)
 
         return call
 
     return decorate
+
+
+# Five for a size of canvas.
+_wholes: Recent[Hashable, Callable[..., Any]] = Recent(MOST_PROGRAMS // 4)
+
+
+def _anew(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The same for `jax.jit`, but with a cache of its own, which JAX empties only as a whole."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return function(*args, **kwargs)
+
+    return call

@@ -32,7 +32,7 @@ _FEW = 4
 _NARROW = 16
 
 
-@part(static=("upsample", "relu"))
+@part(static=("upsample", "relu"), context=lambda: algorithm.value)
 def conv3x3(
     x: Array, kernel: Array, bias: Array, *, size: Array | None = None, upsample: bool = False, relu: bool = False
 ) -> Array:

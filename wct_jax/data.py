@@ -1,10 +1,13 @@
 """Batches for training: a source of encoded photos becomes endless uint8 crops, in threads."""
 
+import contextlib
 import functools
 import io
 import os
+import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +16,10 @@ import grain
 import numpy as np
 from PIL import Image
 
-from wct_jax.images import PICTURE_SUFFIXES, PathLike, load_image, open_image, read_image
+from wct_jax.images import PathLike, load_image, open_image, read_image
 from wct_jax.pixels import show_hidden, to_srgb, upright
+from wct_jax.progress import duration
+from wct_jax.scan import scan
 
 
 class Source(Protocol):
@@ -28,50 +33,42 @@ class Source(Protocol):
 
 
 class Folder:
-    """The photos under a folder and its subfolders, by their suffix, sorted by path.
+    """The photos that a folder or a pattern stands for, see `scan`, all of which can be decoded.
 
-    Hidden files and folders, and links to folders, are passed over. Each photo's header is read once, at the start.
+    Each photo is decoded once, at the start, so that none stops a training that has run for hours.
 
     Attributes:
         paths: The photos.
-        unreadable: A sentence on each file that has a photo's suffix and cannot be opened; these are left out.
+        skipped: Sentences on the files that are left out, and on what else is passed over.
     """
 
-    def __init__(self, root: PathLike) -> None:
-        """Find the photos.
+    def __init__(self, root: PathLike, tell: Callable[[str], None] | None = None) -> None:
+        """Find the photos, and decode them.
 
         Args:
-            root: The folder.
+            root: The folder or pattern.
+            tell: Called with a sentence on how long decoding takes, where that is long.
 
         Raises:
             ValueError: It is missing, no folder, or holds no photo that can be read.
         """
-        if not os.path.isdir(root):
-            wrong = "it is not a folder" if os.path.exists(root) else "there is no such folder"
-            raise ValueError(f"cannot read the photos in {root}: {wrong}")
         _silence_pillow()
-        failures: list[OSError] = []
-        found, others = [], 0
-        for folder, subfolders, files in os.walk(root, onerror=failures.append):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            for name in files:
-                if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
-                    found.append(Path(folder, name))
-                else:
-                    others += 1
-        found.sort(key=lambda path: path.parts)
+        found, skipped = scan(root)
+        complaints: list[str | None] = []
+        began, told = time.monotonic(), False
         with ThreadPoolExecutor(8) as threads:
-            complaints = list(threads.map(_complaint, found))
+            for complaint in threads.map(functools.partial(_complaint, large=threading.Lock()), found):
+                complaints.append(complaint)
+                spent = time.monotonic() - began
+                if tell and not told and spent > _SOON:
+                    left = duration(spent * (len(found) / len(complaints) - 1))
+                    tell(f"decoding the {len(found)} photos of {root} once, to find damaged ones: {left} left")
+                    told = True
         self.paths = [path for path, complaint in zip(found, complaints, strict=True) if complaint is None]
-        self.unreadable = [f"cannot read {failure.filename}: {failure.strerror}" for failure in failures]
-        self.unreadable += [complaint for complaint in complaints if complaint is not None]
-        if not self.paths and self.unreadable:
-            raise ValueError(f"no photo in {root} can be read, {len(self.unreadable)} cannot: {self.unreadable[0]}")
+        unreadable = [complaint for complaint in complaints if complaint is not None]
         if not self.paths:
-            raise ValueError(
-                f"there is no photo in {root}: of {others} files in it none is named as one "
-                f"({', '.join(PICTURE_SUFFIXES)})"
-            )
+            raise ValueError(f"no photo in {root} can be read, {len(unreadable)} cannot: {unreadable[0]}")
+        self.skipped = unreadable + skipped
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -157,16 +154,44 @@ def _silence_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _complaint(path: Path) -> str | None:
-    """Why a photo cannot be opened, or None if it can."""
+def _complaint(path: Path, large: threading.Lock) -> str | None:
+    """Why a photo cannot be decoded, or None if it can; of large ones one at a time is decoded."""
     try:
         with open(path, "rb") as file:
-            open_image(file, path)
+            image = open_image(file, path)
+            plain = _is_plain(image)
+            bytes_ = os.fstat(file.fileno()).st_size + image.width * image.height * (4 if plain else _BYTES_A_PIXEL)
+            if bytes_ > _MOST_BYTES:
+                return (
+                    f"{path}, {image.width} x {image.height} pixels, takes {bytes_ / 2**30:.1f} GiB to decode: "
+                    f"expected at most {_MOST_BYTES / 2**30:.0f} GiB for a photo to train on"
+                )
+            with large if bytes_ > _LARGE else contextlib.nullcontext():
+                # All of a JPEG is read at an eighth of its size, too.
+                image.draft(None, (1, 1))
+                load_image(image, path)
+                to_srgb(image.crop((0, 0, 1, 1)))
     except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
+        return f"cannot read {path}: {error.strerror or error}"
+    except MemoryError:
+        return f"cannot read {path}: there is not enough memory for its pixels"
     except ValueError as error:
         return str(error)
     return None
+
+
+# A sentence that a person would rather have than wait, after so many seconds.
+_SOON = 3.0
+# What a photo may take while it is decoded; two are at a time. Pillow has four bytes for a pixel, and the colours of
+# pictures with an alpha or of more than 8 bits are worked out in floats.
+_MOST_BYTES = 2**31
+_BYTES_A_PIXEL = 48
+_LARGE = 2**27
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether each pixel shows what it does whatever the others are, in 8 bits."""
+    return image.mode in ("L", "RGB", "CMYK") and not image.has_transparency_data
 
 
 def _crop(photo: tuple[str, bytes], rng: np.random.Generator, *, size: int) -> np.ndarray:
@@ -178,8 +203,7 @@ def _crop(photo: tuple[str, bytes], rng: np.random.Generator, *, size: int) -> n
     # A JPEG can be decoded at a half, a quarter or an eighth of its size for a fraction of the time.
     image.draft(None, (int(image.width * size / side), int(image.height * size / side)))
     orientation = load_image(image, name)
-    if image.mode not in ("L", "RGB", "CMYK") or image.has_transparency_data:
-        # What these show is known of the whole picture alone.
+    if not _is_plain(image):
         pixels, alpha = to_srgb(image)
         if alpha is not None:
             show_hidden(pixels, alpha)

@@ -56,7 +56,7 @@ def init_student(
     """
     key, encode, *decode = jax.random.split(jax.random.key(seed), 2 + len(widths))
     keys = dict(zip(LAYERS, decode, strict=False))
-    taught = {layer: teacher.model.widths[LAYERS.index(layer)] for teacher in teachers for layer in teacher.layers}
+    taught = {layer: teacher.model.channels_at(layer) for teacher in teachers for layer in teacher.layers}
     layers = sorted(taught)
     if model and finetune:
         # Copies, since the step donates the state.

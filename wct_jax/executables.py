@@ -5,11 +5,11 @@ takes another.
 """
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
+import json
 import os
-import pickle
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jaxlib.version
-from jax.experimental.serialize_executable import deserialize_and_load, serialize
+from jaxlib import xla_client
 
-from wct_jax.atomic import atomic_write
+from wct_jax.private_folder import PrivateFolder
+from wct_jax.processor import cores, processor
+from wct_jax.transform import Moments
 
 Loader = Callable[[], Callable[..., Any] | None]
+
+# The containers that results may have, beside lists, tuples, and dictionaries.
+_RECORDS = {record.__name__: record for record in (Moments,)}
 
 
 class Executables:
     """A folder of executables that run on the first device, by a name for what they were compiled from.
 
-    It holds code that is run: nobody else should be able to write to it.
+    Each file holds a line of JSON, which describes the result, and then the executable as XLA serializes it. XLA
+    itself checks little of that and runs it, so this goes through a `PrivateFolder`.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open a folder, which exists.
+        """Open a folder.
 
         Args:
-            folder: Where the files are.
+            folder: Where the files are. Unless it exists and is this user's own, nothing is kept.
             most: How many bytes they may take, about.
         """
-        self._folder, self._most = folder, most
+        self._folder = PrivateFolder(folder, most)
         self._circumstances = _circumstances()
 
     def find(self, name: str) -> tuple[Any, Loader] | None:
@@ -50,20 +56,29 @@ class Executables:
             What its result looks like, as `jax.ShapeDtypeStruct`, and a function that loads it: to be called with
             arrays alone, or None if it turns out to be of no use. None if there is nothing of that name.
         """
-        path = self._path(name)
+        content = self._folder.read(self._key(name))
+        if content is None:
+            return None
+        header, _, payload = content.partition(b"\n")
         try:
-            payload, arguments, result = pickle.loads(path.read_bytes())
-            os.utime(path)
-        except Exception:  # A damaged file can raise anything, and is as good as none.
+            result = _restored(json.loads(header)["result"])
+        except Exception:  # Another version's file can raise anything, and is as good as none.
             return None
 
         def load() -> Callable[..., Any] | None:
             _know_lapack()
-            trees = jax.tree.structure(((0,) * arguments, {})), jax.tree.structure(result)
+            device, tree = jax.devices()[0], jax.tree.structure(result)
             try:
-                return deserialize_and_load(payload, *trees, execution_devices=jax.devices()[:1])
-            except Exception:
+                executable = device.client.deserialize_executable(payload, xla_client.DeviceList((device,)))
+            except Exception:  # The interface of XLA's client is not a public one.
                 return None
+
+            def call(*arrays: Any) -> Any:
+                inputs = [a if isinstance(a, jax.Array) else jax.device_put(a, device) for a in arrays]
+                outputs = executable.execute_sharded(inputs).disassemble_into_single_device_arrays()
+                return jax.tree.unflatten(tree, [shards[0] for shards in outputs])
+
+            return call
 
         return result, load
 
@@ -72,28 +87,56 @@ class Executables:
 
         Args:
             name: For `find`.
-            compiled: Of a function of arrays, by position.
+            compiled: Of a function of arrays, by position, all of which it takes (`jax.jit` with `keep_unused`).
             result: What it returns, as `jax.ShapeDtypeStruct`.
         """
-        # Not every backend can, and a full disk is no reason to fail.
-        with contextlib.suppress(ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
-            payload, _, _ = serialize(compiled)
-            with atomic_write(self._path(name)) as path:
-                path.write_bytes(pickle.dumps((payload, len(compiled.args_info[0]), result)))
+        # Not every backend can, and not every result can be described.
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
+            executable: Any = compiled.runtime_executable()
+            numbers = len(executable.get_parameter_layouts()), len(executable.get_output_layouts())
+            if numbers != (len(jax.tree.leaves(compiled.args_info)), len(jax.tree.leaves(result))):
+                return
+            header = {"name": name, "circumstances": self._circumstances, "result": _described(result)}
+            payload = executable.client.serialize_executable(executable)
+            self._folder.write(self._key(name), json.dumps(header).encode() + b"\n" + payload)
 
     def prune(self) -> None:
-        """Remove the files that were not used for the longest time, if there are too many."""
-        with contextlib.suppress(OSError):  # Another process may prune, too.
-            files = sorted(((path, path.stat()) for path in self._folder.iterdir()), key=lambda file: file[1].st_mtime)
-            excess = sum(status.st_size for _, status in files) - self._most
-            for path, status in files:
-                if excess <= 0:
-                    break
-                path.unlink()
-                excess -= status.st_size
+        """Remove the files that have gone unused the longest, if there are too many."""
+        self._folder.prune()
 
-    def _path(self, name: str) -> Path:
-        return self._folder / hashlib.sha256(f"{self._circumstances} {name}".encode()).hexdigest()
+    def _key(self, name: str) -> str:
+        return f"{self._circumstances} {name}"
+
+
+def _described(result: Any) -> Any:
+    """A result's tree as JSON."""
+    kind = type(result)
+    if result is None:
+        return None
+    if kind is jax.ShapeDtypeStruct:
+        if jnp.dtype(str(result.dtype)) != result.dtype:
+            raise TypeError(f"{result.dtype} is not known by its name")
+        return ["array", str(result.dtype), *result.shape]
+    if kind in (list, tuple):
+        return [kind.__name__, *map(_described, result)]
+    if kind is dict:
+        return ["dict", {key: _described(value) for key, value in result.items()}]
+    if _RECORDS.get(kind.__name__) is kind:
+        return [kind.__name__, *(_described(getattr(result, field.name)) for field in dataclasses.fields(kind))]
+    raise TypeError(f"expected lists, tuples, dictionaries, and {', '.join(_RECORDS)} in a result, got {kind.__name__}")
+
+
+def _restored(description: Any) -> Any:
+    """The result's tree that `_described` was given."""
+    if description is None:
+        return None
+    kind, *rest = description
+    if kind == "array":
+        return jax.ShapeDtypeStruct(tuple(rest[1:]), jnp.dtype(rest[0]))
+    if kind == "dict":
+        return {key: _restored(value) for key, value in rest[0].items()}
+    parts = map(_restored, rest)
+    return _RECORDS[kind](*parts) if kind in _RECORDS else {"list": list, "tuple": tuple}[kind](parts)
 
 
 def _circumstances() -> str:
@@ -102,8 +145,7 @@ def _circumstances() -> str:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         sources.update(path.read_bytes())
     settings = sorted((name, value) for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_")))
-    # One home can serve machines whose processors differ.
-    machine = platform.node(), platform.machine(), jax.default_backend()
+    machine = jax.default_backend(), cores(), processor()
     return repr((sources.hexdigest(), jax.__version__, jaxlib.version.__version__, settings, machine))
 
 

@@ -6,8 +6,7 @@ Q = I, and optimal transport and the triangular map have the two below. Directio
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -150,17 +149,16 @@ def _orthogonal_factor_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tup
 
 
 def _svd(matrix: Array) -> tuple[Array, Array, Array]:
-    u, values, v = _decompose(jnp.linalg.svd, matrix)
+    u, values, v = (_SVD if jax.default_backend() == "cpu" else jnp.linalg.svd)(matrix)
     return u, values, v
 
 
 def _qr(matrix: Array) -> tuple[Array, Array]:
-    q, r = _decompose(jnp.linalg.qr, matrix)
+    q, r = (_QR if jax.default_backend() == "cpu" else jnp.linalg.qr)(matrix)
     sign = jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1).astype(r.dtype)
     return q * sign[..., None, :], r * sign[..., :, None]
 
 
-def _decompose(function: Callable[..., Any], matrix: Array) -> Any:
-    # Without its options, of which a rule for batches would make arrays.
-    function = functools.partial(lambda own, matrix: tuple(own(matrix)), function)
-    return (one_by_one(function) if jax.default_backend() == "cpu" else function)(matrix)
+# Without their options, of which a rule for batches would make arrays.
+_SVD = one_by_one(lambda matrix: tuple(jnp.linalg.svd(matrix)))
+_QR = one_by_one(lambda matrix: tuple(jnp.linalg.qr(matrix)))

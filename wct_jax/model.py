@@ -69,6 +69,11 @@ def encoder_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int]]:
     return shapes
 
 
+def widths_of(encoder: Parameters) -> tuple[int, ...]:
+    """Channels of the blocks of an encoder."""
+    return tuple(encoder[name]["bias"].shape[-1] for name in sorted(encoder) if name.endswith("_1"))
+
+
 def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, int]]:
     """Input and output channels of each convolution of a decoder, in order: the encoder's, mirrored.
 
@@ -186,12 +191,12 @@ class Decoder(nn.Module):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("encoder", "decoders", "auxiliary"),
+    data_fields=("encoder", "decoders", "auxiliary", "encoders"),
     meta_fields=("widths", "digest", "document"),
 )
 @dataclass(frozen=True)
 class Model:
-    """An encoder and the decoders there are for it.
+    """An encoder and the decoders there are for it; some of the layers may have an encoder of their own.
 
     A pytree of parameters that passes through `jit`; what is not an array is static.
 
@@ -199,10 +204,11 @@ class Model:
         encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
         decoders: Layer to the parameters of its decoder, named the same way.
         widths: Channels of the encoder's blocks.
-        digest: Of the encoder's names, shapes and values: what styles are tied to.
+        digest: Of the names, shapes and values of all its encoders: what styles are tied to.
         auxiliary: Layer to `kernel` `[1, 1, in, out]` and `bias` `[out]` of a map whose ReLU approximates another
             network's feature. Only distillation uses it.
         document: JSON: where the weights came from, their licence, how each decoder was trained.
+        encoders: Layer to the parameters of an encoder that ends at it, which the layer is read from instead.
     """
 
     encoder: Parameters
@@ -211,6 +217,7 @@ class Model:
     digest: str = ""
     auxiliary: Parameters = field(default_factory=dict)
     document: str = "{}"
+    encoders: Mapping[str, Parameters] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -223,9 +230,26 @@ class Model:
         return dict(json.loads(self.document))
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
-        """The encoder's features, see `Encoder`."""
-        # Flax types what `apply` returns for modules that also return changed state.
-        return Encoder(self.widths).apply({"params": self.encoder}, images, layers, size)  # type: ignore[return-value]
+        """The encoders' features, see `Encoder`."""
+        wanted = LAYERS[: len(self.widths)] if layers is None else tuple(layers)
+        own = [layer for layer in wanted if layer in self.encoders]
+        common = [layer for layer in wanted if layer not in own]
+        features: dict[str, Array] = {}
+        if common or not own:
+            # Flax types what `apply` returns for modules that also return changed state.
+            features = Encoder(self.widths).apply({"params": self.encoder}, images, common, size)  # type: ignore[assignment]
+        for layer in own:
+            encoder = Encoder(self.widths_at(layer))
+            features |= encoder.apply({"params": self.encoders[layer]}, images, (layer,), size)  # type: ignore[arg-type]
+        return features
+
+    def widths_at(self, layer: str) -> tuple[int, ...]:
+        """Channels of the blocks of the encoder that a layer is read from."""
+        return widths_of(self.encoders[layer]) if layer in self.encoders else self.widths
+
+    def channels_at(self, layer: str) -> int:
+        """Channels of a layer's feature."""
+        return self.widths_at(layer)[LAYERS.index(layer)]
 
     def decode(self, layer: str, feature: Array, size: Array | None = None) -> Array:
         """The image of a feature, see `Decoder`.
@@ -236,7 +260,7 @@ class Model:
         if layer not in self.decoders:
             have = ", ".join(self.layers) or "none"
             raise ValueError(f"the model has no decoder for {layer} (it has {have})")
-        return Decoder(layer, self.widths).apply({"params": self.decoders[layer]}, feature, size)  # type: ignore[return-value]
+        return Decoder(layer, self.widths_at(layer)).apply({"params": self.decoders[layer]}, feature, size)  # type: ignore[return-value]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("model",), meta_fields=("layers",))

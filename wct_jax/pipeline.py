@@ -14,6 +14,7 @@ from wct_jax.maps import TRANSFORMS
 from wct_jax.method import PLAIN, Method, paint_feature
 from wct_jax.model import Model, size_at
 from wct_jax.regions import Regions, share_out
+from wct_jax.strength import as_strength, between, blend
 from wct_jax.style import Style, as_image, as_weights, extract_from_canvas, feature_moments, white_style
 
 
@@ -23,6 +24,7 @@ def stylize(
     style: Style | Sequence[Style | None],
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
+    strength: ArrayLike = 1.0,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
     content_weights: ArrayLike | None = None,
@@ -45,14 +47,17 @@ def stylize(
         content: `[..., H, W, 3]`, RGB in 0..1.
         style: What `extract_style` made with the same encoder. With masks a sequence: one for each, None where the
             image is to stay, and perhaps one more for what no mask covers, which stays otherwise.
-        alpha: Strength in 0..1: a scalar, or one for each of `layers` in their order.
+        alpha: The paper's blend of features in 0..1: a scalar, or one for each of `layers` in their order. At 0 the
+            photo is only rebuilt by the decoders; see `strength`.
+        strength: How much of the change is made, evenly, in 0..1: a scalar or broadcasting to `[..., H, W]`. Where it
+            is 0 the photo stays to the bit.
         layers: The layers to use; None for all that model and style have. They are used deepest first, whatever
             their order here.
         eps: Where the spectra are cut, see `wct`.
         content_weights: How much each pixel counts in the content's statistics, broadcasting to `[..., H, W]`.
         mask: How much of each pixel is in a region, 0..1, each broadcasting to `[..., H, W]`. A region is whitened
             by its own statistics. Where masks add up to more than 1 they share the pixel.
-        alpha_map: Strength of each pixel in 0..1, broadcasting to `[..., H, W]`, which multiplies `alpha`.
+        alpha_map: Alpha of each pixel in 0..1, broadcasting to `[..., H, W]`, which multiplies `alpha`.
         transform: "zca", the paper's, "ot" (optimal transport), "cholesky" (triangular) or "adain" (mean and
             variance of each channel): see `wct_jax.maps`.
         swap_layers: Layers at which the whitened feature is rebuilt of patches of the style's, see
@@ -72,32 +77,43 @@ def stylize(
     image = as_image("content", content)
     weights, sides = as_weights(content_weights, image), image.shape[-3:-1]
     masks = [as_weights(one, image, "mask") for one in mask]
-    strengths = as_weights(alpha_map, image, "alpha_map")
+    alphas = as_weights(alpha_map, image, "alpha_map")
+    asked = as_strength(strength)
+    share = None if asked is None else jnp.asarray(asked, image.dtype)
+    if share is not None and share.ndim:
+        share = as_weights(share, image, "strength")
     method = Method(transform, tuple(swap_layers), patch, stride)
     regions = regions_of(style, masks)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
     image, weights, size = lay_out(image, weights)
     shares = [lay_out_map(share, size, image) for share in regions.shares]
-    strengths, rest = (None if each is None else lay_out_map(each, size, image) for each in (strengths, regions.rest))
+    alphas, rest = (None if each is None else lay_out_map(each, size, image) for each in (alphas, regions.rest))
+    if share is not None and share.ndim:
+        share = lay_out_map(share, size, image)
     photo = image
-    for layer, strength in levels:
+    for number, (layer, level_alpha) in enumerate(levels, 1):
         if progress:
             image.block_until_ready()
             progress(layer)
+        before = image
         image = stylize_level(
             model,
             image,
             regions.styles,
             layer,
-            strength,
+            level_alpha,
             eps=eps,
             content_weights=weights,
             shares=tuple(shares),
-            alpha_map=strengths,
+            alpha_map=alphas,
             size=size,
             method=method,
         )
-    return cut_out(image if rest is None else _leave(image, photo, rest), sides)
+        if share is not None and number < len(levels):
+            image = blend(before, image, between(share))
+    if rest is not None:
+        image = _leave(image, photo, rest)
+    return cut_out(image if share is None else blend(photo, image, share), sides)
 
 
 def regions_of(style: Style | Sequence[Style | None], masks: Sequence[Any]) -> Regions:
@@ -185,14 +201,12 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
         raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
     if len(set(layers)) < len(layers):
         raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
-    strengths = list(alpha) if isinstance(alpha, Sequence) else [alpha]
-    if len(strengths) == 1:
-        strengths *= len(layers)
-    if len(strengths) != len(layers):
-        raise ValueError(
-            f"alpha must be one number or one for each of {len(layers)} layers, got {len(strengths)} numbers"
-        )
-    return sorted(zip(layers, strengths, strict=True), key=lambda level: level[0], reverse=True)
+    alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha]
+    if len(alphas) == 1:
+        alphas *= len(layers)
+    if len(alphas) != len(layers):
+        raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(alphas)} numbers")
+    return sorted(zip(layers, alphas, strict=True), key=lambda level: level[0], reverse=True)
 
 
 @by_parts(static=("layer", "method"))

@@ -46,7 +46,7 @@ class Progress:
         numbers = [f"{name} {_digits(value, 4)}" for name, value in losses.items() if "/" not in name]
         outlook = [f"{_digits(speed * self._images_per_step, 3)} images/s"] if speed else []
         if speed and step < self._total:
-            outlook.append(f"{_duration((self._total - step) / speed)} left")
+            outlook.append(f"{duration((self._total - step) / speed)} left")
         if self._bar:
             self._bar.losses = "  ".join(numbers)
             self._bar.start_task(self._task)
@@ -108,7 +108,8 @@ def _digits(value: float, count: int) -> str:
     return f"{value:.0f}" if 10**count <= value < 1e6 else f"{value:#.{count}g}".rstrip(".")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as people say it, such as 2 h 5 min."""
     minutes = math.ceil(seconds / 60)
     if minutes <= 1:
         return f"{math.ceil(seconds)} s"

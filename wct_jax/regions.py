@@ -73,15 +73,20 @@ def relative(shares: Sequence[Any]) -> list[Any]:
     return [share * scale for share in shares]
 
 
-def leave(image: np.ndarray, photo: np.ndarray, rest: np.ndarray) -> None:
-    """Put back what no style has, in place and some rows at a time, of an image that need not be in memory.
+def leave(image: np.ndarray, photo: np.ndarray, rest: np.ndarray | None, strength: np.ndarray | None = None) -> None:
+    """Put back what is to stay, in place and some rows at a time, of an image that need not be in memory.
 
     Args:
         image: `[H, W, 3]`.
         photo: `[H, W, 3]`, what was there before.
-        rest: `[H, W]`, how much of each pixel is to be as before.
+        rest: `[H, W]`, how much of each pixel no style has; None for nothing.
+        strength: `[H, W]`, how much of the rest of each pixel changes; None for all.
     """
     for start in range(0, len(image), _ROWS):
         rows = slice(start, start + _ROWS)
-        left = rest[rows, :, None]
-        image[rows] = left * photo[rows] + (1 - left) * image[rows]
+        if rest is not None:
+            left = rest[rows, :, None]
+            image[rows] = left * photo[rows] + (1 - left) * image[rows]
+        if strength is not None:
+            share = strength[rows, :, None]
+            image[rows] = (1 - share) * photo[rows] + share * image[rows]

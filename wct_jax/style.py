@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.canvas import cut_out, lay_out
+from wct_jax.canvas import as_array, cut_out, lay_out, out_of_reach
 from wct_jax.compilation import by_parts, part
-from wct_jax.model import LAYERS, Model, pool_weights, size_at
+from wct_jax.model import Model, pool_weights, size_at
 from wct_jax.transform import Moments, moments, root_of
 
 
@@ -69,11 +70,11 @@ def extract_style(
 
 def _cut_out(features: Mapping[str, tuple[Array, Array]], size: Array) -> dict[str, tuple[Array, Array]]:
     """Features without what is beyond the picture."""
-    sides = {layer: np.asarray(size_at(layer, size)).tolist() for layer in features}
-    return {
-        layer: (cut_out(feature, sides[layer]), cut_out(weights[..., None], sides[layer])[..., 0])
-        for layer, (feature, weights) in features.items()
-    }
+    cut = {}
+    for layer, (feature, weights) in features.items():
+        height, width = np.asarray(size_at(layer, size)).tolist()
+        cut[layer] = cut_out(feature, (height, width)), as_array(np.asarray(weights)[..., :height, :width])
+    return cut
 
 
 @by_parts(static=("layers", "swap_layers"))
@@ -90,9 +91,14 @@ def extract_from_canvas(
     each = {layer: feature_moments(feature, weights, size, layer) for layer, feature in features.items()}
     kept = {}
     for layer in swap_layers:
-        counted = jnp.ones(image.shape[:-1], image.dtype) if weights is None else weights
-        kept[layer] = features[layer], pool_weights(counted, layer, size)
+        kept[layer] = features[layer], _pixel_weights(image, weights, size, layer)
     return Style(each, model.digest, kept)
+
+
+@part(static=("layer",))
+def _pixel_weights(image: Array, weights: Array | None, size: Array | None, layer: str) -> Array:
+    """How much each pixel of a layer's feature counts, `[..., H', W']`."""
+    return pool_weights(jnp.ones(image.shape[:-1], image.dtype) if weights is None else weights, layer, size)
 
 
 @part(static=("layer",))
@@ -120,7 +126,7 @@ def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:
     Returns:
         A style for those layers.
     """
-    widths = {layer: model.widths[LAYERS.index(layer)] for layer in (model.layers if layers is None else layers)}
+    widths = {layer: model.channels_at(layer) for layer in (model.layers if layers is None else layers)}
     each = {layer: Moments(jnp.full((), 2, jnp.float32), jnp.zeros(n), jnp.eye(n)) for layer, n in widths.items()}
     return Style(each, model.digest)
 
@@ -162,19 +168,31 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | None = None, 
     layers = [layer for layer in styles[0].moments if all(layer in style.moments for style, _ in shares)]
     if not layers:
         raise ValueError("styles that are mixed must have a layer in common, got none")
-    parts, each = [style for style, _ in shares], jnp.asarray([share for _, share in shares])
-    return Style({n: _mix([p.moments[n] for p in parts], each, jnp.asarray(eps)) for n in layers}, styles[0].digest)
+    return Style({layer: _mix(layer, shares, jnp.asarray(eps)) for layer in layers}, styles[0].digest)
 
 
-@jax.jit
-def _mix(parts: Sequence[Moments], shares: Array, eps: Array) -> Moments:
-    def mean(arrays: Sequence[Array]) -> Array:
-        return functools.reduce(jnp.add, (share * array for share, array in zip(shares, arrays, strict=True)))
+def _mix(layer: str, shares: Sequence[tuple[Style, float]], eps: Array) -> Moments:
+    # One after the other: a program for all of them would be one for each number of styles.
+    parts = (_weighed(style.moments[layer], jnp.asarray(share), eps) for style, share in shares)
+    return _of_root(functools.reduce(_plus, parts))
 
-    root, count = mean([root_of(part, eps) for part in parts]), mean([part.count for part in parts])
+
+@part()
+def _weighed(moments: Moments, share: Array, eps: Array) -> tuple[Array, Array, Array]:
+    """Count, mean and root of the covariance, each times a share."""
+    return share * moments.count, share * moments.mean, share * root_of(moments, eps)
+
+
+@part()
+def _plus(a: Sequence[Array], b: Sequence[Array]) -> tuple[Array, ...]:
+    return tuple(map(jnp.add, a, b))
+
+
+@part()
+def _of_root(mixed: Sequence[Array]) -> Moments:
+    count, mean, root = mixed
     covariance = jnp.matmul(root, root, precision=jax.lax.Precision.HIGHEST)
-    scatter = covariance * jnp.maximum(count - 1, 1)[..., None, None]
-    return Moments(count, mean([part.mean for part in parts]), scatter)
+    return Moments(count, mean, covariance * jnp.maximum(count - 1, 1)[..., None, None])
 
 
 def as_image(name: str, image: ArrayLike) -> Array:
@@ -183,7 +201,7 @@ def as_image(name: str, image: ArrayLike) -> Array:
     Raises:
         ValueError: It is not floating point `[..., H, W, 3]`.
     """
-    array = jnp.asarray(image)
+    array = as_array(image)
     if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape[-3:]:
         raise ValueError(f"{name} must be an image [..., H, W, 3], got shape {array.shape}")
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -192,15 +210,17 @@ def as_image(name: str, image: ArrayLike) -> Array:
 
 
 def as_weights(weights: ArrayLike | None, image: Array, name: str = "weights") -> Array | None:
-    """`weights` as an array `[..., H, W]`, checked; None stays None.
+    """`weights` as an array `[..., H, W]`, NumPy's where it can be, checked; None stays None.
 
     Raises:
         ValueError: They do not broadcast to the pixels of `image`.
     """
     if weights is None:
         return None
-    array = jnp.asarray(weights, image.dtype)
+    # JAX would compile what is done to them for each size.
+    by: Any = jnp if out_of_reach(image) or any(map(out_of_reach, jax.tree.leaves(weights))) else np
+    array = by.asarray(weights, image.dtype)
     try:
-        return jnp.broadcast_to(array, image.shape[:-1])
+        return by.broadcast_to(array, image.shape[:-1])
     except ValueError:
         raise ValueError(f"{name} must broadcast to {image.shape[:-1]}, got shape {array.shape}") from None

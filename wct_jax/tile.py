@@ -1,7 +1,7 @@
 """How large tiles have to be, and can be."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 
@@ -48,7 +48,7 @@ def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memor
     Raises:
         ValueError: Even the smallest tiles take more.
     """
-    each = _BYTES_PER_CHANNEL * model.widths[0] + _BYTES_PER_PIXEL
+    each = _BYTES_PER_CHANNEL * max(model.widths_at(layer)[0] for layer in layers) + _BYTES_PER_PIXEL
     rest = _BASE + 12 * math.prod(sides) + sum(leaf.nbytes for leaf in jax.tree.leaves(model))
     if rest + each * math.prod(map(smallest_canvas, sides)) <= memory:
         return None
@@ -57,10 +57,14 @@ def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memor
     if rest + each * tile**2 > memory:
         height, width = sides
         raise ValueError(
-            f"{width} x {height} pixels take {(rest + each * least**2) / 1e9:.1f} GB of memory at least with this "
-            f"model, and there are {memory / 1e9:.1f} GB to take"
+            f"{width} x {height} pixels take {_amount(rest + each * least**2, math.ceil)} of memory at least with this "
+            f"model, and there are {_amount(memory, math.floor)} to take"
         )
     return None if is_one(sides, tile) else tile
+
+
+def _amount(memory: float, rounded: Callable[[float], int]) -> str:
+    return f"{rounded(memory / 1e8) / 10:.1f} GB" if memory >= 1e9 else f"{rounded(memory / 1e6)} MB"
 
 
 def is_one(sides: Sequence[int], tile: int) -> bool:

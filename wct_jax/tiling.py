@@ -19,12 +19,14 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.canvas import as_array
 from wct_jax.compilation import by_parts
 from wct_jax.method import Method, paint_feature
 from wct_jax.model import Model, size_at
 from wct_jax.pipeline import levels_of, regions_of, stylize
 from wct_jax.regions import leave
 from wct_jax.sheet import Sheet, sheet
+from wct_jax.strength import as_strength, between
 from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments
 from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
@@ -40,6 +42,7 @@ def stylize_tiled(
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     tile: int,
+    strength: ArrayLike = 1.0,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
     content_weights: np.ndarray | None = None,
@@ -58,6 +61,7 @@ def stylize_tiled(
         style: As for `stylize`, of `extract_style` or `extract_style_tiled`.
         alpha: As for `stylize`.
         tile: The longest side of a tile in pixels, with what is read around it: at least `least_tile(layers)`.
+        strength: As for `stylize`, a scalar or `[H, W]`.
         layers: As for `stylize`.
         eps: As for `stylize`.
         content_weights: How much each pixel counts in the content's statistics, `[H, W]`.
@@ -83,12 +87,17 @@ def stylize_tiled(
     for name, values in [("content_weights", content_weights), ("alpha_map", alpha_map), *(("mask", m) for m in mask)]:
         if values is not None and values.shape != content.shape[:2]:
             raise ValueError(f"{name} must be {content.shape[:2]}, got shape {values.shape}")
+    asked = as_strength(strength)
+    share = None if asked is None else np.asarray(asked, np.float32)
+    if share is not None and share.ndim and share.shape != content.shape[:2]:
+        raise ValueError(f"strength must be a scalar or {content.shape[:2]}, got shape {share.shape}")
     method = Method(transform)
     regions = regions_of(style, mask)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
     _check_tile(tile, [layer for layer, _ in levels])
     if is_one(content.shape[:2], tile):
         options: dict[str, Any] = {"layers": layers, "eps": eps, "content_weights": content_weights}
+        options["strength"] = strength
         options |= {"mask": mask, "alpha_map": alpha_map, "transform": transform, "passes": passes}
         return np.asarray(stylize(model, content, style, alpha, **options))
     pixels = _Values(content_weights, regions.shares, alpha_map)
@@ -102,11 +111,14 @@ def stylize_tiled(
             progress(layer, done, total)
 
     image = content
-    for step, (layer, strength) in zip(steps, levels, strict=True):
-        image = step.run(image, pixels, strength, eps, functools.partial(tell, layer))
+    # Of one number this takes no memory.
+    share = None if share is None else np.broadcast_to(share, content.shape[:2])
+    for number, (step, (layer, level_alpha)) in enumerate(zip(steps, levels, strict=True), 1):
+        blended = share if number < len(levels) else None
+        image = step.run(image, pixels, level_alpha, eps, blended, functools.partial(tell, layer))
     result = image.mapped() if isinstance(image, Sheet) else image
-    if regions.rest is not None:
-        leave(result, content, regions.rest)
+    if regions.rest is not None or share is not None:
+        leave(result, content, regions.rest, share)
     return result
 
 
@@ -146,8 +158,8 @@ def extract_style_tiled(
     models, style = _on_each_device(model), None
 
     def extract(window: Window, model: Model) -> Style:
-        pixels, size = map(jnp.asarray, window.read(image))
-        return extract_from_canvas(model, pixels, layers, jnp.asarray(window.counted(weights)), size)
+        pixels, size = map(as_array, window.read(image))
+        return extract_from_canvas(model, pixels, layers, as_array(window.counted(weights)), size)
 
     for done, (_, own) in enumerate(_in_turn(extract, tiles, models), 1):
         own = _at_hand(own)
@@ -174,10 +186,9 @@ class _Values(NamedTuple):
     def counted(self, window: Window) -> tuple[Array, ...]:
         """The weights in the statistics of each region, in what is taken."""
         if not self.shares:
-            return (jnp.asarray(window.counted(self.weights)),)
+            return (as_array(window.counted(self.weights)),)
         return tuple(
-            jnp.asarray(window.counted(share if self.weights is None else share * self.weights))
-            for share in self.shares
+            as_array(window.counted(share if self.weights is None else share * self.weights)) for share in self.shares
         )
 
     def around(self, window: Window) -> tuple[tuple[Array, ...], Array | None]:
@@ -187,7 +198,7 @@ class _Values(NamedTuple):
 
 
 def _read_map(window: Window, values: np.ndarray) -> Array:
-    return jnp.asarray(window.read(values[..., None])[0][..., 0])
+    return as_array(window.read(values[..., None])[0][..., 0])
 
 
 class _Level:
@@ -215,17 +226,25 @@ class _Level:
         """How many tiles there are in both passes."""
         return len(self._encoded) + len(self._decoded)
 
-    def run(self, image: Any, values: _Values, alpha: ArrayLike, eps: float, tell: Callable[[], None]) -> Any:
-        """The image after this level."""
+    def run(
+        self,
+        image: Any,
+        values: _Values,
+        alpha: ArrayLike,
+        eps: float,
+        strength: np.ndarray | None,
+        tell: Callable[[], None],
+    ) -> Any:
+        """The image after this level, blended with the one before if there is a strength `[H, W]`."""
         models, cell, layer = _on_each_device(self._model), self._cell, self._layer
         statistics: Any = None
         feature: Any = None
         if self._keeps:
-            channels = self._model.widths[int(layer[4]) - 1]
+            channels = self._model.channels_at(layer)
             feature = sheet((*(-(-side // cell) for side in self._sides), channels), self._folder)
 
         def measure(window: Window, model: Model) -> tuple[tuple[Moments, ...], Array]:
-            pixels, size = map(jnp.asarray, window.read(image))
+            pixels, size = map(as_array, window.read(image))
             return _measure(model, pixels, values.counted(window), size, layer)
 
         for window, (own, encoded) in _in_turn(measure, self._encoded, models):
@@ -237,15 +256,15 @@ class _Level:
             tell()
 
         def repaint(window: Window, model: Model) -> Array:
-            source, size = map(jnp.asarray, window.read(feature, cell) if self._keeps else window.read(image))
-            strength, cut = jnp.asarray(alpha), jnp.asarray(eps)
+            source, size = map(as_array, window.read(feature, cell) if self._keeps else window.read(image))
+            level_alpha, cut = jnp.asarray(alpha), jnp.asarray(eps)
             return _repaint(
                 model,
                 source,
                 statistics,
                 self._styles,
                 layer,
-                strength,
+                level_alpha,
                 cut,
                 *values.around(window),
                 size,
@@ -254,7 +273,11 @@ class _Level:
 
         result = sheet((*self._sides, 3), self._folder)
         for window, painted in _in_turn(repaint, self._decoded, models):
-            result[window.taken] = np.asarray(painted)[window.taken_here]
+            after = np.asarray(painted)[window.taken_here]
+            if strength is not None:
+                share = between(strength[window.taken])[..., None]
+                after = (1 - share) * image[window.taken] + share * after
+            result[window.taken] = after
             tell()
         return result
 

@@ -97,7 +97,8 @@ def init_state(
     """
     key, init = jax.random.split(jax.random.key(seed))
     # A copy, since the step donates the state.
-    decoder = initial_decoder(layer, model.widths, init) if decoder is None else jax.tree.map(jnp.copy, dict(decoder))
+    widths = model.widths_at(layer)
+    decoder = initial_decoder(layer, widths, init) if decoder is None else jax.tree.map(jnp.copy, dict(decoder))
     return State(jnp.zeros((), jnp.int32), decoder, optimizer.init(decoder), jax.random.key_data(key))
 
 

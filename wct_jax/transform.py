@@ -392,7 +392,7 @@ def _eigh(matrices: Array) -> tuple[Array, Array]:
     """Eigenvalues `[..., C]`, ascending, and eigenvectors `[..., C, C]`."""
     if jax.default_backend() != "cpu":
         return tuple(jnp.linalg.eigh(matrices))
-    return one_by_one(_eigh_of_one)(matrices)
+    return _EIGH(matrices)
 
 
 def one_by_one(function: Callable[..., _Result]) -> Callable[[Array], _Result]:
@@ -406,6 +406,7 @@ def one_by_one(function: Callable[..., _Result]) -> Callable[[Array], _Result]:
     """
     each = jax.vmap(jax.custom_batching.sequential_vmap(function))
 
+    @jax.jit  # Else the loop would be compiled, and kept, at every call outside jit.
     def of_all(matrices: Array) -> _Result:
         lead = matrices.shape[:-2]
         results = each(matrices.reshape(-1, *matrices.shape[-2:]))
@@ -420,6 +421,9 @@ def _eigh_of_one(matrix: Array) -> tuple[Array, Array]:
     with jax.enable_x64(True):
         values, vectors = jnp.linalg.eigh(lax.convert_element_type(matrix, jnp.float64))
         return lax.convert_element_type(values, matrix.dtype), lax.convert_element_type(vectors, matrix.dtype)
+
+
+_EIGH = one_by_one(_eigh_of_one)
 
 
 def _compose(vectors: Array, values: Array) -> Array:

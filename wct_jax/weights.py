@@ -1,7 +1,9 @@
 """The model file: one `.safetensors` with an encoder and the decoders there are for it.
 
 Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
-`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. One metadata key, `wct_jax`, holds a JSON document.
+`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. Layers with an encoder of their own have
+`encoders/relu3_1/conv1_1/kernel`, ..., too, which makes it format 2. One metadata key, `wct_jax`, holds a JSON
+document.
 """
 
 import contextlib
@@ -9,21 +11,28 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import filelock
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from safetensors.numpy import save
 
 from wct_jax.atomic import atomic_write
 from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
+from wct_jax.printable import printable
+from wct_jax.tensor_file import FLOATING, MISSING, open_tensors, unreadable
 
 METADATA_KEY = "wct_jax"
-FORMAT = 1
+# With one encoder, and with several.
+FORMAT, FORMAT_OF_SEVERAL = 1, 2
+# Far beyond any network's, and small enough for sizes of arrays to be plain numbers.
+_WIDEST = 1 << 16
+# A distillation's record holds those of its teachers. Python's own limit is tens of times that.
+_DEEPEST = 50
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
@@ -41,9 +50,27 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where this user's models and compilations are kept: `$WCT_JAX_HOME`, by default in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("WCT_JAX_HOME") or Path(cache) / "wct_jax")
+    """The folder with this user's models: `$WCT_JAX_HOME`, by default `user_folder()`.
+
+    Raises:
+        ValueError: The user has no home folder, and no variable names another.
+    """
+    home = os.environ.get("WCT_JAX_HOME")
+    return Path(home) if home else user_folder()
+
+
+def user_folder() -> Path:
+    """The folder for what this user can do without: `wct_jax` in `$XDG_CACHE_HOME`, by default in `~/.cache`.
+
+    Raises:
+        ValueError: The user has no home folder.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):  # The XDG specification says to ignore relative paths.
+        cache = os.path.join(os.path.expanduser("~"), ".cache") if os.environ.get("HOME", "~") else ""
+    if not os.path.isabs(cache):
+        raise ValueError("this user has no home folder: set WCT_JAX_HOME to the folder of the models")
+    return Path(cache, "wct_jax")
 
 
 def load_model(model: str | os.PathLike[str]) -> Model:
@@ -60,45 +87,53 @@ def load_model(model: str | os.PathLike[str]) -> Model:
             or an encoder or a checksum that is not the one the file says it has.
     """
     path = model_path(model)
-    if not os.path.isfile(path):  # Unlike Path's, no error for a name that the system cannot take.
-        how = "python convert_vgg.py makes one, see --help"
-        raise ValueError(f"there is no model file {path}: {'it is a directory' if os.path.isdir(path) else how}")
+    reason = unreadable(path)
+    if reason == MISSING:
+        raise ValueError(f"there is no model file {path}: python convert_vgg.py makes one, see --help")
+    if reason:
+        raise ValueError(f"cannot read the model file {path}: {reason}")
+    arrays: dict[str, np.ndarray] = {}
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            document = (file.metadata() or {}).get(METADATA_KEY)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        with open_tensors(path) as file:
+            document = file.metadata.get(METADATA_KEY)
+            if document is not None:
+                arrays = dict(file)
+    except ValueError as error:
         raise ValueError(f"{path} is not a model file, which python convert_vgg.py makes: {error}") from error
     if document is None:
         raise ValueError(
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
         )
     metadata = _document(path, document)
-    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"])
-    tree: dict[str, Any] = {"encoder": {}, "decoder": {}, "auxiliary": {}}
+    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], _own_encoders(path, metadata))
+    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
         branch[leaf] = jnp.asarray(array, jnp.float32)
-    digest = encoder_digest(tree["encoder"])
+    digest = encoder_digest(tree["encoder"], tree["encoders"])
     if digest != metadata["digest"]:
         raise ValueError(
-            f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {metadata['digest'][:12]}"
+            f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {printable(metadata['digest'][:12])}"
         )
     checksum = checksum_of(arrays)
     if metadata.get("checksum", checksum) != checksum:
-        raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {metadata['checksum'][:12]}")
-    return Model(tree["encoder"], tree["decoder"], tuple(metadata["widths"]), digest, tree["auxiliary"], document)
+        expected = printable(metadata["checksum"][:12])
+        raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {expected}")
+    widths = tuple(metadata["widths"])
+    return Model(tree["encoder"], tree["decoder"], widths, digest, tree["auxiliary"], document, tree["encoders"])
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file says of itself that it is a model file."""
+    if unreadable(path):
+        return False
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            return METADATA_KEY in (file.metadata() or {})
-    except (safetensors.SafetensorError, OSError):
+        with open_tensors(path) as file:
+            return METADATA_KEY in file.metadata
+    except ValueError:
         return False
 
 
@@ -115,15 +150,23 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
     for layer, parameters in model.decoders.items():
         arrays |= _flatten(f"decoder/{layer}", parameters)
-    _verify(Path(path), arrays, model.widths, model.layers)
+    for layer, parameters in model.encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders)}
+    _verify(Path(path), arrays, model.widths, model.layers, own)
     facts = {
-        "format": FORMAT,
+        "format": FORMAT_OF_SEVERAL if own else FORMAT,
         "widths": list(model.widths),
         "layers": list(model.layers),
-        "digest": encoder_digest(model.encoder),
+        "digest": encoder_digest(model.encoder, model.encoders),
         "checksum": checksum_of(arrays),
+        **({"encoders": own} if own else {}),
     }
-    document = json.dumps(model.metadata | facts, indent=1)
+    said = _parsed(model.document)
+    if said is None or _is_deep(said):
+        raise ValueError(f"cannot write {path}: the model's document must be a JSON object, not nested {_DEEPEST} deep")
+    document = json.dumps(said | facts, indent=1)
+    _document(Path(path), document)  # What is written can be read.
     with atomic_write(path) as scratch:
         # Not by save_file, which hides the system's complaint when a disk is full.
         scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
@@ -226,10 +269,18 @@ def checksum_of(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def encoder_digest(encoder: Parameters) -> str:
-    """SHA-256 over the sorted names, shapes and float32 values of an encoder, in hexadecimal."""
+def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = MappingProxyType({})) -> str:
+    """SHA-256 over the sorted names, shapes and float32 values of a model's encoders, in hexadecimal.
+
+    Args:
+        encoder: The model's.
+        encoders: Those of its layers that have one of their own.
+    """
     digest = hashlib.sha256()
-    for name, array in sorted(_flatten("encoder", encoder).items()):
+    arrays = _flatten("encoder", encoder)
+    for layer, parameters in encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape}\n".encode())
         digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
@@ -244,18 +295,20 @@ def _flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
     }
 
 
-def _document(path: Path, document: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {}
-    with contextlib.suppress(ValueError, TypeError, RecursionError):
-        metadata = dict(json.loads(document))
+def _document(path: Path, text: str) -> dict[str, Any]:
+    """The document, once all that is read of it anywhere has the type that is expected there."""
+    metadata = _parsed(text) or {}
     version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
-    if version not in (None, FORMAT):
-        raise ValueError(f"{path} has format {version}, and this version of wct_jax reads format {FORMAT}")
+    if version not in (None, FORMAT, FORMAT_OF_SEVERAL):
+        raise ValueError(
+            f"{path} has format {printable(version, 20)}, and this version of wct_jax reads formats {FORMAT} and "
+            f"{FORMAT_OF_SEVERAL}"
+        )
     fits = (
-        version is not None
+        type(version) is int
         and isinstance(widths, list)
         and 1 <= len(widths) <= len(LAYERS)
-        and all(isinstance(width, int) and width > 0 for width in widths)
+        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
         and isinstance(layers, list)
         and all(layer in LAYERS[: len(widths)] for layer in layers)
         and isinstance(digest, str)
@@ -263,12 +316,80 @@ def _document(path: Path, document: str) -> dict[str, Any]:
     )
     if not fits:
         raise ValueError(f"{path} is not a model file: its metadata does not say format, widths, layers and digest")
+    wrong = [key for key, of_type in _RECORDS.items() if key in metadata and not of_type(metadata[key])]
+    if wrong:
+        raise ValueError(f"{path} has metadata whose {' and '.join(wrong)} cannot be made sense of")
+    if _is_deep(metadata):
+        raise ValueError(f"{path} has metadata nested deeper than {_DEEPEST}")
     return metadata
 
 
-def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...], layers: tuple[str, ...]) -> None:
+def _parsed(text: str) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_record(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key, ""), str) for key in ("kind", "file"))
+
+
+# What a document may say besides, which reports and later trainings read.
+_RECORDS: dict[str, Callable[[Any], bool]] = {
+    "source": lambda value: _is_text(value) or _is_record(value),
+    "decoders": lambda value: isinstance(value, dict) and all(map(_is_record, value.values())),
+    "distillations": lambda value: isinstance(value, list) and all(isinstance(record, dict) for record in value),
+    **dict.fromkeys(("preprocessing", "normalisation", "licence"), _is_text),
+}
+
+
+def _is_deep(value: object) -> bool:
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(layer)
+
+
+def _own_encoders(path: Path, metadata: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The widths of the encoders of layers that have one of their own."""
+    own = metadata.get("encoders") if metadata["format"] == FORMAT_OF_SEVERAL else {}
+    shallow = LAYERS[: len(metadata["widths"]) - 1]
+    fits = isinstance(own, dict) and all(
+        layer in shallow
+        and isinstance(widths, list)
+        and len(widths) == LAYERS.index(layer) + 1
+        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
+        for layer, widths in own.items()
+    )
+    sources = metadata.get("sources", {})
+    recorded = isinstance(sources, dict) and all(
+        isinstance(each, dict) and isinstance(each.get("source", {}), dict) for each in sources.values()
+    )
+    if not (fits and recorded):
+        raise ValueError(f"{path} is not a model file: its metadata does not say what encoders it has")
+    return own  # type: ignore[return-value]
+
+
+def _verify(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    widths: tuple[int, ...],
+    layers: tuple[str, ...],
+    own: Mapping[str, Sequence[int]],
+) -> None:
     networks = {"encoder": encoder_shapes(widths)}
-    networks |= {f"decoder/{layer}": decoder_shapes(layer, widths) for layer in layers}
+    networks |= {f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()}
+    networks |= {f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers}
     expected: dict[str, tuple[int, ...]] = {}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():
@@ -280,7 +401,7 @@ def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...
         layer, _, leaf = rest.partition("/")
         if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
             outputs = array.shape[-1]
-            inputs = widths[LAYERS.index(layer)]
+            inputs = own.get(layer, widths)[LAYERS.index(layer)]
             expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
     missing = [name for name in expected if name not in arrays]
     extra = [name for name in arrays if name not in expected]
@@ -289,8 +410,24 @@ def _verify(path: Path, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...
         for name, shape in expected.items()
         if name in arrays and arrays[name].shape != shape
     ]
-    infinite = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    faults = {"missing": missing, "extra": extra, "wrong shape": misshapen, "not finite": infinite}
+    mistyped = [f"{name} {array.dtype}" for name, array in arrays.items() if not _is_floating(array)]
+    infinite = [name for name, array in arrays.items() if _is_floating(array) and not _is_finite(array)]
+    faults = {
+        "missing": missing,
+        "extra": extra,
+        "wrong shape": misshapen,
+        "not floating point": mistyped,
+        "not finite": infinite,
+    }
     found = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
     if found:
-        raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {found}")
+        raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {printable(found, 1000)}")
+
+
+def _is_floating(array: np.ndarray) -> bool:
+    return array.dtype.name in FLOATING
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):  # Beyond float32, in which a model is used, is infinite, too.
+        return bool(np.isfinite(array.astype(np.float32, copy=False)).all())

@@ -161,6 +161,25 @@ def test_an_alpha_map_is_the_strength_of_each_pixel(repaint, paths, library):
     assert close(result, stylize(model, photo, styles[0], 0.7, alpha_map=masks[0]))
 
 
+def test_strength_is_a_number_or_a_picture_of_it(repaint, paths, library):
+    model, photo, styles, masks = library
+    style, original = ["--style", paths["pictures"][0]], pixels(paths["photo"])
+    np.testing.assert_array_equal(repaint(*style, "--strength", 1), repaint(*style))
+    assert close(repaint(*style, "--strength", 0.5), stylize(model, photo, styles[0], strength=0.5))
+    result = repaint(*style, "--strength", paths["masks"][0])
+    assert close(result, stylize(model, photo, styles[0], strength=masks[0]))
+    np.testing.assert_array_equal(result[:, 12:], original[:, 12:])
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--alpha", 0], ["--passes", 2], *(["--preserve-color", how] for how in ("histogram", "coral"))]
+)
+def test_without_strength_it_is_the_photo(repaint, paths, flags):
+    a, b, _ = paths["pictures"]
+    for styles in (["--style", a], ["--style", a, b, "--mask", paths["masks"][0]]):
+        np.testing.assert_array_equal(repaint(*styles, "--strength", 0, *flags), pixels(paths["photo"]))
+
+
 @pytest.mark.parametrize("how", ["luminance", "histogram", "coral"])
 def test_colours_are_the_photos(repaint, paths, library, how):
     model, photo, styles, _ = library
@@ -464,6 +483,8 @@ def test_contradictions(refuse, paths, folders):
         (["--style", a, "--save-style", "s.png"], "cannot write s.png: its suffix must be .safetensors"),
         (["--style", a, "--passes", 0], "argument --passes: expected a whole number from 1 to 1000"),
         (["--style", a, "--transform", "pca"], "invalid choice: 'pca'"),
+        (["--style", a, "--strength", "50%"], "expected a number from 0 to 1 or a grey picture, got '50%'"),
+        (["--style", a, "--strength", "1.5"], "expected a number from 0 to 1 or a grey picture, got '1.5'"),
         (["--style", a, "--overwrite", "--skip-existing"], "not allowed with argument"),
     ):
         assert reason in refuse(*flags), flags
@@ -471,6 +492,7 @@ def test_contradictions(refuse, paths, folders):
     for flags, reason in (
         (["--style", a], "expected --content, --synthesize or --save-style, got none"),
         (["--style", a, "--synthesize", "20x20", "--preserve-color", "coral"], "a texture has no photo"),
+        (["--style", a, "--synthesize", "20x20", "--strength", 0.5], "keeps some of the photo, and --synthesize has"),
         (["--style", a, "--synthesize", "20"], "expected a width and a height such as 640x480, got '20'"),
         (["--style", a, "--synthesize", "0x20"], "expected a width and a height such as 640x480, got '0x20'"),
     ):
@@ -483,6 +505,7 @@ def test_bad_masks(refuse, paths, tmp_path):
     sentence = f"{wide} must have the proportions of its picture, 24 x 17 pixels, got 40 x 17"
     assert refuse("--style", a, "--mask", wide) == sentence
     assert refuse("--style", a, "--alpha-map", wide) == sentence
+    assert refuse("--style", a, "--strength", wide) == sentence
     assert "proportions of its picture, 22 x 19 pixels" in refuse("--style", a, "--style-mask", wide)
     black = save(tmp_path / "black.png", np.zeros((19, 22), np.uint8))
     assert f"{black} leaves nothing of {a}" in refuse("--style", a, "--style-mask", black)

@@ -3,6 +3,7 @@ import functools
 import hashlib
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import safetensors.numpy
 import torch
 from PIL import Image
 
-from wct_jax import extract_style, load_model, metrics, read_image, save_model, stylize
+from wct_jax import extract_style, load_model, metrics, read_image, save_model, stylize, stylize_tiled
 from wct_jax.cli.convert_vgg import main
 from wct_jax.conv import algorithm
 from wct_jax.convert import convert, download
@@ -111,6 +112,63 @@ def test_compressed_networks_keep_their_auxiliary_maps(run, torch_file, layers, 
     np.testing.assert_array_equal(model.auxiliary["relu1_1"]["kernel"], aux[0][0])
 
 
+@pytest.fixture
+def compressed(torch_file, layers, decoder, colour):
+    """Encoders of relu1_1 and relu2_1, of other widths, and their decoders, as Collaborative Distillation has them."""
+    encoders = [
+        torch_file("encoder2.pth", [colour, *layers(3, WIDTHS)], ["conv0", "conv11", "conv12", "conv21"]),
+        torch_file("encoder1.pth", [colour, *layers(1, (5,))], ["conv0", "conv11"]),
+    ]
+    decoders = [
+        torch_file("decoder2.pth", decoder(3, WIDTHS), ["conv21", "conv12", "conv11"]),
+        torch_file("decoder1.pth", decoder(1, (5,)), ["conv11"]),
+    ]
+    return encoders, decoders
+
+
+def test_an_encoder_for_each_layer_makes_one_model(run, compressed, output, tmp_path):
+    encoders, decoders = compressed
+    status, out, err = run(main, *encoders, "--decoder", *decoders, "--output", output)
+    assert (status, err) == (0, "")
+    model = load_model(output)
+    assert model.layers == ("relu2_1", "relu1_1")
+    assert (model.widths, model.widths_at("relu1_1")) == (WIDTHS, (5,))
+    for line in (
+        "source: compressed encoder state dict (encoder2.pth)",
+        "encoder of relu1_1: compressed encoder state dict (encoder1.pth)\n  conv1_1  3 x 3 x 3 x 5",
+        "decoder of relu1_1: compressed decoder state dict (decoder1.pth)\n  conv1_1  3 x 3 x 5 x 3",
+        f"digest of the encoders: {model.digest}",
+    ):
+        assert line in out
+    # In any order, and of models that have been made of each.
+    other, each = tmp_path / "other.safetensors", [tmp_path / f"{i}.safetensors" for i in range(2)]
+    for source, inverse, single in zip(encoders, decoders, each, strict=True):
+        assert run(main, source, "--decoder", inverse, "--output", single)[0] == 0
+    assert run(main, *reversed(each), "--output", other)[0] == 0
+    assert load_model(other).metadata["checksum"] == model.metadata["checksum"]
+    # And decoders later.
+    bare, whole = tmp_path / "bare.safetensors", tmp_path / "whole.safetensors"
+    assert run(main, *encoders, "--output", bare)[0] == 0
+    assert run(main, bare, "--decoder", *decoders, "--output", whole)[0] == 0
+    assert load_model(whole).metadata["checksum"] == model.metadata["checksum"]
+
+
+def test_encoders_that_do_not_go_together(refused, compressed, normalised, torch_file, decoder, output):
+    encoders, decoders = compressed
+    assert refused(main, *encoders) == "2 SOURCEs make one model: expected --output MODEL, which names it"
+    refuse = functools.partial(refused, main, *encoders, "--output", output)
+    assert refused(main, *encoders, "--download").endswith("got both")
+    assert f"{encoders[0]} and {normalised} both end at relu2_1" in refused(
+        main, *encoders, normalised, "--output", output
+    )
+    narrow = torch_file("narrow.pth", decoder(1, (2,)))
+    assert refuse("--decoder", narrow).startswith(
+        f"{narrow} does not fit the encoder of {encoders[0]} or {encoders[1]}: its 1 maps 2 channels to 3, "
+        "but conv1_1 of a decoder of relu1_1 for this encoder maps 5 to 3"
+    )
+    assert refuse("--decoder", *decoders, decoders[1]).endswith("is a decoder of relu1_1, and there already is one")
+
+
 def test_the_report(run, normalised, decoders, output):
     status, out, _ = run(main, normalised, "--decoder", *decoders, "--output", output)
     assert status == 0
@@ -197,6 +255,18 @@ def test_photos_change_the_scales(run, valid_files, photos, tmp_path):
         assert run(main, valid_files["npz"], "--photos", folder, "--output", output)[0] == 0
         digests.add(load_model(output).digest)
     assert len(digests) == 2
+
+
+def test_photos_that_cannot_be_read_are_left_out_and_said(run, valid_files, photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "._0.png").write_bytes(b"\0\5\x16\7")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    output = tmp_path / "output.safetensors"
+    status, _, err = run(main, valid_files["npz"], "--photos", folder, "--output", output)
+    assert status == 0
+    (line,) = err.splitlines()
+    assert str(folder / "broken.jpg") in line
+    assert "over 2 of photos of photos" in load_model(output).metadata["normalisation"]
 
 
 # What a user can get wrong
@@ -300,10 +370,10 @@ def test_bad_photos(refused, valid_files, output, tmp_path):
     def refuse():
         return refused(main, valid_files["keras.h5"], "--photos", folder, "--output", output)
 
-    assert refuse() == f"the photos must be in a folder, and {folder} is none"
+    assert refuse() == f"cannot read the pictures in {folder}: there is no such folder"
     folder.mkdir()
     (folder / "notes.txt").touch()
-    assert refuse().startswith(f"there are no photos in {folder}: expected files ending in .jpg, ")
+    assert refuse().startswith(f"there is no picture in {folder}: of 1 files in it")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     assert str(folder / "broken.jpg") in refuse()
 
@@ -421,29 +491,27 @@ def test_the_compressed_networks_give_the_known_features_and_pictures(run, share
     weights, golden = shared / "weights" / "compressed16x", shared / "golden"
     known = np.load(golden / "small_features.npz")
     small, content, picture = (read_image(golden / f"{name}.png") for name in ("small", "content", "style"))
-    images, directly = {1.0: content, 0.6: content}, content
-    for layer in reversed(LAYERS):
-        path = tmp_path / f"{layer}.safetensors"
-        files = [weights / f"encoder_{layer}.pth", "--decoder", weights / f"decoder_{layer}.pth"]
-        assert run(main, *files, "--output", path)[0] == 0
-        model = load_model(path)
-        assert model.layers == (layer,)
-
-        feature = jax.jit(lambda image, model=model, layer=layer: model.encode(image, [layer]))(small)[layer]
+    path = tmp_path / "compressed16x.safetensors"
+    encoders, decoders = ([weights / f"{kind}_{layer}.pth" for layer in LAYERS] for kind in ("encoder", "decoder"))
+    assert run(main, *encoders, "--decoder", *decoders, "--output", path)[0] == 0
+    model = load_model(path)
+    assert model.layers == tuple(reversed(LAYERS))
+    features = jax.jit(lambda image: model.encode(image))(small)
+    for layer in LAYERS:
         expected = known[f"c16/{layer}"]
-        assert np.abs(feature - expected).max() <= 1e-4 * np.abs(expected).max()
+        assert np.abs(features[layer] - expected).max() <= 1e-4 * np.abs(expected).max()
         kernel, bias = (np.asarray(model.auxiliary[layer][leaf]) for leaf in ("kernel", "bias"))
-        mapped = np.asarray(feature) @ kernel[0, 0] + bias
+        mapped = np.asarray(features[layer]) @ kernel[0, 0] + bias
         expected = known[f"c16/aux_{layer}"]
         assert np.abs(mapped - expected).max() <= 1e-4 * np.abs(expected).max()
 
-        style = extract_style(model, picture)
-        images = {alpha: stylize(model, image, style, alpha) for alpha, image in images.items()}
-        with algorithm("direct"):
-            directly = stylize(model, directly, extract_style(model, picture))
+    style = extract_style(model, picture)
+    images = {alpha: stylize(model, content, style, alpha) for alpha in (1.0, 0.6)}
     for alpha, image in images.items():
         assert psnr(image, golden / f"c16_54321_alpha{alpha}.png") >= 50
-    assert metrics.psnr(directly, images[1.0]) >= 60
+    with algorithm("direct"):
+        assert metrics.psnr(stylize(model, content, extract_style(model, picture)), images[1.0]) >= 60
+    assert metrics.psnr(stylize_tiled(model, content, style, tile=192), images[1.0]) >= 60
 
 
 def scales(model, raw):

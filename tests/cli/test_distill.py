@@ -142,7 +142,7 @@ def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
     assert calls == [([3, 4, 4], tmp_path / "run", recipe, DistillWeights(3), 6, (4, 16, 16, 3))]
 
 
-def test_what_a_user_can_get_wrong(refused, flags, files, tmp_path):
+def test_what_a_user_can_get_wrong(refused, flags, files, several, tmp_path):
     assert refused(main) == "the following arguments are required: --teachers"
     assert refused(main, *flags(feature_weight=-1)).startswith(
         "argument --feature-weight: expected a number of at least 0"
@@ -166,6 +166,9 @@ def test_what_a_user_can_get_wrong(refused, flags, files, tmp_path):
         "deep.safetensors has no decoder for relu2_1, relu3_1: expected one to begin with"
     )
     assert refused(main, *bare, "--from", "relu5_1").endswith("ends at relu3_1: expected --from to be no deeper")
+    save_model(files / "several.safetensors", several)
+    bare = [flag for flag in flags(model=files / "several.safetensors") if flag not in ("--widths", "3", "4")]
+    assert refused(main, *bare).endswith("has encoders of its own for relu1_1, relu2_1: expected a model of one")
     assert refused(main, *flags(), "--resume") == f"there is no run to resume in {tmp_path / 'run'}"
     assert refused(main, *flags(learning_rate=0)).startswith("argument --learning-rate: expected a number above 0")
     assert not (tmp_path / "run").exists()

@@ -492,7 +492,7 @@ def test_what_was_compiled_is_kept_for_the_next_run(files, tmp_path):
         command = [sys.executable, "stylize.py", "--content", files / "photo.png", "--style", files / "picture.png"]
         command += ["--model", files / "model.safetensors", "--output", output]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-        environment["WCT_JAX_HOME"] = str(home)
+        environment |= {"WCT_JAX_HOME": str(home), "XDG_CACHE_HOME": str(files / "photo.png")}
         process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert (process.returncode, process.stderr) == (0, ""), process.stderr
         return pixels(output)

@@ -162,15 +162,15 @@ def test_one_step_of_every_layer_on_photos_of_every_kind_and_on_coco(run, train,
     # Each of the ten photos comes once before any comes again.
     out, err = train(layer="all", batch_size=12, out=files / "runs", data=photos, val=val)
     lines = err.splitlines()
-    assert lines[:3] == [
-        "unreadable files, left out: 2",
+    assert lines[0] == f"left out of {val}:"
+    assert str(val / "broken.png") in lines[1]
+    assert lines[2:6] == [
+        f"left out of {photos}:",
         f"  cannot read {photos / 'empty.jpg'}: the file is empty",
         f"  {photos / 'tiny' / 'text.png'} is not a picture Pillow can read",
+        f"  not named as pictures, and passed over in {photos}: 1 .txt",
     ]
-    assert lines[3] == "unreadable files, left out: 1"
-    assert str(val / "broken.png") in lines[4]
-    assert "notes.txt" not in err
-    assert [line.split()[0] for line in lines[5:]] == [*LAYERS]
+    assert [line.split()[0] for line in lines[6:]] == [*LAYERS]
 
     trained = load_model(model)
     assert trained.layers == LAYERS[::-1]
@@ -344,10 +344,38 @@ def test_a_photo_that_breaks_while_training_names_itself(train, photos, files, m
     assert read_metrics(files / "run" / "metrics.jsonl")["step"][-1] == step
     assert not load_model(files / "model.safetensors").decoders
 
-    shutil.copy(photos / "3.png", folder)
-    _, err = train("--resume", steps=step + 2, data=folder, val=photos)
+    # The same command leaves it out and goes on.
+    _, err = train(steps=step + 2, data=folder, val=photos)
+    assert f"  cannot read {folder / '3.png'}: " in err
+    assert f"{files / 'run'} goes on with data 7 photos of photos instead of 8 photos of photos" in err
     assert f"{files / 'run'} goes on after step {step}" in err
     assert load_model(files / "model.safetensors").layers == ("relu1_1",)
+
+
+def test_damaged_photos_are_found_before_the_first_step_and_left_out(train, photos, files):
+    folder = shutil.copytree(photos, files / "photos")
+    (folder / "3.png").write_bytes((photos / "3.png").read_bytes()[:500])
+    (folder / "._4.png").write_bytes(b"\0\5\x16\7")
+    os.mkfifo(folder / "5.jpg")
+    _, err = train(steps=3, data=folder, val=folder)
+    told = f"left out of {folder}:", f"  cannot read {folder / '3.png'}: it is cut short or damaged"
+    lines = err.splitlines()
+    for start in (0, 3):
+        assert lines[start] == told[0]
+        assert lines[start + 1].startswith(told[1])
+        assert lines[start + 2] == f"  cannot read {folder / '5.jpg'}: it is not a regular file"
+    record = load_model(files / "model.safetensors").metadata["decoders"]["relu1_1"]
+    assert record["data"] == "7 photos of photos"
+    assert record["val"]["photos"] == 7
+
+
+def test_a_long_list_of_what_is_left_out_is_cut(train, photos, files):
+    folder = shutil.copytree(photos, files / "photos")
+    for number in range(30):
+        (folder / f"empty{number}.jpg").touch()
+    _, err = train(data=folder)
+    assert err.splitlines()[0] == f"left out of {folder}:"
+    assert err.splitlines()[21] == "  and 10 more"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(train, files):
@@ -500,12 +528,12 @@ def test_a_bad_model(refuse, files):
 @pytest.mark.parametrize("role", ["data", "val"])
 def test_a_bad_folder_of_photos(refuse, files, role):
     folder = files / "photos"
-    assert refuse(**{role: folder}) == f"cannot read the photos in {folder}: there is no such folder"
+    assert refuse(**{role: folder}) == f"cannot read the pictures in {folder}: there is no such folder"
     assert refuse(**{role: files / "model.safetensors"}).endswith("it is not a folder")
     folder.mkdir()
-    assert refuse(**{role: folder}).startswith(f"there is no photo in {folder}: of 0 files in it none is named as one")
+    assert refuse(**{role: folder}).startswith(f"there is no picture in {folder}: of 0 files in it, ")
     (folder / "notes.txt").touch()
-    assert "of 1 files in it none" in refuse(**{role: folder})
+    assert "of 1 files in it, " in refuse(**{role: folder})
     (folder / "empty.png").touch()
     (folder / "text.jpg").write_text("Dear diary,\n")
     assert refuse(**{role: folder}).startswith(f"no photo in {folder} can be read, 2 cannot: cannot read ")

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,16 +115,40 @@ def test_photos_are_read_in_order_of_their_names_as_centre_squares(tmp_path):
     assert third[..., 0].min() > 0.9
 
 
-def test_photos_that_cannot_be_read(tmp_path):
-    with pytest.raises(ValueError, match=r"must be in a folder, and .*missing is none"):
+def test_photos_that_cannot_be_read_are_left_out_and_said(tmp_path):
+    save(tmp_path / "a.jpg", 256, 256, red_columns=256)
+    save(tmp_path / "sub" / "b.png", 256, 256)
+    (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    (tmp_path / ".thumbnails").mkdir()
+    save(tmp_path / ".thumbnails" / "a.png", 8, 8)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("Dear all,")
+    (tmp_path / "notes.txt").write_text("no photo")
+    os.mkfifo(tmp_path / "fifo.jpg")
+    said = []
+    first, second = read_photos(tmp_path, said.append)
+    assert first.max() > 0.9
+    assert second.max() == 0
+    assert said[0].startswith(f"cannot read {tmp_path / 'cut.jpg'}: it is cut short or damaged")
+    assert said[1:] == [
+        f"{tmp_path / 'text.png'} is not a picture Pillow can read",
+        f"cannot read {tmp_path / 'fifo.jpg'}: it is not a regular file",
+        f"not named as pictures, and passed over in {tmp_path}: 1 .txt",
+    ]
+    assert len(read_photos(tmp_path)) == 2
+
+
+def test_folders_without_photos(tmp_path):
+    with pytest.raises(ValueError, match=r"the pictures in .*missing: there is no such folder"):
         read_photos(tmp_path / "missing")
     (tmp_path / "file.jpg").touch()
-    with pytest.raises(ValueError, match="must be in a folder"):
+    with pytest.raises(ValueError, match="it is not a folder"):
         read_photos(tmp_path / "file.jpg")
-    with pytest.raises(ValueError, match=r"file\.jpg"):
+    with pytest.raises(ValueError, match=r"no photo in .* can be read, 1 cannot: .*file\.jpg: the file is empty"):
         read_photos(tmp_path)
     (tmp_path / "file.jpg").unlink()
-    with pytest.raises(ValueError, match=f"there are no photos in {tmp_path}: expected files ending in .jpg"):
+    with pytest.raises(ValueError, match=f"there is no picture in {tmp_path}: of 0 files in it"):
         read_photos(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with 2."""
-        self.exit(2, f"{self.prog}: error: {printable(' '.join(message.split()))}\n")
+        self.exit(2, f"{self.prog}: error: {_escaped(' '.join(message.split()))}\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Print the message and exit, even if it cannot be printed."""
@@ -47,19 +48,17 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
             body()
     except ValueError as error:
         parser.error(str(error))
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package == "wct_jax":
-            raise
-        parser.error(
-            f"this Python, {sys.executable}, does not have the package {package}: expected the environment that "
-            "wct_jax was installed into (activate it), or python -m pip install . in the checkout"
-        )
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
-    except (MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:
         if is_out_of_memory(error):
             parser.error(f"there is not enough memory{remedy}")
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("wct_jax"):
+            parser.error(
+                f"this Python, {sys.executable}, does not have the package {(error.name or '').partition('.')[0]}: "
+                "expected the environment that wct_jax was installed into (activate it), or python -m pip install . "
+                "in the checkout"
+            )
         if not isinstance(error, OSError):
             raise
         if error.filename is None and not _has_current_folder():
@@ -89,26 +88,38 @@ def start_jax() -> None:
         ) from None
 
 
-def is_out_of_memory(error: Exception) -> bool:
+# What JAX, its libraries and CUDA's say, in a RuntimeError, when they could not have memory; Python, when a thread
+# could not have a stack; and the loader of shared libraries, in an ImportError. LLVM aborts the process instead.
+_OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|\bout of memory\b|\bbad_alloc\b|cannot allocate memory|failed to allocate|_ALLOC_FAILED"
+    r"|can't start new thread",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether it is about memory, the machine's or a device's."""
-    # JAX reports a failed allocation on any device as a RuntimeError with this word in it.
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # A sentence about a file can have any words in it, and is a ValueError.
+    by_words = isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(by_words)
 
 
 def tell(*lines: str) -> None:
     """Print a command's report on standard output. The work is done, whether or not this can be printed."""
-    complaint = _write(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+    complaint = _write(sys.stdout, "".join(f"{_escaped(line)}\n" for line in lines))
     if complaint:
         say(f"cannot write to standard output: {complaint}")
 
 
 def say(text: str) -> None:
     """Print a line for the person at the terminal on standard error, if that can be printed."""
-    _write(sys.stderr, f"{printable(text)}\n")
+    _write(sys.stderr, f"{_escaped(text)}\n")
 
 
-def printable(text: str) -> str:
-    """Text with its control characters, which could steer a terminal, written as escapes."""
+def _escaped(text: str) -> str:
+    # The names of files may have control characters, which could steer a terminal.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, run, start_jax, tell
+from wct_jax.cli.command import Parser, file_path, run, say, start_jax, tell
+from wct_jax.printable import printable
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Parameters
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _FORMATS = """
 SOURCE is recognised by its content: Keras .h5 or .npz, torchvision vgg19 .pth or .safetensors, the normalised VGG-19
 of style transfer as .pth, .safetensors or Torch7 .t7, the compressed encoders as .pth, MatConvNet .mat, or a model
-file to add decoders to. PyTorch is not needed, and nothing that a file holds is run.
+file to add decoders or encoders to. PyTorch is not needed, and nothing that a file holds is run.
 """
 
 
@@ -26,7 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: Arguments; None for those of the process.
     """
     parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS)
-    parser.add_argument("source", nargs="?", type=file_path, metavar="SOURCE", help="the encoder's weights")
+    parser.add_argument(
+        "source",
+        nargs="*",
+        type=file_path,
+        metavar="SOURCE",
+        help="the encoder's weights; of several encoders each is for the layer that it ends at",
+    )
     parser.add_argument(
         "--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders"
     )
@@ -45,14 +52,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="photos over which weights that are not normalised are scaled (default: a small set of our own)",
     )
     parser.add_argument(
+        "--preprocessing",
+        metavar="NAME",
+        help="what SOURCE's weights expect, where that cannot be told: caffe (BGR 0..255 less the means), caffe-rgb, "
+        "torchvision, or none (RGB 0..1)",
+    )
+    parser.add_argument(
         "--download",
         action="store_true",
         help="fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     arguments = parser.parse_args(argv)
-    if arguments.download == (arguments.source is not None):
+    if arguments.download and arguments.preprocessing:
+        parser.error("--preprocessing is for a SOURCE: what --download fetches is known")
+    if arguments.download == bool(arguments.source):
         parser.error("expected either a SOURCE or --download, got " + ("both" if arguments.download else "neither"))
+    if len(arguments.source) > 1 and not arguments.output:
+        parser.error(f"{len(arguments.source)} SOURCEs make one model: expected --output MODEL, which names it")
     run(parser, functools.partial(convert_files, arguments))
 
 
@@ -68,12 +85,12 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.atomic import check_target
     from wct_jax.weights import check_model_target, model_path
 
-    default = "vgg19" if arguments.download else f"{arguments.source.stem}.safetensors"
+    default = "vgg19" if arguments.download else f"{arguments.source[0].stem}.safetensors"
     output = model_path(arguments.output or default)
     if output.suffix != ".safetensors":
         raise ValueError(f"the output {output} must end in .safetensors, or be the name vgg19")
     _refuse_existing(output, arguments.overwrite)
-    if output == model_path("vgg19"):  # The cache folder is ours to make, others are not.
+    if str(arguments.output or default) == "vgg19":  # The cache folder is ours to make, others are not.
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,18 +107,25 @@ def convert_files(arguments: argparse.Namespace) -> None:
         source = output.with_name("vgg19_keras_notop.h5")
         _fetch(source)
         licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
-        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence)
+        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence, tell=say)
     else:
-        model = convert(arguments.source, arguments.decoder, photos=arguments.photos)
+        model = convert(
+            arguments.source,
+            arguments.decoder,
+            photos=arguments.photos,
+            preprocessing=arguments.preprocessing,
+            tell=say,
+        )
+    report = _report(model)
     _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
     save_model(output, model)
     if arguments.download:
         source.unlink(missing_ok=True)
-    tell(*_report(model), f"wrote {output}")
+    tell(*report, f"wrote {output}")
 
 
 def _refuse_existing(output: Path, overwrite: bool) -> None:
-    if os.path.exists(output) and not overwrite:
+    if os.path.lexists(output) and not overwrite:
         raise ValueError(f"{output} exists: give another --output, or --overwrite to replace it")
 
 
@@ -128,23 +152,30 @@ def _report(model: "Model") -> list[str]:
     metadata = model.metadata
     lines = [f"source: {_origin(metadata.get('source', {}))}"]
     lines += _table("encoder", model.encoder)
+    for layer, encoder in sorted(model.encoders.items(), reverse=True):
+        origin = _origin(metadata.get("sources", {}).get(layer, {}).get("source", {}))
+        lines += _table(f"encoder of {layer}: {origin}", encoder)
     for layer in model.layers:
         origin = _origin(metadata.get("decoders", {}).get(layer, {}))
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
     if model.auxiliary:
         lines += _table("auxiliary maps", model.auxiliary)
-    # A model file made by other means may say none of these.
+    # A model file made by other means may say none of these, or anything.
     return [
         *lines,
-        f"preprocessing folded into conv1_1: {metadata.get('preprocessing', 'unknown')}",
-        f"scaled: {metadata.get('normalisation', 'unknown')}",
-        f"licence: {metadata.get('licence', 'unknown')}",
-        f"digest of the encoder: {model.digest}",
+        f"preprocessing folded into conv1_1: {printable(metadata.get('preprocessing', 'unknown'))}",
+        f"scaled: {printable(metadata.get('normalisation', 'unknown'))}",
+        f"licence: {printable(metadata.get('licence', 'unknown'))}",
+        f"digest of the encoder{'s' if model.encoders else ''}: {model.digest}",
     ]
 
 
-def _origin(record: Mapping[str, str]) -> str:
-    return f"{record['kind']} ({record['file']})" if {"kind", "file"} <= record.keys() else "unknown"
+def _origin(record: Mapping[str, str] | str) -> str:
+    if isinstance(record, str):
+        return printable(record)
+    if "kind" not in record:
+        return "unknown"
+    return printable(record["kind"]) + (f" ({printable(record['file'])})" if "file" in record else "")
 
 
 def _table(title: str, parameters: "Parameters") -> list[str]:

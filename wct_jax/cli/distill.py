@@ -111,6 +111,10 @@ def make(arguments: argparse.Namespace) -> None:
     from wct_jax.weights import load_model, save_model
 
     model = load_model(arguments.model) if arguments.model else None
+    if model and model.encoders:
+        raise ValueError(
+            f"{arguments.model} has encoders of its own for {', '.join(model.encoders)}: expected a model of one"
+        )
     widths = model.widths if model else arguments.widths or (16, 32, 64, 128, 128)
     encoder_shapes(widths)
     layers = LAYERS[LAYERS.index(arguments.first) : len(widths)]

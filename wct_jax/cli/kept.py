@@ -1,7 +1,9 @@
 """What a command compiles, kept for its next run."""
 
+import contextlib
 import os
-import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
 # Measured: 2 to 3 MB for a size of canvas with the packaged model. The least recently used go first.
 _MOST_KEPT = 2**28
@@ -16,26 +18,49 @@ def keep_compilations(*, ahead: bool) -> None:
     """
     import jax
 
-    from wct_jax.compilation import keep
+    from wct_jax import compilation, compilation_cache
     from wct_jax.executables import Executables
-    from wct_jax.weights import cache_folder
 
-    executables = ahead and jax.default_backend() == "cpu" and jax.local_device_count() == 1
-    folder = cache_folder() / ("executables" if executables else "compiled")
     if jax.config.values["jax_compilation_cache_dir"]:
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if not os.access(folder, os.W_OK):
+    executables = ahead and jax.default_backend() == "cpu" and jax.local_device_count() == 1
+    folder = _folder("executables" if executables else "compiled")
+    if folder is None:
         return
     if executables:
-        keep(Executables(folder, _MOST_KEPT))
-        return
-    # By default what takes less than a second to compile is not kept.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_compilation_cache_max_size", _MOST_KEPT)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    # A full disk is no reason to tell of what would have been a convenience.
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+        compilation.keep(Executables(folder, _MOST_KEPT))
+    else:
+        compilation_cache.use(compilation_cache.CompilationCache(folder, _MOST_KEPT))
+
+
+def _folder(name: str) -> Path | None:
+    """A folder that is this user's own, for executables of one kind, made if need be; None if there cannot be one."""
+    from wct_jax.private_folder import is_private
+
+    for home in _homes():
+        # What is there already may be readable where nothing can be made.
+        with contextlib.suppress(OSError):
+            home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            (home / name).mkdir(mode=0o700)
+        with contextlib.suppress(OSError):
+            if is_private(home / name):
+                return home / name
+    return None
+
+
+def _homes() -> Iterator[Path]:
+    """Folders that may hold a user's executables, the preferred first: one that users share holds models alone."""
+    from wct_jax.private_folder import is_private
+    from wct_jax.weights import user_folder
+
+    if named := os.environ.get("WCT_JAX_HOME"):
+        with contextlib.suppress(OSError):
+            if not os.path.lexists(named) or is_private(named):
+                yield Path(named)
+    with contextlib.suppress(OSError, ValueError):
+        user = user_folder()
+        # With sudo it may be another user's, who could not use what is made there.
+        there = next(folder for folder in (user, *user.parents) if folder.exists())
+        if not hasattr(os, "geteuid") or there.stat().st_uid == os.geteuid():
+            yield user

@@ -1,12 +1,13 @@
 """How large a picture may be before it is cut into tiles."""
 
 import contextlib
+import functools
 import math
-import os
 from collections.abc import Sequence
 
 import jax
 
+from wct_jax.machine import Memory, usable_memory
 from wct_jax.model import Model
 from wct_jax.tile import choose_tile, is_one, least_tile
 
@@ -22,7 +23,8 @@ def tile_of(
         model: That will be used.
         layers: That will be used.
         tile: What was asked for, if anything was.
-        memory: What may be taken, in bytes; None for half of what there is, or all if half is too little.
+        memory: What may be taken, in bytes; None for half of what there is, and no more than other processes leave, or
+            all if that is too little.
 
     Raises:
         ValueError: The tiles asked for are too small, or there is too little memory.
@@ -32,19 +34,20 @@ def tile_of(
         if tile < least:
             raise ValueError(f"--tile must be at least {least} with {max(layers)}, got {tile}")
         return None if is_one(sides, tile) else tile
-    if memory is None:
+    present = Memory(memory, memory) if memory else _present_memory()
+    for share in () if memory else (min(present.most / 2, present.free), present.free):
         with contextlib.suppress(ValueError):
-            return choose_tile(sides, model, layers, _present_memory() / 2)
+            return choose_tile(sides, model, layers, share)
     try:
-        return choose_tile(sides, model, layers, memory or _present_memory())
+        return choose_tile(sides, model, layers, present.most)
     except ValueError as error:
         raise ValueError(f"{name} cannot be repainted: {error}") from None
 
 
-def _present_memory() -> float:
-    """Of the first GPU, or of the machine, in bytes."""
-    if jax.default_backend() != "cpu":
-        return float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+@functools.cache  # So that it does not change between the steps of a job.
+def _present_memory() -> Memory:
+    """Of the first GPU, or of this process."""
+    if jax.default_backend() == "cpu":
+        return usable_memory()
+    limit = float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
+    return Memory(limit, limit)

@@ -80,14 +80,15 @@ def order_of(arguments: argparse.Namespace) -> Order:
     _check_style_target(arguments)
     if arguments.sheet:
         _check_target(arguments, arguments.sheet)
-    masks = (*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map)
+    masks = [*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map]
+    masks += [arguments.strength] if isinstance(arguments.strength, Path) else []
     _check_readable(path for path in masks if path)
     if many:
         sources = [path for path in (*(arguments.content or []), *several) if os.path.isdir(path)]
         jobs = _jobs_in_a_folder(arguments, pairs, sources)
     else:
         jobs = _one_job(arguments, *pairs[0])
-    _check_apart(arguments, jobs)
+    _check_apart(arguments, jobs, masks)
     return Order(jobs, look, many, notes)
 
 
@@ -139,6 +140,7 @@ def _check(arguments: argparse.Namespace) -> None:
         ),
         (masks and all(path == _NONE for path in styles), "expected a style for one of the masks at least, got none"),
         (a.synthesize and a.preserve_color, "a texture has no photo whose colours --preserve-color could keep"),
+        (a.synthesize and a.strength != 1, "--strength keeps some of the photo, and --synthesize has none"),
         (a.synthesize and a.content_size, "--content-size resizes photos, and --synthesize has none"),
         (a.synthesize and a.pair, "--pair needs photos, and --synthesize has none"),
         (a.whiten_only and a.transform != "zca", "--whiten-only is a transform of its own, got --transform, too"),
@@ -183,7 +185,7 @@ def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[
     check_output(path, may_exist, suffixes)
 
 
-def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
+def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job], masks: Sequence[Path | None]) -> None:
     """Refuse to write two files to one place, or one over a file that is read."""
     a = arguments
     written = {"--output": [job.output for job in jobs], "--sheet": [a.sheet], "--save-style": [a.save_style]}
@@ -191,7 +193,7 @@ def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job]) -> None:
     for role, paths in (
         ("a photo", [job.content for job in jobs]),
         ("a style", {file for job in jobs for file in job.look.files}),
-        ("a mask", [*(a.mask or []), *(a.style_mask or []), a.alpha_map]),
+        ("a mask", masks),
         ("the model", [a.model]),
     ):
         places |= {os.path.realpath(path): role for path in paths if path and path != STANDARD}

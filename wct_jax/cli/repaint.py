@@ -102,7 +102,7 @@ def _make_all(
         try:
             _make(arguments, job, studio, names, report_one)
             made += 1
-        except (ValueError, MemoryError, RuntimeError, OSError) as error:
+        except Exception as error:
             if not many or not (isinstance(error, ValueError | OSError) or is_out_of_memory(error)):
                 raise
             small = f"there is not enough memory for {job.output}: make it smaller, as with --content-size 512"

@@ -3,11 +3,13 @@
 import argparse
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from wct_jax.batch import Job, Look
@@ -16,19 +18,28 @@ from wct_jax.cli.kept import keep_compilations
 from wct_jax.cli.memory import tile_of
 from wct_jax.cli.streams import source_of
 from wct_jax.color import preserve_color
+from wct_jax.compilation import programs_dropped
 from wct_jax.images import MemoryLimitError, Picture, PixelLimitError, read_picture
+from wct_jax.machine import usable_memory
 from wct_jax.mask import fit_mask, mask_of
 from wct_jax.method import Method
 from wct_jax.model import Model
 from wct_jax.pipeline import prepare, stylize
+from wct_jax.recent import Recent
 from wct_jax.style import Style, extract_style, mix_styles, white_style
 from wct_jax.style_file import is_style_file, load_style
 from wct_jax.texture import noise
 from wct_jax.tiling import extract_style_tiled, stylize_tiled
 
 Report = Callable[[str, int, int], None]
+# In bytes: 50 styles of VGG-19, or 900 of the packaged model.
+_MOST_OF_STYLES = 2**27
 # A style's file, and the mask that is laid over it.
 Source = tuple[Path, Path | None]
+
+
+def _bytes_of(style: Style) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(style))
 
 
 def _quiet(name: str, done: int, total: int) -> None:
@@ -44,7 +55,8 @@ class Read:
         content: The photo, or the noise that a texture is made of.
         pictures: Those of styles that have not been extracted before.
         masks: Of the photo's regions.
-        alpha_map: Strength of each of its pixels.
+        alpha_map: Alpha of each of its pixels.
+        strength: Of all of it, or of each of its pixels.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Read:
     pictures: dict[Source, Picture]
     masks: list[np.ndarray]
     alpha_map: np.ndarray | None
+    strength: float | np.ndarray
 
 
 class Studio:
@@ -69,10 +82,11 @@ class Studio:
             say: Given what a person should know of the files.
         """
         self._arguments, self._model, self._layers, self._say = arguments, model, tuple(layers), say
-        self._styles: dict[Source, Style] = {}
+        self._styles: Recent[Source, Style] = Recent(_MOST_OF_STYLES, _bytes_of)
         self._unreadable: dict[Path | Source, str] = {}
         self._content: tuple[Path, Picture] | None = None
         self._prepared: set[object] = set()
+        self._dropped: int | None = None
         swap = tuple(arguments.swap_layers or ())
         self._method = Method(arguments.transform, swap, arguments.patch, arguments.stride)
 
@@ -90,7 +104,11 @@ class Studio:
         sides = content.pixels.shape[:2]
         masks = [self._mask(path, sides) for path in arguments.mask or ()]
         alpha_map = self._mask(arguments.alpha_map, sides) if arguments.alpha_map else None
-        return Read(str(job.content or "the texture"), content, self.read_styles(job.look), masks, alpha_map)
+        strength = arguments.strength
+        if isinstance(strength, Path):
+            strength = self._mask(strength, sides)
+        name, pictures = str(job.content or "the texture"), self.read_styles(job.look)
+        return Read(name, content, pictures, masks, alpha_map, strength)
 
     def _read_content(self, path: Path | None) -> Picture:
         if path is None:
@@ -109,7 +127,9 @@ class Studio:
     def _picture(self, path: Path, size: int | None = None) -> Picture:
         """Read a picture within the limits asked for, and say what a person should know of it."""
         try:
-            picture = read_picture(source_of(path), size, max_pixels=self.max_pixels, budget=self._arguments.memory)
+            # No more than there is, if nothing was asked for: a container would be killed.
+            budget = min(self._arguments.memory or usable_memory().free, sys.maxsize)
+            picture = read_picture(source_of(path), size, max_pixels=self.max_pixels, budget=int(budget))
         except PixelLimitError as error:
             raise ValueError(f"{error} (--max-megapixels {-(-error.pixels // 10**6)})") from None
         except MemoryLimitError as error:
@@ -138,7 +158,11 @@ class Studio:
             ValueError: One of them cannot be read, or has no style to take.
         """
         pictures: dict[Source, Picture] = {}
-        for source in self._sources(look):
+        sources = self._sources(look)
+        known = {source for source in sources if source and self._styles.get(source) is not None}
+        # Not later, when one that this job needs could be dropped.
+        self._styles.trim(keep=len(known))
+        for source in sources:
             if source is None or source in self._styles or source in pictures:
                 continue
             if is_style_file(source[0]):
@@ -179,7 +203,7 @@ class Studio:
             raise ValueError(
                 f"{path} has no statistics for {', '.join(missing)}: expected --layers of {', '.join(style.moments)}"
             )
-        self._styles[path, None] = style
+        self._styles.add((path, None), style)
 
     def prepare(self, read: Read, look: Look) -> None:
         """Compile what a job will need, once for all jobs of such sizes.
@@ -191,8 +215,11 @@ class Studio:
         tiled = self._tile(read.content, read.name) or any(
             self._tile(p, path) for (path, _), p in read.pictures.items()
         )
-        if not self._prepared:
+        if self._dropped is None:
             keep_compilations(ahead=not tiled)
+        if self._dropped != programs_dropped():
+            self._dropped = programs_dropped()
+            self._prepared.clear()
         if tiled:
             return
         regions = sum(path is not None for path in look.files) if read.masks else 0
@@ -227,8 +254,8 @@ class Studio:
         if not look.files:
             return white_style(self._model, self._layers)
         for source, picture in pictures.items():
-            self._styles[source] = self._extract(picture, source[0], report)
-        styles = [None if source is None else self._styles[source] for source in self._sources(look)]
+            self._styles.add(source, self._extract(picture, source[0], report))
+        styles = [None if source is None else self._styles.get(source) for source in self._sources(look)]
         if self._arguments.mask:
             return styles
         return mix_styles([style for style in styles if style], self._arguments.style_weights)
@@ -261,6 +288,7 @@ class Studio:
         arguments, content = self._arguments, read.content
         tile, layers = self._tile(content, read.name), self._layers
         options: dict[str, Any] = {
+            "strength": read.strength,
             "layers": layers,
             "content_weights": content.alpha,
             "mask": read.masks,
@@ -292,6 +320,7 @@ class Studio:
                 content.pixels,
                 arguments.preserve_color,
                 weights=content.alpha,
+                strength=read.strength,
                 out=image if image.flags.writeable else None,
             )
         return Picture(image, content.alpha, content.metadata)

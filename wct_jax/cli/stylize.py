@@ -1,9 +1,12 @@
 """The command `stylize.py`: a parser, then one library call for each result."""
 
 import argparse
+import contextlib
 import functools
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
 
@@ -115,19 +118,27 @@ def _add_styles(parser: argparse.ArgumentParser) -> None:
 def _add_looks(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how it looks")
     group.add_argument(
+        "--strength",
+        type=_strength,
+        default=1.0,
+        metavar="S",
+        help="from 0, the photo as it is, evenly to 1, the whole of the style; or a grey picture of it at each pixel "
+        "(default: 1)",
+    )
+    group.add_argument(
         "--alpha",
         nargs="+",
         type=fraction,
         default=[1.0],
         metavar="A",
-        help="strength of the style from 0 to 1: one number, or one for each layer, in the order of --layers "
+        help="the paper's blend of features, from 0 to 1: one number, or one for each layer, in the order of --layers "
         "or, without it, deepest first (default: 1)",
     )
     group.add_argument(
         "--alpha-map",
         type=file_path,
         metavar="MASK",
-        help="a grey picture of the strength at each pixel, times --alpha",
+        help="a grey picture of alpha at each pixel, times --alpha",
     )
     group.add_argument(
         "--layers",
@@ -187,6 +198,15 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     most.add_argument(
         "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
     )
+
+
+def _strength(text: str) -> float | Path:
+    """An `argparse` type: a number in 0..1, or the path of a file."""
+    if os.path.lexists(text):
+        return Path(text)
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        return fraction(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1 or a grey picture, got {text!r}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VAL_SIDE = 256
 _SHOWN = 8
+_LISTED = 20
 
 
 def add_options(parser: Parser, *, steps: int, crop: int, learning_rate: float) -> None:
@@ -160,18 +161,14 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     import absl.logging
     import jax
 
-    from wct_jax.data import Folder
     from wct_jax.devices import check_batch_size
 
     absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs what we say in a sentence, with tracebacks.
     check_batch_size(arguments.batch_size)
     first = jax.process_index() == 0
-    val = Folder(arguments.val) if arguments.val else None
-    photos = Photos(*_open(arguments.data, first), val)
-    if first:
-        for folder in (photos.source, val):
-            _list_unreadable(folder)
-    return photos
+    tell = _tell if first else None
+    val = _open_folder(arguments.val, tell) if arguments.val else None
+    return Photos(*_open(arguments.data, tell), val)
 
 
 def make_recipe(arguments: argparse.Namespace, photos: Photos) -> "Recipe":
@@ -206,23 +203,32 @@ def exit_when_interrupted(what: str, folder: Path) -> Iterator[None]:
         raise SystemExit(128 + stop.signal) from None
 
 
-def _open(data: Path, first: bool) -> tuple["Source", str]:
+def _open(data: Path, tell: Callable[[str], None] | None) -> tuple["Source", str]:
     """The photos, and what to call them in the record."""
     if str(data) == "coco":
         from wct_jax.coco import open_coco
 
-        coco = open_coco(lambda text: print(text, file=sys.stderr, flush=True) if first else None)
-        return coco, "COCO 2017 test"
-    from wct_jax.data import Folder
-
-    folder = Folder(data)
+        return open_coco(tell or (lambda text: None)), "COCO 2017 test"
+    folder = _open_folder(data, tell)
     return folder, f"{len(folder)} photos of {data.resolve().name}"
 
 
-def _list_unreadable(folder: "Source | Folder | None") -> None:
-    sentences = getattr(folder, "unreadable", [])
-    if sentences:
-        print(f"unreadable files, left out: {len(sentences)}", *sentences, sep="\n  ", file=sys.stderr)
+def _open_folder(path: Path, tell: Callable[[str], None] | None) -> "Folder":
+    """The photos of a folder, after listing what was left out."""
+    from wct_jax.data import Folder
+
+    folder = Folder(path, tell)
+    if tell and folder.skipped:
+        tell(f"left out of {path}:")
+        for sentence in folder.skipped[:_LISTED]:
+            tell(f"  {sentence}")
+        if len(folder.skipped) > _LISTED:
+            tell(f"  and {len(folder.skipped) - _LISTED} more")
+    return folder
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _join(distributed: Sequence[str] | None) -> None:

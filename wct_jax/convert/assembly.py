@@ -33,6 +33,26 @@ def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, .
     return parameters, widths
 
 
+def decoder_layer(checkpoint: Checkpoint, depth: int) -> str:
+    """The layer that a decoder inverts, by the number of its convolutions.
+
+    Args:
+        checkpoint: A decoder.
+        depth: How many layers the encoder has that it is to serve.
+
+    Raises:
+        ValueError: It is an encoder, or its number of convolutions does not fit.
+    """
+    if checkpoint.preprocessing is not None:
+        raise ValueError(f"expected a decoder, got an encoder ({checkpoint.kind})")
+    count = len(checkpoint.convolutions)
+    depths = {len(decoder_shapes(layer, (1,) * depth)): layer for layer in LAYERS[:depth]}
+    if count not in depths:
+        expected = ", ".join(f"{n} ({layer})" for n, layer in depths.items())
+        raise ValueError(f"a decoder for this encoder has as many convolutions as one of {expected}, got {count}")
+    return depths[count]
+
+
 def decoder_parameters(checkpoint: Checkpoint, widths: Sequence[int]) -> tuple[str, Parameters]:
     """Name a decoder's convolutions, which also say what layer it inverts.
 
@@ -46,14 +66,7 @@ def decoder_parameters(checkpoint: Checkpoint, widths: Sequence[int]) -> tuple[s
     Raises:
         ValueError: It is an encoder, or its number of convolutions or its widths do not fit.
     """
-    if checkpoint.preprocessing is not None:
-        raise ValueError(f"expected a decoder, got an encoder ({checkpoint.kind})")
-    count = len(checkpoint.convolutions)
-    depths = {len(decoder_shapes(layer, widths)): layer for layer in LAYERS[: len(widths)]}
-    if count not in depths:
-        expected = ", ".join(f"{n} ({layer})" for n, layer in depths.items())
-        raise ValueError(f"a decoder for this encoder has as many convolutions as one of {expected}, got {count}")
-    layer = depths[count]
+    layer = decoder_layer(checkpoint, len(widths))
     parameters = {}
     for (name, shape), convolution in zip(decoder_shapes(layer, widths).items(), checkpoint.convolutions, strict=True):
         if convolution.kernel.shape[2:] != shape:

@@ -15,9 +15,10 @@ from wct_jax.convert.checkpoint import (
     pair,
 )
 from wct_jax.convert.matlab import read_matlab
+from wct_jax.convert.preprocessing import PREPROCESSINGS
 
 
-def read_matconvnet(path: Path) -> Checkpoint:
+def read_matconvnet(path: Path, preprocessing: str | None = None) -> Checkpoint:
     """Read a SimpleNN model from a MATLAB 5 file.
 
     Both layouts are read that
@@ -25,6 +26,7 @@ def read_matconvnet(path: Path) -> Checkpoint:
 
     Args:
         path: The file.
+        preprocessing: What the network expects, one of `PREPROCESSINGS`; None for what the file says.
 
     Returns:
         The checkpoint.
@@ -44,11 +46,14 @@ def read_matconvnet(path: Path) -> Checkpoint:
             raise CheckpointError(f"it holds batch normalisation, {name}, expected VGG-19 without it")
         if kind == "conv" and match:
             found[int(match[1]), int(match[2])] = _convolution(name, layer)
+    chain = in_vgg_order(found)
+    if preprocessing is not None:
+        return assemble("MatConvNet VGG-19", chain, PREPROCESSINGS[preprocessing])
     average = _average(model)
-    preprocessing = Preprocessing(
+    own = Preprocessing(
         f"RGB 0..255 less the average {', '.join(f'{value:.6g}' for value in average)}", 255 * np.eye(3), -average
     )
-    return assemble("MatConvNet VGG-19", in_vgg_order(found), preprocessing)
+    return assemble("MatConvNet VGG-19", chain, own)
 
 
 def _convolution(name: str, layer: dict) -> Convolution:

@@ -8,14 +8,21 @@ it crash the interpreter or fill the memory.
 import struct
 import zlib
 from collections.abc import Collection, Iterator
+from itertools import islice
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from wct_jax.convert.budget import Budget
 from wct_jax.convert.checkpoint import CheckpointError
+from wct_jax.convert.mapped import map_file
 
 _MATRIX, _COMPRESSED = 14, 15
+# Of a variable, packed or not, with its name in it: names have 63 characters at most.
+_BEGINNING = 1024
+# A convolution's kernels have four. The product of millions would never be found.
+_MOST_DIMENSIONS = 32
 _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _STRUCT, _CHAR = 1, 2, 4
@@ -37,31 +44,29 @@ def read_matlab(path: Path, names: Collection[str]) -> dict[str, object]:
     Raises:
         CheckpointError: The file is damaged. Damaged files raise other errors too.
     """
-    content = path.read_bytes()
-    reader = _Reader(">" if content[126:128] == b"MI" else "<")
+    budget = Budget(path)
+    content = memoryview(map_file(path))
+    reader = _Reader(">" if bytes(content[126:128]) == b"MI" else "<", budget)
     found = {}
-    for kind, data in reader.elements(memoryview(content)[128:]):
+    for kind, data in reader.elements(content[128:]):
         if kind == _COMPRESSED:
-            # Weights hardly can be compressed: more than this would be made to fill the memory.
-            stream = zlib.decompressobj()
-            data = memoryview(stream.decompress(data, 16 * len(content)))
-            if not stream.eof:
-                raise CheckpointError("it is damaged: a compressed variable does not end")
-            kind, data = next(reader.elements(data))
-        if kind == _MATRIX:
-            name, value = reader.matrix(data, names)
-            if name in names:
-                found[name] = value
+            beginning = zlib.decompressobj().decompress(data[:_BEGINNING], _BEGINNING)
+            if reader.name(memoryview(beginning)[8:]) not in names:
+                continue
+            kind, data = reader.unpacked(data, beginning)
+        if kind == _MATRIX and (name := reader.name(data)) in names:
+            found[name] = reader.matrix(data)
     return found
 
 
 class _Reader:
-    def __init__(self, byteorder: str) -> None:
-        self._byteorder = byteorder
+    def __init__(self, byteorder: str, budget: Budget) -> None:
+        self._byteorder, self._budget = byteorder, budget
 
     def elements(self, data: memoryview) -> Iterator[tuple[int, memoryview]]:
         """Split data into its elements: (type, content)."""
         while data:
+            self._budget.meet()
             kind, length = struct.unpack(f"{self._byteorder}II", data[:8])
             start, end = 8, 8 + length
             padded = end if kind == _COMPRESSED else end + -end % 8
@@ -74,32 +79,48 @@ class _Reader:
             yield kind, data[start:end]
             data = data[padded:]
 
-    def matrix(self, data: memoryview, names: Collection[str] | None = None) -> tuple[str, object]:
-        """Read the array that is the content of an element: (name, value), no value if the name is not in `names`."""
+    def unpacked(self, data: memoryview, beginning: bytes) -> tuple[int, memoryview]:
+        """Unpack a compressed element, whose beginning has been: (type, content)."""
+        kind, length = struct.unpack(f"{self._byteorder}II", beginning[:8])
+        self._budget.spend(length, "a compressed variable does not end, or")
+        content = zlib.decompressobj().decompress(data, 8 + length)
+        if len(content) < 8 + length:
+            raise CheckpointError("it is damaged: a compressed variable does not end")
+        return kind, memoryview(content)[8:]
+
+    def name(self, data: memoryview) -> str:
+        """The name of the array that begins the content of an element."""
+        *_, (_, name) = islice(self.elements(data), 3)
+        return bytes(name).decode("latin-1")
+
+    def matrix(self, data: memoryview) -> object:
+        """Read the array that is the content of an element."""
         if not data:
-            return "", np.zeros((0, 0))
-        (_, flags), (_, dimensions), (_, name), *rest = self.elements(data)
+            return np.zeros((0, 0))
+        (_, flags), (_, dimensions), _, *rest = self.elements(data)
         shape = np.frombuffer(dimensions, f"{self._byteorder}i4").tolist()
-        title = bytes(name).decode("latin-1")
-        if names is not None and title not in names:
-            return title, None
+        if len(shape) > _MOST_DIMENSIONS:
+            raise CheckpointError(f"it is damaged: an array has {len(shape)} dimensions")
         kind = struct.unpack(f"{self._byteorder}I", flags[:4])[0] & 0xFF
         if kind == _CELL:
-            return title, self._values(rest, prod(shape))
+            return self._values(rest, prod(shape))
         if kind == _STRUCT:
-            return title, self._structs(rest, prod(shape))
+            return self._structs(rest, prod(shape))
         if kind == _CHAR:
-            return title, self._text(*rest[0])
+            return self._text(*rest[0])
         if kind in _NUMBERS:
             stored, content = rest[0]
             array = np.frombuffer(content, self._byteorder + _STORED[stored])
-            return title, array.reshape(shape, order="F").astype(_NUMBERS[kind], copy=False)
-        return title, None
+            number = np.dtype(_NUMBERS[kind])
+            if number.itemsize > array.itemsize:
+                self._budget.spend(array.size * number.itemsize, "an array of small numbers")
+            return array.reshape(shape, order="F").astype(number, copy=False)
+        return None
 
     def _values(self, elements: list[tuple[int, memoryview]], count: int) -> list[object]:
         if len(elements) != count or any(kind != _MATRIX for kind, _ in elements):
             raise CheckpointError(f"it is damaged: a cell or struct has {len(elements)} values, expected {count}")
-        return [self.matrix(data)[1] for _, data in elements]
+        return [self.matrix(data) for _, data in elements]
 
     def _structs(self, elements: list[tuple[int, memoryview]], count: int) -> dict | list[dict]:
         (_, length), (_, names), *rest = elements

@@ -5,7 +5,7 @@ changing the network's output, up to the scales, since ReLU is positively homoge
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -15,46 +15,45 @@ from jax import Array
 
 from wct_jax.images import read_image
 from wct_jax.model import Encoder, Parameters
+from wct_jax.scan import scan
 
 # Small enough for VGG-19 on a laptop, and one size is one compilation.
 _SIDE = 256
 _DEFAULT_PHOTOS = Path(__file__).parent / "photos"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 # Below this share of its layer's mean activation a channel is dead: scaled up it would only be noise.
 _DEAD = 1e-6
 
 
-def read_photos(folder: str | os.PathLike[str] | None = None) -> list[np.ndarray]:
+def read_photos(
+    folder: str | os.PathLike[str] | None = None, tell: Callable[[str], None] | None = None
+) -> list[np.ndarray]:
     """Read the photos that activations are averaged over: the short side 256, the centre square.
 
     Args:
-        folder: Searched with its subfolders; None for the small set that comes with the package.
+        folder: A folder or pattern, see `scan`; None for the small set that comes with the package.
+        tell: Called with a sentence for each photo that cannot be read, which is left out, and on what else is
+            passed over.
 
     Returns:
         Arrays `[256, 256, 3]`, RGB in 0..1.
 
     Raises:
-        ValueError: No such folder, no photos in it, or one that cannot be read.
+        ValueError: No such folder, or no photo in it that can be read.
     """
-    return [_centre(read_image(file, _SIDE)) for file in photo_files(_DEFAULT_PHOTOS if folder is None else folder)]
-
-
-def photo_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """List the pictures in a folder and its subfolders, sorted.
-
-    Args:
-        folder: Any folder.
-
-    Raises:
-        ValueError: No such folder, or no pictures in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"the photos must be in a folder, and {folder} is none")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ValueError(f"there are no photos in {folder}: expected files ending in {', '.join(_SUFFIXES)}")
-    return files
+    folder = _DEFAULT_PHOTOS if folder is None else folder
+    files, skipped = scan(folder)
+    photos, unreadable = [], []
+    for file in files:
+        try:
+            photos.append(_centre(read_image(file, _SIDE)))
+        except ValueError as error:
+            unreadable.append(str(error))
+    if not photos:
+        raise ValueError(f"no photo in {folder} can be read, {len(unreadable)} cannot: {unreadable[0]}")
+    if tell:
+        for sentence in unreadable + skipped:
+            tell(sentence)
+    return photos
 
 
 def mean_activations(encoder: Parameters, widths: Sequence[int], photos: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

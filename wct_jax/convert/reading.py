@@ -2,32 +2,38 @@
 
 import os
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors
-
+from wct_jax.convert.archive import open_zip
 from wct_jax.convert.checkpoint import Checkpoint, CheckpointError
 from wct_jax.convert.keras import read_hdf5, read_npz
 from wct_jax.convert.matconvnet import read_matconvnet
+from wct_jax.convert.preprocessing import check_name
 from wct_jax.convert.state_dict import from_state_dict
 from wct_jax.convert.torch7 import read_torch7
 from wct_jax.convert.torch_file import MAGIC_BYTES, read_legacy, read_zip
+from wct_jax.printable import printable
+from wct_jax.tensor_file import MISSING, open_tensors, unreadable
+
+_Reader = Callable[[Path, str | None], Checkpoint]
 
 _KNOWN = "Keras HDF5, NumPy .npz, PyTorch .pth, .safetensors, Torch7 .t7 or MatConvNet .mat"
 
-
+# VGG-19 in double precision, with an optimizer's state.
+_LARGEST = 4 << 30
 #: What the safetensors library accepts.
 _LONGEST_SAFETENSORS_HEADER = 100_000_000
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str], preprocessing: str | None = None) -> Checkpoint:
     """Read a foreign checkpoint, of whatever kind its content shows it to be.
 
     Args:
         path: A Keras HDF5 file, a NumPy archive with Keras' names, a PyTorch state dict (zip or legacy),
             a safetensors file with a state dict's names, a Torch7 or a MatConvNet file.
+        preprocessing: What an encoder that does not bring its own expects: "caffe", "caffe-rgb", "torchvision" or
+            "none"; None to find out.
 
     Returns:
         The convolutions, float32 and finite, and the preprocessing.
@@ -36,39 +42,31 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         ValueError: The file cannot be read, is damaged, or holds something else; one sentence says what.
     """
     file = Path(path)
+    check_name(preprocessing)
     try:
-        if not file.is_file():
-            state = (
-                "it is a directory"
-                if file.is_dir()
-                else "it is not a file"
-                if file.exists()
-                else "there is no such file"
-            )
-            raise CheckpointError(f"{state}, expected {_KNOWN}")
+        reason = unreadable(file)
+        if reason:
+            raise CheckpointError(f"{reason}, expected {_KNOWN}" if reason == MISSING else reason)
+        if (size := file.stat().st_size) > _LARGEST:
+            raise CheckpointError(f"it has {size} bytes, expected at most {_LARGEST}")
         # Libraries warn of the oddities of damaged files; the error that follows says it all.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _reader(file)(file)
+            return _reader(file)(file, preprocessing)
     except CheckpointError as error:
-        raise ValueError(f"cannot read {path}: {_one_line(str(error))}") from None
+        raise ValueError(f"cannot read {path}: {printable(error, 1000)}") from None
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
             # The system's word, such as a permission denied.
             raise ValueError(f"cannot read {path}: {error.strerror}") from error
         # Parsers meet damaged bytes with errors of every type, MemoryError and RecursionError among them.
-        detail = _one_line(str(error))[:200]
+        detail = printable(error)
         raise ValueError(
             f"cannot read {path}: it is damaged or cut short ({type(error).__name__}: {detail})"
         ) from error
 
 
-def _one_line(text: str) -> str:
-    # Names in a message come from the file, which may hold anything.
-    return "".join(character if character.isprintable() else " " for character in text)[:1000]
-
-
-def _reader(path: Path) -> Callable[[Path], Checkpoint]:
+def _reader(path: Path) -> _Reader:
     with path.open("rb") as file:
         head = file.read(520)
     if not head:
@@ -87,7 +85,7 @@ def _reader(path: Path) -> Callable[[Path], Checkpoint]:
     if head.startswith(b"\x80"):
         if MAGIC_BYTES not in head[:32]:
             raise CheckpointError("it is a pickle that torch.save did not write, expected a state dict")
-        return lambda path: from_state_dict(read_legacy(path))
+        return lambda path, preprocessing: from_state_dict(read_legacy(path), preprocessing)
     if head.startswith((b"\3\0\0\0\1\0\0\0", b"\4\0\0\0\1\0\0\0")):
         return read_torch7
     if head.startswith(b"4\n1\n"):
@@ -95,11 +93,11 @@ def _reader(path: Path) -> Callable[[Path], Checkpoint]:
     raise CheckpointError(f"it is of no known kind, expected {_KNOWN}")
 
 
-def _zip_reader(path: Path) -> Callable[[Path], Checkpoint]:
-    with zipfile.ZipFile(path) as archive:
+def _zip_reader(path: Path) -> _Reader:
+    with open_zip(path) as archive:
         names = {name.rpartition("/")[2] for name in archive.namelist()}
     if "data.pkl" in names:
-        return lambda path: from_state_dict(read_zip(path))
+        return lambda path, preprocessing: from_state_dict(read_zip(path), preprocessing)
     if any(name.endswith(".npy") for name in names):
         return read_npz
     if "model.weights.h5" in names:
@@ -107,8 +105,12 @@ def _zip_reader(path: Path) -> Callable[[Path], Checkpoint]:
     raise CheckpointError(f"it is a zip archive without tensors, expected {_KNOWN}")
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
-    with safetensors.safe_open(path, framework="np") as file:
-        if "wct_jax" in (file.metadata() or {}):
-            raise CheckpointError("it already is a model of wct_jax and needs no conversion")
-        return from_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+def _read_safetensors(path: Path, preprocessing: str | None) -> Checkpoint:
+    try:
+        with open_tensors(path) as file:
+            if "wct_jax" in file.metadata:
+                raise CheckpointError("it already is a model of wct_jax and needs no conversion")
+            return from_state_dict(file, preprocessing)
+    except ValueError as error:
+        # Where it is not of ours, it is about the file or the type of an array.
+        raise error if isinstance(error, CheckpointError) else CheckpointError(str(error)) from error

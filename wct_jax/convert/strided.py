@@ -6,6 +6,9 @@ import numpy as np
 
 from wct_jax.convert.checkpoint import CheckpointError
 
+# A kernel has four. The product of millions would never be found.
+_MOST_DIMENSIONS = 32
+
 
 def strided(storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int]) -> np.ndarray:
     """View a flat storage as a tensor, without copying.
@@ -24,7 +27,11 @@ def strided(storage: np.ndarray, offset: int, size: Sequence[int], stride: Seque
             a small file fill the memory).
     """
     numbers = [offset, *size, *stride]
-    if any(type(number) is not int or not 0 <= number < 2**63 for number in numbers) or len(size) != len(stride):
+    if (
+        len(numbers) > 1 + 2 * _MOST_DIMENSIONS
+        or any(type(number) is not int or not 0 <= number < 2**63 for number in numbers)
+        or len(size) != len(stride)
+    ):
         raise CheckpointError("it is damaged: a tensor's size or stride makes no sense")
     elements = 1
     for length in size:

@@ -7,12 +7,15 @@ The format is what `File:readObject` of https://github.com/torch/torch7/blob/mas
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wct_jax.convert.checkpoint import Checkpoint, CheckpointError, Convolution, pair
+from wct_jax.convert.budget import Budget
+from wct_jax.convert.checkpoint import VGG19, Checkpoint, CheckpointError, Convolution, pair
+from wct_jax.convert.mapped import map_file
 from wct_jax.convert.sequential import from_sequence
 from wct_jax.convert.strided import strided
 
@@ -47,11 +50,12 @@ _WITHOUT_WEIGHTS = {
 _DEEPEST = 60
 
 
-def read_torch7(path: Path) -> Checkpoint:
+def read_torch7(path: Path, preprocessing: str | None = None) -> Checkpoint:
     """Read a Torch7 network of convolutions in sequence.
 
     Args:
         path: The file.
+        preprocessing: What an encoder that does not bring its own expects, one of `PREPROCESSINGS`; None to find out.
 
     Returns:
         The checkpoint.
@@ -59,9 +63,11 @@ def read_torch7(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: It is another network. Damaged files raise other errors too.
     """
-    module = _Reader(path.read_bytes()).read()
-    layers = [_convolution(name, module) for name, module in _modules("", module, set())]
-    return from_sequence(layers, "Torch7")
+    module = _Reader(memoryview(map_file(path)), Budget(path)).read()
+    # One more than there can be, so that many references to one layer cost nothing.
+    modules = islice(_modules("", module, set()), len(VGG19) + 2)
+    layers = [_convolution(name, module) for name, module in modules]
+    return from_sequence(layers, "Torch7", preprocessing)
 
 
 @dataclass(eq=False)
@@ -73,14 +79,15 @@ class _Module:
 
 
 class _Reader:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, content: memoryview, budget: Budget) -> None:
+        self._content, self._budget = content, budget
         self._position = 0
         self._memo: dict[int, object] = {}
 
     def read(self, depth: int = 0) -> object:
         if depth > _DEEPEST:
             raise CheckpointError(f"it is damaged: its objects are nested deeper than {_DEEPEST}")
+        self._budget.meet()
         kind = self._int()
         if kind == _NIL:
             return None
@@ -140,6 +147,7 @@ class _Reader:
 
     def _tensor(self, dtype: np.dtype, depth: int) -> np.ndarray:
         dimensions = self._count(self._int())
+        self._budget.meet(dimensions)
         size = [self._long() for _ in range(dimensions)]
         stride = [self._long() for _ in range(dimensions)]
         offset = self._long() - 1
@@ -174,7 +182,7 @@ class _Reader:
 
     def _take(self, length: int) -> memoryview:
         end = self._position + self._count(length)
-        taken = memoryview(self._content)[self._position : end]
+        taken = self._content[self._position : end]
         self._position = end
         return taken
 

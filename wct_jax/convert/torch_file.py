@@ -1,14 +1,18 @@
 """Files written by `torch.save`, read without PyTorch."""
 
+import functools
 import io
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
+from wct_jax.convert.archive import open_zip, read_entry
 from wct_jax.convert.checkpoint import CheckpointError
+from wct_jax.convert.mapped import map_file
 from wct_jax.convert.strided import strided
 from wct_jax.convert.unpickler import Storage, Tensor, Unpickler
 
@@ -18,7 +22,28 @@ MAGIC_BYTES = _MAGIC.to_bytes(10, "little")
 _PROTOCOL = 1001
 
 
-def read_zip(path: Path) -> dict[str, np.ndarray]:
+class StateDict(Mapping[str, np.ndarray]):
+    """Tensors by name, whose values are read when they are asked for: most of VGG-19 is in its dense layers."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Read a tensor.
+
+        Raises:
+            CheckpointError: Its values are missing, or it does not lie within its storage.
+        """
+        return _array(self._tensors[name])
+
+
+def read_zip(path: Path) -> StateDict:
     """Read the state dict in a file of PyTorch 1.6 or later, a zip archive.
 
     Args:
@@ -30,36 +55,44 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: It holds more than tensors, or no state dict. Damaged files raise other errors too.
     """
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
             raise CheckpointError(f"it holds {len(pickles)} data.pkl, expected the one of torch.save")
         folder = pickles[0].removesuffix("data.pkl")
         left = path.stat().st_size
 
-        def record(name: str) -> bytes:
+        def record(name: str) -> zipfile.ZipInfo:
             # torch.save does not compress. Entries that were, or that overlap, could fill the memory.
             nonlocal left
             entry = archive.getinfo(folder + name)
             left -= entry.file_size
             if left < 0:
                 raise CheckpointError("it is damaged: its records hold more than the file can")
-            return archive.read(entry)
+            return entry
+
+        def content(name: str) -> bytes:
+            return read_entry(archive, record(name))
 
         names = archive.namelist()
-        byteorder = {b"little": "<", b"big": ">"}[record("byteorder") if folder + "byteorder" in names else b"little"]
+        byteorder = {b"little": "<", b"big": ">"}[content("byteorder") if folder + "byteorder" in names else b"little"]
         storages: dict[str, Storage] = {}
 
         def storage(dtype: np.dtype | None, key: str, location: str, count: int) -> Storage:
             if key not in storages:
-                data = record(f"data/{key}")
-                storages[key] = Storage(dtype, len(data), data, byteorder)
+                entry = record(f"data/{key}")
+                storages[key] = Storage(dtype, entry.file_size, lambda: _read_entry(path, entry), byteorder)
             return _sized(storages[key], dtype, count)
 
-        return _state_dict(Unpickler(storage).load(io.BytesIO(record("data.pkl"))))
+        return _state_dict(Unpickler(storage).load(io.BytesIO(content("data.pkl"))))
 
 
-def read_legacy(path: Path) -> dict[str, np.ndarray]:
+def _read_entry(path: Path, entry: zipfile.ZipInfo) -> bytes:
+    with open_zip(path) as archive:
+        return read_entry(archive, entry)
+
+
+def read_legacy(path: Path) -> StateDict:
     """Read the state dict in a file of PyTorch before 1.6: pickles, then the storages' bytes.
 
     Args:
@@ -71,8 +104,8 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: It holds more than tensors, or no state dict. Damaged files raise other errors too.
     """
-    content = path.read_bytes()
-    stream = io.BytesIO(content)
+    content = map_file(path)
+    stream = cast(BinaryIO, content)  # It can be read like one.
     storages: dict[str, Storage] = {}
 
     def storage(dtype: np.dtype | None, key: str, location: str, count: int, view: object = None) -> Storage:
@@ -85,10 +118,12 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
     unpickler = Unpickler(storage)
     magic, protocol, _ = (unpickler.load(stream) for _ in range(3))
     if magic != _MAGIC or protocol != _PROTOCOL:
-        raise CheckpointError(f"its serialization protocol is {protocol!r:.40}, expected {_PROTOCOL}")
+        # Anything else than a number could be nested so deep that writing it has no end.
+        what = str(protocol)[:40] if isinstance(protocol, int | str) else type(protocol).__name__
+        raise CheckpointError(f"its serialization protocol is {what}, expected {_PROTOCOL}")
     root = unpickler.load(stream)
     keys = unpickler.load(stream)
-    if not isinstance(keys, list) or len(set(keys)) != len(keys):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
         raise CheckpointError("it is damaged: its list of storages makes no sense")
     view = memoryview(content)
     position = stream.tell()
@@ -98,10 +133,14 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
         count = int.from_bytes(view[position:start], "little")
         found = storages[key]
         position = start + found.nbytes
-        if position > len(content) or count * (found.dtype.itemsize if found.dtype else 1) != found.nbytes:
+        if position > len(view) or count * (found.dtype.itemsize if found.dtype else 1) != found.nbytes:
             raise CheckpointError("it is cut short or damaged: a tensor's values are missing")
-        found.data = view[start:position]
+        found.read = functools.partial(_part, view, start, position)
     return _state_dict(root)
+
+
+def _part(content: memoryview, start: int, end: int) -> memoryview:
+    return content[start:end]
 
 
 def _sized(storage: Storage, dtype: np.dtype | None, count: int) -> Storage:
@@ -112,7 +151,7 @@ def _sized(storage: Storage, dtype: np.dtype | None, count: int) -> Storage:
     return storage
 
 
-def _state_dict(root: object) -> dict[str, np.ndarray]:
+def _state_dict(root: object) -> StateDict:
     found = [
         (keys, state) for keys, state in _dicts(root) if any(name.endswith(".weight") for name, _ in _tensors(state))
     ]
@@ -123,7 +162,7 @@ def _state_dict(root: object) -> dict[str, np.ndarray]:
             f"it holds {len(found)} state dicts, under {' and '.join(keys or 'no key' for keys, _ in found)[:100]!r}; "
             "save the one to be converted alone"
         )
-    return {name: _array(tensor) for name, tensor in _tensors(found[0][1])}
+    return StateDict(dict(_tensors(found[0][1])))
 
 
 def _dicts(root: object) -> Iterator[tuple[str, dict]]:
@@ -135,7 +174,9 @@ def _dicts(root: object) -> Iterator[tuple[str, dict]]:
         if isinstance(value, dict) and id(value) not in seen:
             seen.add(id(value))
             yield keys, value
-            waiting.extend((f"{keys}.{key}"[-60:].removeprefix("."), inner) for key, inner in value.items())
+            for key, inner in value.items():
+                last = key[-60:] if isinstance(key, str) else type(key).__name__
+                waiting.append((f"{keys}.{last}"[-60:].removeprefix("."), inner))
 
 
 def _tensors(state: dict) -> Iterator[tuple[str, Tensor]]:
@@ -144,8 +185,8 @@ def _tensors(state: dict) -> Iterator[tuple[str, Tensor]]:
 
 def _array(tensor: Tensor) -> np.ndarray:
     storage, dtype, offset, size, stride = tensor
-    if not isinstance(storage, Storage) or storage.data is None:
-        raise CheckpointError("it is cut short or damaged: a tensor's values are missing")
+    if not isinstance(storage, Storage):
+        raise CheckpointError("it is damaged: a tensor has no storage")
     count = storage.nbytes // dtype.itemsize
     words = np.frombuffer(storage.data, f"{storage.byteorder}u{dtype.itemsize}", count)
     elements = words.astype(f"=u{dtype.itemsize}", copy=False).view(dtype)

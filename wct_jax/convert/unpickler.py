@@ -4,7 +4,9 @@ The operations are parsed by the standard library's `pickletools`, which runs no
 here one by one. No name in a pickle is ever imported or called: it is looked up in a table of a dozen.
 """
 
+import functools
 import pickletools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -13,6 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from wct_jax.convert.checkpoint import CheckpointError
+from wct_jax.tensor_file import FLOATING
 
 _T = TypeVar("_T")
 
@@ -24,14 +27,21 @@ class Storage:
     Attributes:
         dtype: Of its elements; None if the tensors say so themselves.
         nbytes: Its length.
-        data: Its bytes. Legacy files bring them after the pickle.
+        read: Gives its bytes; None where they are missing. Legacy files bring them after the pickle.
         byteorder: "<" or ">".
     """
 
     dtype: np.dtype | None
     nbytes: int
-    data: bytes | memoryview | None = None
+    read: Callable[[], bytes | memoryview] | None = None
     byteorder: str = "<"
+
+    @functools.cached_property
+    def data(self) -> bytes | memoryview:
+        """Its bytes, read once."""
+        if self.read is None:
+            raise CheckpointError("it is cut short or damaged: a tensor's values are missing")
+        return self.read()
 
 
 class Tensor(NamedTuple):
@@ -114,12 +124,17 @@ _GLOBALS: dict[str, object] = {
     "torch.UntypedStorage": _StorageType(None),
 }
 
+# float8_e4m3fn, complex64, uint16, quantized ones.
+_OTHER_DTYPE = re.compile(r"torch\.((float|complex|u?int|qu?int|bits)\w*\d\w*|(cuda\.)?\w+Storage)")
+
 # Operations whose argument is the value itself; strings of Python 2 among them.
 _VALUES = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
+# VGG-19 takes two thousand, a thousand layers with their optimizer's state a few hundred thousand.
+_MOST_OPERATIONS = 500_000
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -150,7 +165,9 @@ class Unpickler:
         stack: list = []
         marks: list[int] = []
         memo: dict[int, object] = {}
-        for operation, argument, _ in pickletools.genops(stream):
+        for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+            if number == _MOST_OPERATIONS:
+                raise CheckpointError(f"its pickle has more than {_MOST_OPERATIONS} operations, far beyond a network's")
             name = operation.name
             if name in _VALUES:
                 stack.append(argument)
@@ -203,8 +220,10 @@ class Unpickler:
 
     def _persistent(self, kind: object, storage_type: object, *rest: object) -> Storage:
         if kind != "storage":
-            raise _refusal(str(kind))
-        return self._storage(_expect(storage_type, _StorageType).dtype, *rest)
+            raise _refusal(kind if isinstance(kind, str) else type(kind).__name__)
+        # Anything else as a key could be nested so deep that hashing it has no end.
+        key, *rest_of_it = rest
+        return self._storage(_expect(storage_type, _StorageType).dtype, _expect(key, str), *rest_of_it)
 
 
 def _cut(stack: list, start: int) -> tuple:
@@ -224,10 +243,13 @@ def _set(target: dict, key: object, value: object) -> None:
 
 
 def _named(name: str) -> object:
-    try:
+    if name in _GLOBALS:
         return _GLOBALS[name]
-    except KeyError:
-        raise _refusal(name) from None
+    if _OTHER_DTYPE.fullmatch(name):
+        raise CheckpointError(
+            f"its pickle asks for {name[:60]!r}, expected values of {', '.join(FLOATING[:-1])} or {FLOATING[-1]}"
+        )
+    raise _refusal(name)
 
 
 def _expect(value: object, kind: type[_T]) -> _T:

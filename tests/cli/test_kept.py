@@ -1,0 +1,255 @@
+"""Where the commands keep what they compile: in folders of this user's own, and nowhere else."""
+
+import hashlib
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from wct_jax import compilation, compilation_cache
+from wct_jax.cli import kept
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX")
+
+
+@pytest.fixture
+def homes(tmp_path, monkeypatch):
+    """A home of `WCT_JAX_HOME`, and one of the user's cache."""
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "home", tmp_path / "cache" / "wct_jax"
+
+
+def test_the_folder_is_this_users_alone(homes, monkeypatch):
+    before = os.umask(0)
+    try:
+        folder = kept._folder("executables")
+    finally:
+        os.umask(before)
+    assert folder == homes[0] / "executables"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert kept._folder("executables") == folder  # What is made here is taken again.
+    assert not homes[1].exists()
+    monkeypatch.delenv("WCT_JAX_HOME")
+    assert kept._folder("compiled") == homes[1] / "compiled"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o2770])
+def test_a_home_that_users_share_holds_no_code(homes, mode):
+    homes[0].mkdir()
+    homes[0].chmod(mode)
+    assert kept._folder("executables") == homes[1] / "executables"
+    assert list(homes[0].iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_folder_that_others_can_write_to_is_not_used(homes, mode):
+    (homes[0] / "executables").mkdir(parents=True)
+    (homes[0] / "executables").chmod(mode)
+    assert kept._folder("executables") == homes[1] / "executables"
+    (homes[1] / "executables").chmod(mode)
+    assert kept._folder("executables") is None
+
+
+def test_another_users_home_is_not_used(homes, monkeypatch):
+    for home in homes:
+        (home / "executables").mkdir(parents=True)
+    us = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+    assert kept._folder("executables") is None
+    # Nor is anything made in one: with sudo, its owner could not use it.
+    shutil.rmtree(homes[1])
+    assert kept._folder("executables") is None
+    assert not homes[1].exists()
+
+
+def test_a_link_is_judged_by_where_it_leads(homes, tmp_path):
+    homes[0].mkdir()
+    (tmp_path / "other").mkdir(mode=0o777)
+    (tmp_path / "other").chmod(0o777)
+    (homes[0] / "executables").symlink_to(tmp_path / "other")
+    assert kept._folder("executables") == homes[1] / "executables"
+    (tmp_path / "other").chmod(0o755)
+    assert kept._folder("executables") == homes[0] / "executables"
+
+
+@pytest.mark.parametrize("place", ["file", "file/home", "nothing", "x" * 5000, os.fsdecode(b"\xff\xfe")])
+def test_a_home_that_is_none_leaves_the_users_cache(homes, tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    (tmp_path / "nothing").symlink_to("missing/too")
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / place))
+    expected = tmp_path / place if place.startswith("\udcff") else homes[1]
+    assert kept._folder("executables") == expected / "executables"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative", "file", "missing"])
+def test_a_user_without_a_home_keeps_what_is_compiled_only_where_named(homes, tmp_path, monkeypatch, home):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/cache")
+    monkeypatch.setenv("HOME", str(tmp_path / home) if home in ("file", "missing") else home or "")
+    if home is None:  # A user that the system does not know.
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert kept._folder("executables") == homes[0] / "executables"
+    monkeypatch.delenv("WCT_JAX_HOME")
+    expected = tmp_path / "missing" / ".cache" / "wct_jax" / "executables" if home == "missing" else None
+    assert kept._folder("executables") == expected
+    assert not (tmp_path / "relative").exists()
+
+
+def test_a_folder_that_is_only_read_is_used(homes):
+    folder = kept._folder("executables")
+    for path in (folder, homes[0]):
+        path.chmod(0o500)
+    assert kept._folder("executables") == folder
+    for path in (homes[0], folder):
+        path.chmod(0o700)
+
+
+def test_jax_keeps_what_is_not_compiled_ahead(homes, monkeypatch):
+    used = []
+    monkeypatch.setattr(compilation_cache, "use", used.append)
+    monkeypatch.setattr(compilation, "keep", used.append)
+    told = jax.config.values["jax_compilation_cache_dir"]
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        kept.keep_compilations(ahead=False)
+        assert [type(one).__name__ for one in used] == ["CompilationCache"]
+        assert [path.name for path in homes[0].iterdir()] == ["compiled"]
+        monkeypatch.setattr(kept, "_homes", lambda: iter(()))
+        kept.keep_compilations(ahead=False)
+        # Where JAX was told to keep it, that is where it is kept.
+        monkeypatch.undo()
+        jax.config.update("jax_compilation_cache_dir", str(homes[1]))
+        monkeypatch.setattr(compilation_cache, "use", used.append)
+        kept.keep_compilations(ahead=False)
+        assert len(used) == 1
+        assert not homes[1].exists()
+    finally:
+        jax.config.update("jax_compilation_cache_dir", told)
+
+
+# As processes
+
+
+class Planted:
+    """What runs when it is unpickled."""
+
+    def __init__(self, witness):
+        self.witness = witness
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.witness),)
+
+
+def command(files, output, *options):
+    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
+    return [sys.executable, "stylize.py", *arguments, "--model", files / "model.safetensors", "--overwrite", *options]
+
+
+def repaint(files, output, environment, *options, before=()):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "WCT_"))}
+    clean = {name: value for name, value in (clean | environment).items() if value is not None}
+    process = subprocess.run(
+        [*before, *command(files, output, *options)], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=300
+    )
+    assert (process.returncode, process.stderr) == (0, ""), (process.returncode, process.stderr)
+    return np.asarray(Image.open(output))
+
+
+def checksums(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_damaged_and_planted_files_are_compiled_again(files, tmp_path):
+    environment = {"WCT_JAX_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    output, folder, witness = tmp_path / "out.png", tmp_path / "home" / "executables", tmp_path / "witness"
+    first = repaint(files, output, environment)
+    whole = checksums(folder)
+    assert whole
+    for n, path in enumerate(sorted(folder.iterdir())):
+        content = bytearray(path.read_bytes())
+        content[n * len(content) // len(whole)] ^= 1 << n % 8
+        path.write_bytes(content)
+    damaged = checksums(folder)
+    np.testing.assert_array_equal(repaint(files, output, environment), first)
+    mended = checksums(folder)
+    assert mended.keys() == whole.keys()
+    assert all(mended[name] != damaged[name] for name in damaged)
+    # In turn a pickle, a pipe, a link, and a folder.
+    for n, path in enumerate(sorted(folder.iterdir())):
+        path.unlink()
+        make = [
+            lambda path: path.write_bytes(pickle.dumps(Planted(witness))),
+            os.mkfifo,
+            lambda path: path.symlink_to("/dev/zero"),
+            Path.mkdir,
+        ][n % 4]
+        make(path)
+    folder.chmod(0o777)
+    np.testing.assert_array_equal(repaint(files, output, environment), first)
+    folder.chmod(0o700)
+    np.testing.assert_array_equal(repaint(files, output, environment), first)
+    assert not witness.exists()
+    assert sum(path.is_file() and not path.is_symlink() for path in folder.iterdir()) >= len(whole) * 3 // 4
+
+
+@pytest.mark.slow
+def test_what_jax_keeps_is_compiled_again_when_damaged(files, tmp_path):
+    environment = {"WCT_JAX_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # With several devices it is JAX's to keep.
+    output, folder = tmp_path / "out.png", tmp_path / "home" / "compiled"
+    first = repaint(files, output, environment)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    whole = checksums(folder)
+    for n, path in enumerate(sorted(folder.iterdir())):
+        if n % 2:
+            path.unlink()
+            os.mkfifo(path)
+        else:
+            path.write_bytes(path.read_bytes()[:-1])
+    np.testing.assert_array_equal(repaint(files, output, environment), first)
+    assert checksums(folder).keys() == whole.keys()
+
+
+@pytest.mark.slow
+def test_an_unknown_user_without_a_home(files):
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("needs setpriv, and to be root")
+    capabilities = "+dac_override,+dac_read_search"
+    before = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+    before += [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+    environment = {"HOME": None, "XDG_CACHE_HOME": None, "WCT_JAX_HOME": None}
+    # Not in pytest's folder, which others cannot reach.
+    with tempfile.TemporaryDirectory() as reached:
+        os.chmod(reached, 0o777)
+        home, output = Path(reached, "home"), Path(reached, "out.png")
+        files = shutil.copytree(files, Path(reached, "files"))
+        files.chmod(0o755)
+        first = repaint(files, output, environment, before=before)
+        home.mkdir()
+        home.chmod(0o777)
+        environment["WCT_JAX_HOME"] = str(home)
+        np.testing.assert_array_equal(repaint(files, output, environment, before=before), first)
+        assert list(home.iterdir()) == []
+        os.chown(home, 12345, 12345)
+        home.chmod(0o700)
+        np.testing.assert_array_equal(repaint(files, output, environment, before=before), first)
+        assert (home / "executables").stat().st_uid == 12345
+        vgg19 = [*before, "env", "-u", "HOME", "-u", "WCT_JAX_HOME", "-u", "XDG_CACHE_HOME"]
+        vgg19 += [*command(files, output), "--model", "vgg19"]
+        process = subprocess.run(vgg19, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert (process.returncode, len(process.stderr.splitlines())) == (2, 1), process.stderr
+        assert "set WCT_JAX_HOME" in process.stderr

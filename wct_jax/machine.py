@@ -1,0 +1,122 @@
+"""How much of the machine this process may take: a container, a quota or a limit leave it less than there is."""
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_ROOT = Path("/")
+
+
+class Memory(NamedTuple):
+    """Memory of this process, in bytes, what it has already included.
+
+    Attributes:
+        most: How much it can have at all.
+        free: How much it can have beside the other processes there are now.
+    """
+
+    most: float
+    free: float
+
+
+def usable_memory(root: Path = _ROOT) -> Memory:
+    """The memory of the machine, or what cgroups (versions 1 and 2) and `ulimit -v` or `-d` leave of it.
+
+    Args:
+        root: Where `/proc` and `/sys` are.
+    """
+    page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    physical = os.sysconf("SC_PHYS_PAGES") * page if page else math.inf
+    numbers = (_read(root / "proc/self/statm") or "0 0 0 0 0 0").split()
+    size, own, data = (int(numbers[i]) * page for i in (0, 1, 5))
+    most, free = [physical], [own + _field(root / "proc/meminfo", "MemAvailable:") * 1024]
+    # Address space is reserved that is never used: that much of the limit is gone.
+    most += [_limit("RLIMIT_AS") - max(0, size - own), _limit("RLIMIT_DATA") - max(0, data - own)]
+    for group in _groups(root, "memory"):
+        for limit, used, cache in _FILES_OF_MEMORY:
+            most.append(_number(group / limit))
+            others = _number(group / used) - _field(group / "memory.stat", cache, 0) - own
+            if others < math.inf:
+                free.append(most[-1] - max(0, others))
+    return Memory(max(0, min(most)), max(0, min(*most, *free)))
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """How many cores this process may keep busy: those it is bound to, or as many as its cgroup has time for.
+
+    Args:
+        root: Where `/proc` and `/sys` are.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [float(bound)]
+    for group in _groups(root, "cpu"):
+        period = _number(group / "cpu.cfs_period_us")
+        quota, _, of = (_read(group / "cpu.max") or "").partition(" ")
+        pairs = [(_number(group / "cpu.cfs_quota_us"), period), (_parse(quota), _parse(of))]
+        quotas += [time / of for time, of in pairs if 0 < time < math.inf and 0 < of < math.inf]
+    return max(1, math.ceil(min(quotas)))
+
+
+# Limit, use, and what of the use is a cache of files that goes when memory is needed.
+_FILES_OF_MEMORY = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.high", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """The folders of the cgroups that this process is in, each with those above it that can be seen."""
+    own: dict[str, str] = {}
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, names, path = line.split(":", 2)
+        own |= dict.fromkeys(names.split(","), path)
+    for line in (_read(root / "proc/self/mountinfo") or "").splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ", 2)
+        name = controller if kind == "cgroup" and controller in options.split(",") else ""
+        if kind not in ("cgroup", "cgroup2") or (kind == "cgroup" and not name) or name not in own:
+            continue
+        top, mount = (_unescape(field) for field in fields.split(" ")[3:5])
+        # In a container the path can be the host's, of which only what is below `top` is mounted.
+        path = os.path.relpath(own[name], top)
+        inner = () if path.startswith("..") or "/.." in own[name] else Path(path).parts
+        for depth in range(len(inner), -1, -1):
+            yield root.joinpath(mount.lstrip("/"), *inner[:depth])
+
+
+def _unescape(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
+def _limit(name: str) -> float:
+    with contextlib.suppress(ImportError):  # Windows has none.
+        import resource
+
+        soft, _ = resource.getrlimit(getattr(resource, name))
+        return math.inf if soft == resource.RLIM_INFINITY else soft
+    return math.inf
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _number(path: Path) -> float:
+    return _parse(_read(path) or "")
+
+
+def _parse(text: str) -> float:
+    return float(text) if re.fullmatch(r"-?[0-9]+", text) else math.inf
+
+
+def _field(path: Path, name: str, default: float = math.inf) -> float:
+    match = re.search(rf"^{name}\s+([0-9]+)", _read(path) or "", re.MULTILINE)
+    return float(match[1]) if match else default
