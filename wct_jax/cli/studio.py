@@ -3,6 +3,7 @@
 import argparse
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from wct_jax.cli.streams import source_of
 from wct_jax.color import preserve_color
 from wct_jax.compilation import programs_dropped
 from wct_jax.images import MemoryLimitError, Picture, PixelLimitError, read_picture
+from wct_jax.machine import usable_memory
 from wct_jax.mask import fit_mask, mask_of
 from wct_jax.method import Method
 from wct_jax.model import Model
@@ -125,7 +127,9 @@ class Studio:
     def _picture(self, path: Path, size: int | None = None) -> Picture:
         """Read a picture within the limits asked for, and say what a person should know of it."""
         try:
-            picture = read_picture(source_of(path), size, max_pixels=self.max_pixels, budget=self._arguments.memory)
+            # No more than there is, if nothing was asked for: a container would be killed.
+            budget = min(self._arguments.memory or usable_memory().free, sys.maxsize)
+            picture = read_picture(source_of(path), size, max_pixels=self.max_pixels, budget=int(budget))
         except PixelLimitError as error:
             raise ValueError(f"{error} (--max-megapixels {-(-error.pixels // 10**6)})") from None
         except MemoryLimitError as error:
