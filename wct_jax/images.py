@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import math
 import os
 import stat
 import sys
@@ -79,7 +80,7 @@ def read_picture(path: PathLike, short_side: int | None = None) -> Picture:
             or makes it too large.
     """
     path = as_path("path", path)
-    if short_side is not None and as_integer("short_side", short_side, -sys.maxsize) < 1:
+    if short_side is not None and as_integer("short_side", short_side, -math.inf, math.inf) < 1:
         raise ValueError(f"the short side of {path} can be resized to 1 pixel or more, not to {short_side}")
     try:
         pixels, alpha, metadata = _decode(path)
