@@ -132,7 +132,7 @@ def test_half_precision(model, style, function, dtype, of):
 
 
 def test_style_swap_is_in_the_dtype_of_the_content():
-    result = wct_jax.style_swap(jnp.asarray(FEATURE, jnp.bfloat16), FEATURE.astype(np.float64))
+    result = wct_jax.style_swap(jnp.asarray(FEATURE, jnp.bfloat16), FEATURE.astype(np.float64), patch=1)
     assert result.dtype == jnp.bfloat16
 
 

@@ -158,19 +158,19 @@ def test_a_batch_spread_over_devices(model, pictures, style):
 
 
 def test_progress_is_told_unless_jax_is_tracing(model, pictures, style):
-    told = []
+    told, content = [], pictures[0][:4, :4]
 
-    def repaint(x=pictures[0], style=style, alpha=1.0):
-        return stylize(model, x, style, alpha, layers=["relu1_1", "relu2_1"], progress=told.append).sum()
+    def repaint(x=content, alpha=1.0, layers="relu1_1"):
+        return stylize(model, x, style, alpha, layers=layers, progress=told.append).sum()
 
     jax.jit(repaint)()
-    jax.jit(repaint)(pictures[0])
-    jax.vmap(repaint)(pictures[0][None])
-    for position, argument in enumerate((pictures[0], style, 0.5)):
-        jax.grad(repaint, position)(*(pictures[0], style, 0.5)[:position], argument)
+    jax.eval_shape(repaint, content)
+    jax.vmap(repaint)(content[None])
+    jax.grad(repaint)(jnp.asarray(content))
+    jax.grad(repaint, 1)(jnp.asarray(content), 0.5)
     jax.jit(lambda style: synthesize(model, style, 4, 4, layers="relu1_1", progress=told.append))(style)
     assert told == []
-    repaint()
+    repaint(layers=["relu1_1", "relu2_1"])
     assert told == ["relu2_1", "relu1_1"]
     synthesize(model, style, 4, 4, layers="relu1_1", passes=2, progress=told.append)
     assert told[2:] == ["relu1_1"] * 2

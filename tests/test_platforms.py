@@ -59,7 +59,7 @@ def test_each_platform_has_its_own_decompositions(model, rng, transform, cpu, cu
 def test_an_exported_program_is_that_of_its_platforms(rng):
     feature = rng.random((9, 9, 4), np.float32)
     exported = jax.export.export(jax.jit(wct), platforms=("cpu", "cuda"))(feature, feature)
-    assert called(exported.mlir_module()) == {"lapack_dsyevd_ffi", "cusolver_syevd_ffi"}
+    assert called(exported.mlir_module()) >= {"lapack_dsyevd_ffi", "cusolver_syevd_ffi"}
     np.testing.assert_allclose(exported.call(feature, feature), wct(feature, feature), atol=1e-6)
 
 

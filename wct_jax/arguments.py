@@ -72,7 +72,7 @@ def as_numbers(name: str, value: Any, least: float = -math.inf, most: float = ma
     return [as_number(name, value, least, most)]
 
 
-def as_integer(name: str, value: Any, least: int, most: int = _LARGEST) -> int:
+def as_integer(name: str, value: Any, least: float, most: float = _LARGEST) -> int:
     """An integer of Python.
 
     Args:

@@ -1,9 +1,9 @@
 """Pictures in and out: whatever a person has becomes float32 sRGB, and a result becomes a file."""
 
 import io
+import math
 import os
 import stat
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, BinaryIO
@@ -61,11 +61,11 @@ def read_picture(
     """
     path = path if hasattr(path, "read") else as_path("path", path)
     name = source_name(path)
-    if short_side is not None and as_integer("short_side", short_side, -sys.maxsize) < 1:
+    if short_side is not None and as_integer("short_side", short_side, -math.inf, math.inf) < 1:
         raise ValueError(f"the short side of {name} can be resized to 1 pixel or more, not to {short_side}")
     for limit, value in (("max_pixels", max_pixels), ("budget", budget)):
         if value is not None:
-            as_integer(limit, value, 1, sys.maxsize)
+            as_integer(limit, value, 1, math.inf)
     try:
         # Pillow warns of sloppy EXIF, which phones make.
         with open_source(path, budget) as file, warnings.catch_warnings():
