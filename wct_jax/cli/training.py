@@ -7,14 +7,13 @@ import functools
 import importlib.util
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, number, positive, seed
+from wct_jax.cli.command import Parser, file_path, number, positive, say, seed, start_jax
 
 if TYPE_CHECKING:
     import grain
@@ -118,6 +117,7 @@ def prepare(arguments: argparse.Namespace) -> None:
             "pip install 'wct_jax[train]', or in a checkout pip install '.[train]'"
         )
     _join(arguments.distributed)
+    start_jax()
 
 
 def _check_out(folder: Path) -> None:
@@ -194,7 +194,7 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs what we say in a sentence, with tracebacks.
     check_batch_size(arguments.batch_size)
     first = jax.process_index() == 0
-    tell = _tell if first else None
+    tell = say if first else None
     val = _open_folder(arguments.val, tell) if arguments.val else None
     return Photos(*_open(arguments.data, tell), val)
 
@@ -216,7 +216,7 @@ def say_if_finished(before: int, arguments: argparse.Namespace, anew: str) -> No
         anew: What begins another run.
     """
     if before >= arguments.steps:
-        _tell(f"--steps above {before} goes on with it, and {anew} begins anew")
+        say(f"--steps above {before} goes on with it, and {anew} begins anew")
 
 
 @contextlib.contextmanager
@@ -239,7 +239,7 @@ def exit_when_interrupted(what: str, folder: Path) -> Iterator[None]:
                 where = f"after step {stop.step}, which is saved in {folder}: the same command goes on from there"
             else:
                 where = "before the first step: the same command begins anew"
-            print(f"{what} was interrupted {where}", file=sys.stderr)
+            say(f"{what} was interrupted {where}")
         raise SystemExit(128 + stop.signal) from None
 
 
@@ -267,10 +267,6 @@ def _open_folder(path: Path, tell: Callable[[str], None] | None) -> "Folder":
     return folder
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _join(distributed: Sequence[str] | None) -> None:
     """Become one process of several."""
     if distributed is None:
@@ -294,7 +290,7 @@ def _join(distributed: Sequence[str] | None) -> None:
         raise ValueError(
             f"argument --distributed: expected HOST:PORT N I with I below N, got {' '.join(distributed)!r}"
         )
-    print(f"waiting for {found[2]} processes at {found[1]}", file=sys.stderr, flush=True)
+    say(f"waiting for {found[2]} processes at {found[1]}")
     try:
         initialize(found[1], int(found[2]), int(found[3]))
     except RuntimeError as error:
