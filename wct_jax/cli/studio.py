@@ -113,6 +113,7 @@ class Studio:
     def _read_content(self, path: Path | None) -> Picture:
         if path is None:
             width, height = self._arguments.synthesize
+            self._tile_of((height, width), "the texture")  # Or it is refused, before its noise fills the memory.
             return Picture(noise(height, width, self._arguments.seed))
         if self._content is None or self._content[0] != path:
             self._content = path, self._once(path, lambda: self._picture(path, self._arguments.content_size))
@@ -343,8 +344,8 @@ class Studio:
 
     def _tile(self, picture: Picture, name: str | Path, margin: int = 0) -> int | None:
         """The side of the tiles to cut a picture into, with a margin, or None to leave it whole."""
-        arguments, sides = self._arguments, self._sides(picture, margin)
-        tile = tile_of(sides, str(name), self._model, self._layers, arguments.tile, arguments.memory)
+        sides = self._sides(picture, margin)
+        tile = self._tile_of(sides, str(name))
         if tile and self._method.swap_layers:
             height, width = sides
             raise ValueError(
@@ -352,3 +353,7 @@ class Studio:
                 "is not done in tiles: make it smaller, as with --content-size 1024 --style-size 1024"
             )
         return tile
+
+    def _tile_of(self, sides: tuple[int, int], name: str) -> int | None:
+        arguments = self._arguments
+        return tile_of(sides, name, self._model, self._layers, arguments.tile, arguments.memory)
