@@ -8,7 +8,6 @@ import pytest
 from wct_jax import Decoder, Encoder, Model
 from wct_jax.model import (
     LAYERS,
-    Taps,
     choose_taps,
     decoder_shapes,
     encoder_shapes,
