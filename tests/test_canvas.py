@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 import wct_jax
 from wct_jax import canvas, extract_style, stylize
-from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, outline
+from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, lay_out_map, outline
 from wct_jax.method import Method
 from wct_jax.metrics import psnr
 from wct_jax.pipeline import prepare
+from wct_jax.recipe import evaluate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -66,6 +67,29 @@ def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
     assert (pixels is None) == (counted is None)
     assert pixels is None or pixels.shape == counted.shape
     assert (drawn is None) == (size is None)
+
+
+def test_the_device_is_kept(model, rng):
+    device = jax.devices()[2]
+    image, mask = rng.random((67, 75, 3), np.float32), rng.random((67, 75), np.float32)
+    there, weights = (jax.device_put(x, device) for x in (image, mask))
+    for x in lay_out(there, weights)[:2]:
+        assert (x.devices(), x.committed) == ({device}, True)
+    laid, _, size = lay_out(there, None)
+    assert lay_out_map(weights, size, laid).devices() == {device}
+    assert cut_out(laid, (67, 75)).devices() == {device}
+    # What is committed to no device can go on to any.
+    laid, counted, size = lay_out(jnp.asarray(image), None)
+    for x in (laid, counted, lay_out_map(mask, size, laid), cut_out(laid, (67, 75))):
+        assert not x.committed
+    style = extract_style(model, there, "relu1_1")
+    assert all(leaf.devices() == {device} for leaf in jax.tree.leaves(style))
+    style = extract_style(model, image, "relu1_1")
+    for options in ({}, {"content_weights": mask}, {"mask": [mask], "alpha_map": mask}):
+        result = stylize(model, there, [style], **options)
+        assert (result.devices(), result.committed) == ({device}, True)
+    assert stylize(jax.device_put(model, device), image, style).devices() == {device}
+    assert not stylize(model, image, style).committed
 
 
 def test_what_is_traced_is_left_alone(rng):
@@ -126,8 +150,7 @@ def test_a_second_size_on_the_same_canvas_compiles_nothing(model, rng, caplog):
         return np.asarray(stylize(model, content, extract_style(model, drawing)))
 
     def compiled():
-        # "stage" is JAX's way of copying from NumPy.
-        return [message for message in caplog.messages if "Compiling" in message and "jit(stage)" not in message]
+        return [message for message in caplog.messages if "Compiling" in message]
 
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         repaint((67, 75), (77, 70))
@@ -135,6 +158,32 @@ def test_a_second_size_on_the_same_canvas_compiles_nothing(model, rng, caplog):
         caplog.clear()
         repaint((79, 66), (66, 79))
         assert not compiled()
+
+
+@pytest.mark.parametrize("case", ["arrays", "regions", "reconstruction"])
+def test_nothing_is_compiled_for_an_exact_size(model, rng, caplog, case):
+    def compiled(sides, others):
+        caplog.clear()
+        content, drawing = rng.random((*sides, 3), np.float32), rng.random((*others, 3), np.float32)
+        weights = rng.random(sides)
+        options = {"layers": ["relu2_1"]}
+        if case == "arrays":
+            content, weights = map(jax.device_put, (content, np.float32(weights)))
+            options |= {"content_weights": weights}
+        if case == "regions":
+            masks = [weights, weights[:1], np.bool_(weights > 0.5)]
+            options |= {"mask": masks, "alpha_map": weights[:, :1], "content_weights": np.float16(weights)}
+        if case == "reconstruction":
+            evaluate(model, "relu2_1", [content])
+        else:
+            style = extract_style(model, drawing, ["relu2_1"], weights=drawing[..., 0], swap_layers=["relu2_1"])
+            stylize(model, content, [style, None, style, style] if case == "regions" else style, **options)
+        return [message for message in caplog.messages if "Compiling" in message and "ssim" not in message]
+
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        assert compiled((67, 75), (77, 70))
+        again = compiled((79, 66), (66, 79))
+    assert not [message for message in again if "psnr" not in message]
 
 
 @pytest.mark.parametrize("case", ["plain", "weighted", "regions"])

@@ -95,7 +95,7 @@ def test_flat_pictures_and_one_pixel(how):
 
 
 def test_what_does_not_fit_is_refused(pictures):
-    with pytest.raises(ValueError, match="by luminance, histogram, coral, got 'hue'"):
+    with pytest.raises(ValueError, match="how must be one of luminance, histogram, coral, got 'hue'"):
         preserve_color(*pictures, "hue")
     with pytest.raises(ValueError, match=r"of one size, got \(30, 41, 3\) and \(29, 41, 3\)"):
         preserve_color(pictures[0], pictures[1][1:], "coral")

@@ -386,3 +386,109 @@ def test_what_was_done_when_the_data_fails_is_saved(folder, batches, error):
 def test_batches_that_the_devices_cannot_share(folder):
     message = refusal(ValueError, folder, iter([np.ones((6, 2), np.float32)]))
     assert message == "a batch of 6 cannot be split over 4 devices: expected a multiple of that"
+
+
+# A training that ends worse than it began.
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def descent(state, batch):
+    """The loss is 1 + w², times the first column of a batch, before the second one is added to w, one of the weights.
+
+    Beside it are a term of the loss and one of its parts.
+    """
+    scale, move = batch.mean(0)
+    w = state.parameters["weights"][0]
+    weights = state.parameters["weights"].at[0].add(move)
+    metrics = {"loss": scale * (1 + w**2), "term": w**4, "a/part": jnp.exp(state.parameters["weights"][1])}
+    return State(state.step + 1, {"weights": weights}, state.optimizer, state.key), metrics
+
+
+def moves(values, scales=None):
+    """Batches that take w to the values, one after the other."""
+    for value, before, scale in zip(values, [0, *values], scales or [1] * len(values), strict=False):
+        yield np.tile(np.float32([scale, value - before]), (4, 1))
+
+
+def descend(folder, values, scales=None, **options):
+    return go(folder, moves(values, scales), steps=len(values), step=descent, **options)
+
+
+def ends_worse(folder, values, scales=None, **options):
+    with pytest.raises(ValueError, match=r"training stopped at step .* the loss has come to ") as caught:
+        descend(folder, values, scales, **options)
+    return str(caught.value)
+
+
+LONG = [*[0.0] * 40, *[200.0] * 50]
+
+
+@pytest.mark.parametrize("values", [[1e3], [1e3] * 2, [0, 0, 30, 30, 30], LONG, [1e9] * 12, [0, 1e15], [2.5] * 30])
+def test_a_training_that_ends_worse_than_it_began_is_no_result(folder, values):
+    message = ends_worse(folder, values, save_every=1000)
+    assert message.startswith(f"training stopped at step {len(values)}: ")
+    assert ", from 1 on the same batches with the first parameters; try a lower learning rate" in message
+    assert message.endswith("(nothing was saved yet)")
+    assert len(read_metrics(folder / "metrics.jsonl")["step"]) == len(values)
+    assert saved(folder)[0] == 0
+    # The folder of the run is as good as new.
+    assert int(descend(folder, [0.1] * 10).step) == 10
+
+
+def test_the_last_step_counts_though_no_loss_of_it_is_logged(folder):
+    ends_worse(folder, [*[0.1] * 19, 10])
+    assert read_metrics(folder / "metrics.jsonl")["loss"].max() < 1.1
+
+
+def test_parameters_that_are_no_numbers_after_the_last_step(folder):
+    message = ends_worse(folder, [0, 0, np.nan])
+    assert "the loss has come to nan, from 1 on" in message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *([1.0], [1.7] * 5, [0, 90, 900, 90, 0, 0, 0, 0, 0], [*[0] * 50, *[5] * 60, *[1] * 20]),
+        [*[9.0] * 99, *[1.0] * 100],  # A hundred times the first losses until then.
+    ],
+)
+def test_a_training_that_recovers_or_gets_a_little_worse_is_one(folder, values):
+    assert int(descend(folder, values, save_every=1000).step) == len(values)
+    assert saved(folder)[0] == len(values)
+
+
+def test_the_first_photos_may_be_easier_than_the_last(folder):
+    values, scales = [0.9] * 150, [1e-6] * 3 + [1] * 147
+    assert int(descend(folder, values, scales, save_every=20).step) == 150
+
+
+def test_losses_that_do_not_matter_are_not_compared(folder):
+    assert int(descend(folder, [9.0] * 10, [1e-6] * 10).step) == 10
+
+
+@pytest.mark.parametrize(("save_every", "kept"), [(10, 10), (1000, 0)])
+def test_a_long_training_that_diverges_early_stops_early(folder, save_every, kept):
+    message = ends_worse(folder, [*[0] * 12, *[50] * 1000], save_every=save_every)
+    assert message.startswith("training stopped at step 100: the loss has come to 2501, from 1 on the same batches ")
+    # What it was by then is not kept.
+    assert saved(folder)[0] == kept
+
+
+def test_a_part_of_the_loss_that_diverges(folder):
+    def only_a_part(state, batch):
+        state, metrics = descent(state, batch)
+        return State(
+            state.step, {"weights": state.parameters["weights"].at[1].add(1)}, state.optimizer, state.key
+        ), metrics
+
+    with pytest.raises(ValueError, match=r"the a/part has come to 7\.389, from 1 on the same batches"):
+        go(folder, moves([0, 0]), steps=2, step=only_a_part)
+
+
+def test_a_training_that_goes_on_is_compared_with_its_beginning(folder):
+    descend(folder, [1.0] * 6, save_every=2)
+    with pytest.raises(
+        ValueError, match=r"the loss has come to 8101, from 1 on .*\(the save of step 6 in .* is kept\)"
+    ):
+        go(folder, moves([*[1.0] * 6, *[90.0] * 5]), steps=11, step=descent)
+    assert int(go(folder, moves([*[1.0] * 6, 2.0, 1.0, 1.0]), steps=9, step=descent).step) == 9

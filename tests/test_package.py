@@ -1,5 +1,6 @@
 import configparser
 import importlib.metadata
+import importlib.util
 import json
 import subprocess
 import sys
@@ -68,8 +69,23 @@ def test_public_names_are_listed_once_and_in_order():
     # As ruff sorts them: classes, then the rest.
     assert wct_jax.__all__ == sorted(wct_jax.__all__, key=lambda name: (not name[0].isupper(), name))
     assert len(set(wct_jax.__all__)) == len(wct_jax.__all__)
-    assert dir(wct_jax) == sorted(wct_jax.__all__)
+    assert set(wct_jax.__all__) < set(dir(wct_jax))
     assert set(wct_jax._HOME) == set(wct_jax.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "wct_jax").glob("*.py")), ids=lambda path: path.stem)
+def test_modules_resolve(path):
+    if path.stem != "__init__":
+        assert importlib.util.find_spec(f"wct_jax.{path.stem}")
+        assert getattr(wct_jax, path.stem).__name__ == f"wct_jax.{path.stem}"
+
+
+def test_modules_need_no_import():
+    """As the README writes it, in a new process."""
+    assert "flax" not in modules_after("import wct_jax\nwith wct_jax.conv.algorithm('direct'): pass")
+    code = "import wct_jax\nassert not hasattr(wct_jax, '_conv') and not hasattr(wct_jax, 'algorithm')"
+    assert "jax" not in modules_after(code)
+    assert {"conv", "canvas", "maps", "swap"} < set(dir(wct_jax))
 
 
 def test_an_unknown_name_is_an_attribute_error():

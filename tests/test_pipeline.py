@@ -1,6 +1,8 @@
 """The cascade: its order, its sizes, and that it is a pure function of pytrees."""
 
+import copy
 import dataclasses
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from wct_jax import extract_style, stylize
+from wct_jax import extract_style, stylize, synthesize
 from wct_jax.pipeline import plan
 from wct_jax.transform import wct
 
@@ -153,3 +155,47 @@ def test_a_batch_spread_over_devices(model, pictures, style):
     result = stylize(model, jax.device_put(content, sharding), style, layers=["relu2_1"])
     assert result.sharding.is_equivalent_to(sharding, 4)
     np.testing.assert_allclose(result, stylize(model, content, style, layers=["relu2_1"]), atol=1e-3)
+
+
+def test_progress_is_told_unless_jax_is_tracing(model, pictures, style):
+    told, content = [], pictures[0][:4, :4]
+
+    def repaint(x=content, alpha=1.0, layers="relu1_1"):
+        return stylize(model, x, style, alpha, layers=layers, progress=told.append).sum()
+
+    jax.jit(repaint)()
+    jax.eval_shape(repaint, content)
+    jax.vmap(repaint)(content[None])
+    jax.grad(repaint)(jnp.asarray(content))
+    jax.grad(repaint, 1)(jnp.asarray(content), 0.5)
+    jax.jit(lambda style: synthesize(model, style, 4, 4, layers="relu1_1", progress=told.append))(style)
+    assert told == []
+    repaint(layers=["relu1_1", "relu2_1"])
+    assert told == ["relu2_1", "relu1_1"]
+    synthesize(model, style, 4, 4, layers="relu1_1", passes=2, progress=told.append)
+    assert told[2:] == ["relu1_1"] * 2
+
+
+def test_nothing_is_compiled_again(model, pictures, style, caplog):
+    weights = np.linspace(0, 1, 18, dtype=np.float32)
+    options = {"layers": ["relu1_1"], "content_weights": weights, "mask": [weights], "alpha_map": weights}
+    stylize(model, pictures[0], [style], 0.5, **options)
+    stylize(model, pictures[0], style, 0.5, layers=["relu1_1"])
+    with jax.log_compiles():
+        for alpha in (0.25, np.float32(0.5), np.asarray([0.75])):
+            stylize(model, pictures[0], [style], alpha, **options)
+            stylize(model, pictures[0], style, alpha, layers=["relu1_1"], progress=lambda layer: None)
+    assert not [message for message in caplog.messages if "Compiling" in message and "jit(stage)" not in message]
+
+
+def test_models_styles_and_moments_are_equal_to_themselves(model, style):
+    for one in (model, style, style.moments["relu1_1"]):
+        assert one == one
+        assert len({one, one}) == 1
+        assert one in [None, one]
+        for other in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+            assert one != other
+            assert hash(one) == hash(one)
+            jax.tree.map(np.testing.assert_array_equal, one, other)
+    jitted = jax.jit(lambda model, x: stylize(model, x, style, layers="relu1_1"), static_argnums=0)
+    assert jitted(model, np.zeros((4, 4, 3), np.float32)).shape == (4, 4, 3)

@@ -46,6 +46,7 @@ def test_lines_where_there_is_no_terminal(clock):
         train(progress, clock, range(1, 301), 0.25)
         train(progress, clock, range(301, 15_001), 0.25)
     lines = console.file.getvalue().splitlines()
+    assert lines.pop(1) == "relu2_1: 15000 steps at 0.25 s each take about 1 h 3 min"
     assert lines[0] == "relu2_1  step 1/15000  pixel 0.01234  feature 12.00"
     assert lines[1] == "relu2_1  step 121/15000  pixel 0.01234  feature 12.00  32.0 images/s  1 h 2 min left"
     assert lines[2].startswith("relu2_1  step 241/15000 ")
@@ -58,6 +59,7 @@ def test_a_run_that_goes_on(clock):
     with Progress("relu2_1", 1000, 900, images_per_step=16, console=console) as progress:
         train(progress, clock, range(901, 1001), 1)
     lines = console.file.getvalue().splitlines()
+    assert lines.pop(1) == "relu2_1: 100 steps at 1.0 s each take about 2 min"
     assert lines[0].startswith("relu2_1  step 901/1000  pixel")
     assert lines[1].endswith("  16.0 images/s  2 min left")
     assert [line.split("  ")[1] for line in lines[1:]] == [f"step {n}/1000" for n in (931, 961, 991, 1000)]
@@ -70,6 +72,7 @@ def test_the_time_left_is_by_the_speed_of_late(clock):
         train(progress, clock, range(1, 11), 60)
         train(progress, clock, range(11, 1401), 0.1)
     lines = console.file.getvalue().splitlines()
+    assert lines.pop(3) == "relu2_1: 2000 steps at 60 s each take about 33 h 20 min"
     assert lines[1].endswith("0.0667 images/s  33 h 18 min left")
     assert lines[-1].startswith("relu2_1  step 1210/2000")
     assert lines[-1].endswith("40.0 images/s  2 min left")
@@ -82,12 +85,21 @@ def test_a_bar_where_there_is_a_terminal(clock, monkeypatch):
         train(progress, clock, range(7400, 7501), 0.25)
         progress.say("a grid of [reconstructions] :smile:")
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()
+    assert "relu2_1: 7601 steps at 0.25 s each take about 32 min" in [line.rstrip() for line in lines]
     assert "a grid of [reconstructions] :smile:" in [line.rstrip() for line in lines]
     bar, losses = lines[-2:]
     done, rest = re.fullmatch("relu2_1 (━+╸?)( +) 7500/15000  32.0 images/s  32 min left", bar.rstrip()).groups()
     assert abs(len(done) - len(rest)) <= 1
     assert losses.rstrip() == "pixel 0.01234  feature 12.00"
     assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize(("steps", "seconds"), [(2, 500), (50, 1), (1000, 0.05), (3, 30)])
+def test_how_long_a_short_run_takes_is_not_said(clock, steps, seconds):
+    console = plain(clock)
+    with Progress("relu2_1", steps, images_per_step=8, console=console) as progress:
+        train(progress, clock, range(1, steps + 1), seconds)
+    assert "take about" not in console.file.getvalue()
 
 
 @pytest.mark.parametrize(

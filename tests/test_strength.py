@@ -131,11 +131,11 @@ def test_with_the_photos_colours(model, photo, style, how):
 
 
 def test_what_is_no_strength_is_refused(model, photo, style):
-    for strength in (-0.1, 1.5, float("nan"), np.full((70, 90), 255, np.uint8), np.asarray([[0.5, 2.0]])):
+    for strength in (-0.1, 1.5, float("nan"), np.full((70, 90), 255, np.uint8), np.linspace(0, 2, 90)):
         for repaint in (stylize, lambda *args, **options: stylize_tiled(*args, tile=48, **options)):
-            with pytest.raises(ValueError, match="strength must be from 0 to 1, got "):
+            with pytest.raises(
+                ValueError, match=r"strength must be (from 0 to 1|floating point in 0\.\.1, or bool), got "
+            ):
                 repaint(model, photo, style, strength=strength)
-    with pytest.raises(ValueError, match=r"strength must broadcast to \(70, 90\), got shape \(3, 3\)"):
-        stylize(model, photo, style, strength=np.zeros((3, 3)))
-    with pytest.raises(ValueError, match=r"strength must be a scalar or \(70, 90\), got shape \(3, 3\)"):
-        stylize_tiled(model, photo, style, strength=np.zeros((3, 3)), tile=48)
+            with pytest.raises(ValueError, match=r"strength must broadcast to \(70, 90\), got shape \(3, 3\)"):
+                repaint(model, photo, style, strength=np.zeros((3, 3)))

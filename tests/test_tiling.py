@@ -132,6 +132,22 @@ def test_what_needs_no_tiles_has_none(model, shape, rng):
     np.testing.assert_array_equal(stylize_tiled(model, content, style, tile=176), stylize(model, content, style))
 
 
+@pytest.mark.parametrize(("tile", "passes"), [(200, 1), (200, 2), (48, 2)])
+def test_progress_ends_with_all_that_there_is(model, rng, tile, passes):
+    content, told = rng.random((70, 90, 3), np.float32), []
+
+    def tell(*state):
+        told.append(state)
+
+    style = extract_style_tiled(model, content, "relu1_1", tile=tile, progress=tell)
+    assert told == [("relu1_1", done, told[-1][2]) for done in range(1, len(told) + 1)]
+    assert told[-1][1] == told[-1][2] >= 1
+    told.clear()
+    stylize_tiled(model, content, style, tile=tile, passes=passes, progress=tell)
+    assert told == [("relu1_1", done, told[-1][2]) for done in range(1, len(told) + 1)]
+    assert told[-1][1] == told[-1][2] >= passes
+
+
 def test_every_device_has_tiles(model, rng, monkeypatch):
     assert jax.local_device_count() > 1
     content = rng.random((100, 150, 3), np.float32)
@@ -158,7 +174,7 @@ def test_what_cannot_be_is_said(model, rng):
         stylize_tiled(model, content, style, tile=31)
     with pytest.raises(ValueError, match=r"content must be an image \[H, W, 3\], got shape \(1, 200, 200, 3\)"):
         stylize_tiled(model, content[None], style, tile=100)
-    with pytest.raises(ValueError, match=r"content_weights must be \(200, 200\), got shape \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"content_weights must broadcast to \(200, 200\), got shape \(3, 3\)"):
         stylize_tiled(model, content, style, tile=100, content_weights=np.ones((3, 3)))
     with pytest.raises(ValueError, match=r"image must be an image \[H, W, 3\], got shape \(200, 200\)"):
         extract_style_tiled(model, content[..., 0], tile=100)

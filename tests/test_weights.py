@@ -629,3 +629,156 @@ def test_layers_that_a_model_can_decode():
         require_decoders(model, "m", ["relu4_1"])
     with pytest.raises(ValueError, match=r"no decoder for relu2_1 \(it has none\): python train.py --layer relu2_1"):
         require_decoders(small_model(layers=()), "m", None)
+
+
+# Documents and arrays of the wrong types
+
+
+DEEP = json.loads("[" * 60 + "]" * 60)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"format": True},
+        {"format": 1.0},
+        {"widths": [2, True]},
+        {"widths": [2.0, 3.0]},
+        {"widths": ["2", "3"]},
+        {"widths": [2, float("nan")]},
+        {"widths": [2, 10**9]},
+        {"widths": [2, 10**400]},
+        {"widths": [[2], 3]},
+        {"widths": {"2": 3}},
+        {"layers": {"relu1_1": 1}},
+        {"layers": [["relu1_1"], "relu2_1"]},
+        {"layers": [{"relu1_1": 1}]},
+        {"layers": [1]},
+        {"digest": ["x"]},
+        {"digest": {"sha3": "x"}},
+    ],
+)
+def test_facts_of_other_types(path, facts):
+    rewrite(path, **facts)
+    assert "its metadata does not say format, widths, layers and digest" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"decoders": []}, "decoders"),
+        ({"decoders": "relu1_1"}, "decoders"),
+        ({"decoders": {"relu1_1": "trained"}}, "decoders"),
+        ({"decoders": {"relu1_1": {"kind": 3, "file": "x"}}}, "decoders"),
+        ({"source": 3}, "source"),
+        ({"source": ["kind", "file"]}, "source"),
+        ({"source": {"kind": None, "file": []}}, "source"),
+        ({"licence": 3}, "licence"),
+        ({"licence": ["MIT"], "preprocessing": {}}, "preprocessing and licence"),
+        ({"normalisation": False}, "normalisation"),
+        ({"distillations": {}}, "distillations"),
+        ({"distillations": [3]}, "distillations"),
+    ],
+)
+def test_records_of_other_types(path, facts, named):
+    rewrite(path, **facts)
+    assert refusal(path) == f"{path} has metadata whose {named} cannot be made sense of"
+
+
+@pytest.mark.parametrize("deep", [DEEP, {"a": DEEP}])
+def test_a_document_nested_without_end(path, deep):
+    rewrite(path, x=deep)
+    assert refusal(path) == f"{path} has metadata nested deeper than 50"
+    with pytest.raises(ValueError, match="the model's document must be a JSON object, not nested 50 deep"):
+        save_model(path, small_model(document=json.dumps({"x": deep})))
+
+
+@pytest.mark.parametrize("document", ["[]", "3", "null", "{", '"x"', "[" * 100_000])
+def test_a_document_that_is_none_is_not_saved(path, document):
+    with pytest.raises(ValueError, match="the model's document must be a JSON object"):
+        save_model(path, small_model(document=document))
+    assert not path.exists()
+
+
+def test_a_document_of_other_types_is_not_saved(path):
+    with pytest.raises(ValueError, match="has metadata whose decoders cannot be made sense of"):
+        save_model(path, small_model(document='{"decoders": []}'))
+    assert not path.exists()
+
+
+def test_text_of_the_file_neither_fills_nor_steers_a_terminal(path):
+    escapes = "\x1b]0;title\x07\x1b[2J\n\ud800\u202e"
+    for facts in (
+        {"format": escapes * 100_000},
+        {"format": [escapes] * 100_000},
+        {"digest": escapes * 100_000},
+        {"checksum": escapes},
+    ):
+        rewrite(path, **facts)
+        message = refusal(path)
+        assert message.isprintable()
+        assert len(message) < 300 + len(str(path))
+    rewrite(path, lambda arrays: arrays.update({f"{escapes[:-2]}{n}": np.zeros(1, np.float32) for n in range(1000)}))
+    message = refusal(path)
+    assert message.isprintable()
+    assert len(message) < 1200 + len(str(path))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.bool_, np.complex64])
+def test_arrays_of_other_types(path, dtype):
+    def change(arrays):
+        arrays["encoder/conv1_1/bias"] = arrays["encoder/conv1_1/bias"].astype(dtype)
+
+    rewrite(path, change)
+    expected = (
+        f"encoder/conv1_1/bias holds {np.dtype(dtype).name} values, expected float16, bfloat16, float32 or float64"
+    )
+    assert expected in refusal(path)
+    encoder = jax.tree.map(lambda array: array.astype(dtype), small_model().encoder)
+    with pytest.raises(ValueError, match=f"not floating point: encoder/conv1_1/bias {np.dtype(dtype)}"):
+        save_model(path, dataclasses.replace(small_model(), encoder=encoder))
+
+
+def test_values_beyond_single_precision(path):
+    def change(arrays):
+        arrays["encoder/conv1_1/bias"] = np.full(2, 1e300)
+
+    rewrite(path, change)
+    assert "not finite: encoder/conv1_1/bias" in refusal(path)
+
+
+def test_double_and_brain_precision_are_read(path):
+    for dtype in (np.float64, jnp.bfloat16):
+        model = jax.tree.map(lambda array, dtype=dtype: array.astype(dtype), small_model())
+        save_model(path, model)
+        np.testing.assert_array_equal(
+            load_model(path).encoder["conv1_1"]["kernel"], model.encoder["conv1_1"]["kernel"].astype(np.float32)
+        )
+
+
+# Paths that are no files
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX")
+def test_pipes_and_devices_are_not_waited_for(path):
+    os.mkfifo(path)
+    for place in (path, "/dev/zero"):
+        with pytest.raises(
+            ValueError, match=f"^cannot read the model file {place}: it is not a file but a pipe, a socket or a device$"
+        ):
+            load_model(place)
+        assert not is_model_file(place)
+
+
+def test_the_system_says_why_a_model_cannot_be_read(path, monkeypatch):
+    path.symlink_to(path.name)
+    assert refusal(path) == f"cannot read the model file {path}: Too many levels of symbolic links"
+    assert not is_model_file(path)
+    monkeypatch.setattr("wct_jax.weights.unreadable", lambda path: "Permission denied")
+    assert refusal(path) == f"cannot read the model file {path}: Permission denied"
+
+
+def test_a_header_of_megabytes(path):
+    rewrite(path, x="x" * 5_000_000)
+    assert "expected a header of at most 4194304 bytes" in refusal(path)
+    assert not is_model_file(path)

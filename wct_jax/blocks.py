@@ -6,7 +6,6 @@ On the CPU, what is done to a block while it is in the cache takes a third of th
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -155,18 +154,16 @@ def _repeat_line(x: Array, axis: int, source: Array, target: Array) -> Array:
 
 
 def rows_at_once(x: Array, numbers: int = 2**18) -> int:
-    """How many rows of an image to do pixel by pixel what is done in several steps: a divisor of its height.
+    """How many rows of an image the CPU should take at a time for what is done to each pixel in several steps.
 
     Args:
         x: `[..., H, W, C]`.
         numbers: How many stay in the cache.
 
     Returns:
-        All rows but on the CPU.
+        A divisor of the height.
     """
     height, width, channels = x.shape[-3:]
-    if jax.default_backend() != "cpu":
-        return height
     most = min(height, max(1, numbers // (width * channels)))
     return next(rows for rows in range(most, 0, -1) if height % rows == 0)
 

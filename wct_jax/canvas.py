@@ -59,10 +59,11 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
         return image, None if weights is None else as_array(weights), None
     # By NumPy, since JAX would compile it for each size.
     lead = [(0, 0)] * (image.ndim - 3)
-    counted = np.ones(sides, image.dtype) if weights is None else np.asarray(weights)
+    dtype = np.promote_types(image.dtype, np.float32)
+    counted = np.ones(sides, dtype) if weights is None else np.asarray(weights)
     return (
-        as_array(np.pad(np.asarray(image), [*lead, *margins, (0, 0)])),
-        as_array(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins])),
+        _placed(np.pad(np.asarray(image), [*lead, *margins, (0, 0)]), image),
+        _placed(np.pad(counted, [*[(0, 0)] * (counted.ndim - 2), *margins]), weights),
         as_array(np.asarray(sides, np.int32)),
     )
 
@@ -72,7 +73,7 @@ def as_array(value: ArrayLike) -> Array:
     return jax.device_put(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
 
 
-def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
+def lay_out_map(values: Array | np.ndarray, size: Array | None, image: Array) -> Array:
     """Lay values of an image's pixels on the canvas that `lay_out` gave it.
 
     Args:
@@ -83,7 +84,7 @@ def lay_out_map(values: Array, size: Array | None, image: Array) -> Array:
     if size is None:
         return as_array(values)
     margins = [(0, canvas - side) for canvas, side in zip(image.shape[-3:-1], values.shape[-2:], strict=True)]
-    return as_array(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]))
+    return _placed(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]), values)
 
 
 def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | None]:
@@ -110,12 +111,17 @@ def cut_out(image: Array, sides: Sequence[int]) -> Array:
         return jax.ShapeDtypeStruct((*image.shape[:-3], height, width, image.shape[-1]), image.dtype)  # type: ignore[return-value]
     if out_of_reach(image):
         return image[..., :height, :width, :]
-    return as_array(np.asarray(image)[..., :height, :width, :])
+    return _placed(np.asarray(image)[..., :height, :width, :], image)
 
 
 def out_of_reach(x: ArrayLike) -> bool:
     """Whether NumPy cannot work on an array: JAX is tracing it, or it lies on several devices."""
     return isinstance(x, jax.core.Tracer) or (isinstance(x, Array) and len(x.devices()) > 1)
+
+
+def _placed(x: np.ndarray, like: Array | np.ndarray | None) -> Array:
+    """An array on the device to which another one is committed, if it is."""
+    return jax.device_put(x, like.sharding) if isinstance(like, jax.Array) and like.committed else as_array(x)
 
 
 def inside(shape: Sequence[int], size: Array) -> Array:

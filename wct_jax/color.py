@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
+from wct_jax.arguments import check_choice, described
+from wct_jax.arrays import as_image, as_weights, is_floating, on_host
 from wct_jax.strength import as_strength
 from wct_jax.transform import Moments, whiten_color
 
@@ -17,12 +20,12 @@ _BINS = 4096
 
 
 def preserve_color(
-    image: np.ndarray,
-    photo: np.ndarray,
+    image: ArrayLike,
+    photo: ArrayLike,
     how: str,
     *,
-    weights: np.ndarray | None = None,
-    strength: float | np.ndarray = 1.0,
+    weights: ArrayLike | None = None,
+    strength: ArrayLike = 1.0,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Bring back a photo's colours, on the result of `stylize`.
@@ -37,40 +40,53 @@ def preserve_color(
     - "coral": the affine map that gives the colours the photo's mean and covariance: `whiten_color` of colours.
 
     Args:
-        image: `[H, W, 3]`, the result; what is outside 0..1 is clipped.
-        photo: `[H, W, 3]`, RGB in 0..1.
+        image: `[H, W, 3]`, the result, floating point; what is outside 0..1 is clipped.
+        photo: `[H, W, 3]`, RGB in 0..1, floating point.
         how: "luminance", "histogram" or "coral".
-        weights: How much each pixel counts in the statistics, `[H, W]`, such as the photo's alpha; None for 1.
-        strength: With which `stylize` made the image, a scalar or `[H, W]`: the colours are those of its painted part,
-            and where it is 0 the photo stays to the bit.
+        weights: How much each pixel counts in the statistics, 0..1 or bool, broadcasting to `[H, W]`, such as
+            the photo's alpha; None for 1.
+        strength: With which `stylize` made the image, a scalar or broadcasting to `[H, W]`: the colours are those of
+            its painted part, and where it is 0 the photo stays to the bit.
         out: Where the result goes, which may be `image`; None for a new array.
 
     Returns:
         `[H, W, 3]`, float32, in 0..1.
 
     Raises:
-        ValueError: An unknown way, images of different sizes, or a strength outside 0..1.
+        ValueError: An unknown way, images of different sizes, what is no image, or a strength outside 0..1.
     """
-    if how not in _WAYS:
-        raise ValueError(f"colours are preserved by {', '.join(_WAYS)}, got {how!r}")
-    if image.ndim != 3 or image.shape[-1] != 3 or photo.shape != image.shape:
-        raise ValueError(f"image and photo must be [H, W, 3] of one size, got {image.shape} and {photo.shape}")
-    out = np.empty(image.shape, np.float32) if out is None else out
-    asked = as_strength(strength)
-    if asked is None:
-        change = _WAYS[how](image, photo, weights)
-        for rows in _strips(image):
-            out[rows] = change(image[rows].clip(0, 1), photo[rows]).clip(0, 1)
+    check_choice("how", how, _WAYS)
+    result, photo = (
+        on_host(name, as_image(name, value, single=True)) for name, value in (("image", image), ("photo", photo))
+    )
+    if photo.shape != result.shape:
+        raise ValueError(f"image and photo must be [H, W, 3] of one size, got {result.shape} and {photo.shape}")
+    counted = None
+    if weights is not None:
+        counted = on_host("weights", as_weights("weights", weights, result.shape[:2], np.float32))
+    share = as_strength(strength, result.shape[:2], np.float32)
+    out = np.empty(result.shape, np.float32) if out is None else out
+    if not isinstance(out, np.ndarray) or out.shape != result.shape or not (out.flags.writeable and is_floating(out)):
+        raise ValueError(f"out must be a float array {result.shape} that can be written to, got {described(out)}")
+    if share is None:
+        change = _WAYS[how](result, photo, counted)
+        for rows in _strips(result):
+            out[rows] = change(_rows(result, rows).clip(0, 1), _rows(photo, rows)).clip(0, 1)
         return out
-    share = np.broadcast_to(np.asarray(asked, np.float32), image.shape[:2])
-    for rows in _strips(image):
-        out[rows] = photo[rows] + (image[rows] - photo[rows]) / np.where(share[rows] > 0, share[rows], 1)[..., None]
-    painted = (share > 0) * np.float32(1) if weights is None else (share > 0) * weights
+    share = np.broadcast_to(on_host("strength", share), result.shape[:2])
+    for rows in _strips(result):
+        before = _rows(photo, rows)
+        out[rows] = before + (_rows(result, rows) - before) / np.where(share[rows] > 0, share[rows], 1)[..., None]
+    painted = (share > 0) * np.float32(1) if counted is None else (share > 0) * counted
     change = _WAYS[how](out, photo, painted)
-    for rows in _strips(image):
-        part, changed = share[rows, :, None], change(out[rows].clip(0, 1), photo[rows]).clip(0, 1)
-        out[rows] = (1 - part) * photo[rows] + part * changed
+    for rows in _strips(result):
+        part, before = share[rows, :, None], _rows(photo, rows)
+        out[rows] = (1 - part) * before + part * change(_rows(out, rows).clip(0, 1), before).clip(0, 1)
     return out
+
+
+def _rows(image: np.ndarray, rows: slice) -> np.ndarray:
+    return image[rows].astype(np.float32, copy=False)
 
 
 _Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -108,7 +124,7 @@ def _distributions(image: np.ndarray, weights: np.ndarray | None, edges: np.ndar
     for rows in _strips(image):
         counted = None if weights is None else weights[rows]
         for channel in range(3):
-            values = image[rows, :, channel].clip(0, 1)
+            values = _rows(image, rows)[..., channel].clip(0, 1)
             counts[channel] += np.histogram(values, edges, weights=counted)[0]
     # A little everywhere, or the inverse would not be defined between the values that there are.
     counts += 1e-9 * np.maximum(counts.sum(1, keepdims=True), 1)
@@ -124,7 +140,7 @@ def _coral(image: np.ndarray, photo: np.ndarray, weights: np.ndarray | None) -> 
 def _color_moments(image: np.ndarray, weights: np.ndarray | None) -> Moments:
     count, first, second = 0.0, np.zeros(3), np.zeros((3, 3))
     for rows in _strips(image):
-        values = image[rows].clip(0, 1).astype(np.float64).reshape(-1, 3)
+        values = _rows(image, rows).clip(0, 1).astype(np.float64).reshape(-1, 3)
         counted = np.ones(len(values)) if weights is None else weights[rows].reshape(-1)
         count += counted.sum()
         first += counted @ values

@@ -14,6 +14,7 @@ from jax import lax
 
 from wct_jax.executables import Executables
 from wct_jax.machine import usable_cores
+from wct_jax.platforms import platform_of
 from wct_jax.recent import Recent
 
 _P = ParamSpec("_P")
@@ -256,7 +257,7 @@ def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            if jax.default_backend() == "cpu":
+            if platform_of((args, kwargs)) == "cpu":
                 return function(*args, **kwargs)
             leaves, tree = jax.tree.flatten((args, kwargs))
             if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):

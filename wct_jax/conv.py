@@ -12,11 +12,13 @@ from jax import Array, lax
 from wct_jax import winograd
 from wct_jax.blocks import Border, map_blocks, pad, sum_blocks
 from wct_jax.compilation import part
+from wct_jax.platforms import by_platform
 
 algorithm = jax.make_user_context(None)
 """How to convolve, as a context: `with algorithm("direct"):`.
 
-"direct" is one call of XLA's convolution, "blocks" what is here for the CPU; None, the default, chooses by the backend.
+"direct" is one call of XLA's convolution, "blocks" what is here for the CPU; None, the default, takes "blocks" where a
+program is lowered for the CPU.
 """
 
 # Blocks of this many numbers stay in the cache through all steps; fewer pixels would make small products.
@@ -56,35 +58,33 @@ def conv3x3(
     Raises:
         ValueError: An unknown algorithm is chosen.
     """
-    lead, dtype, cuts = x.shape[:-3], x.dtype, _cuts(x)
-    x = x.reshape(-1, *x.shape[-3:])
-    if cuts and jnp.finfo(dtype).bits < 32:
-        # Half precision would not survive the transforms, and the CPU has no fast products of it.
-        x = x.astype(jnp.float32)
-    kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
-    if not cuts:
-        y = _directly(x, kernel, bias, size, upsample, relu)
-    elif size is None:
-        y = _cut_with_gradient(x, kernel, bias, upsample, relu)
-    else:
-        y = _cut(x, kernel, bias, upsample, relu, size)
-    return y.astype(dtype).reshape(*lead, *y.shape[1:])
-
-
-def _cuts(x: Array) -> bool:
     chosen = algorithm.value
     if chosen not in ("direct", "blocks", None):
         raise ValueError(f'the algorithm must be "direct", "blocks" or None, got {chosen!r}')
     # What is sharded explicitly cannot be cut; and the sides need borders that do not meet.
     can = all(axis is None for axis in jax.typeof(x).sharding.spec) and x.size > 0 and min(x.shape[-3:-1]) >= 4
-    return can and (chosen == "blocks" or (chosen is None and jax.default_backend() == "cpu"))
+    convolve = {"direct": _directly, "blocks": _in_blocks, None: _by_platform}[chosen] if can else _directly
+    y = convolve(x.reshape(-1, *x.shape[-3:]), kernel, bias, size, upsample=upsample, relu=relu)
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
-def _directly(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
+def _in_blocks(x: Array, kernel: Array, bias: Array, size: Array | None, *, upsample: bool, relu: bool) -> Array:
+    # Half precision would not survive the transforms, and the CPU has no fast products of it.
+    dtype = x.dtype if jnp.finfo(x.dtype).bits >= 32 else jnp.dtype("float32")
+    wide = x.astype(dtype), kernel.astype(dtype), bias.astype(dtype)
+    y = _cut_with_gradient(*wide, upsample, relu) if size is None else _cut(*wide, upsample, relu, size)
+    return y.astype(x.dtype)
+
+
+def _directly(x: Array, kernel: Array, bias: Array, size: Array | None, *, upsample: bool, relu: bool) -> Array:
+    kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
     if upsample:
         x, size = _repeat(x), None if size is None else 2 * size
     y = _convolve(pad(x, size), kernel) + bias[None, None, None]
     return jax.nn.relu(y) if relu else y
+
+
+_by_platform = by_platform(cpu=_in_blocks, default=_directly, static=("upsample", "relu"))
 
 
 def _repeat(x: Array) -> Array:

@@ -1,6 +1,7 @@
 """Pictures in and out: whatever a person has becomes float32 sRGB, and a result becomes a file."""
 
 import io
+import math
 import os
 import stat
 import warnings
@@ -11,6 +12,8 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
+from wct_jax.arguments import as_integer, as_path
+from wct_jax.arrays import is_floating, on_host
 from wct_jax.atomic import atomic_write
 from wct_jax.decoding import MemoryLimitError as MemoryLimitError
 from wct_jax.decoding import PixelLimitError as PixelLimitError
@@ -56,9 +59,13 @@ def read_picture(
         MemoryLimitError: It would take more than `budget`, which is known before it is decoded.
         ValueError: The file is missing, unreadable, no regular file, no picture or damaged, or `short_side` is below 1.
     """
+    path = path if hasattr(path, "read") else as_path("path", path)
     name = source_name(path)
-    if short_side is not None and short_side < 1:
+    if short_side is not None and as_integer("short_side", short_side, -math.inf, math.inf) < 1:
         raise ValueError(f"the short side of {name} can be resized to 1 pixel or more, not to {short_side}")
+    for limit, value in (("max_pixels", max_pixels), ("budget", budget)):
+        if value is not None:
+            as_integer(limit, value, 1, math.inf)
     try:
         # Pillow warns of sloppy EXIF, which phones make.
         with open_source(path, budget) as file, warnings.catch_warnings():
@@ -130,6 +137,7 @@ def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | Non
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
             the picture is too large for the format, or the file cannot be written.
     """
+    path = path if hasattr(path, "write") else as_path("path", path)
     name = source_name(path)
     suffix = suffix or (os.path.splitext(name)[1] if isinstance(path, str | os.PathLike) else ".png")
     format = _FORMATS[_check_suffix(name, suffix, OUTPUT_SUFFIXES)]
@@ -203,8 +211,13 @@ def _check_suffix(path: PathLike, suffix: str, suffixes: Sequence[str]) -> str:
     return suffix
 
 
+def _single(values: np.ndarray) -> np.ndarray:
+    # Levels of 8 bits need more than half precision; and NumPy does not know bfloat16.
+    return values.astype(np.float32) if values.dtype.itemsize < 4 else values
+
+
 def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
-    pixels = np.asarray(picture.pixels)
+    pixels = on_host("pixels", picture.pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"cannot write {path}: expected pixels of shape [H, W, 3], got {list(pixels.shape)}")
     height, width = pixels.shape[:2]
@@ -213,18 +226,18 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         raise ValueError(f"cannot write {path}: {format} holds {longest} pixels a side, not {width} x {height}")
     arrays = [pixels]
     if picture.alpha is not None:
-        alpha = np.asarray(picture.alpha)
+        alpha = on_host("alpha", picture.alpha)
         if alpha.shape != (height, width):
             raise ValueError(f"cannot write {path}: expected alpha of shape {[height, width]}, got {list(alpha.shape)}")
         arrays.append(alpha[..., None])
     for array in arrays:
-        if array.dtype.kind != "f":
+        if not is_floating(array):
             raise ValueError(f"cannot write {path}: expected float32 values in 0..1, got {array.dtype}")
     on_white = format == "JPEG" and len(arrays) == 2
     levels = np.empty((height, width, 3 if on_white else sum(array.shape[2] for array in arrays)), np.uint8)
     rows = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, rows):
-        channels = [array[top : top + rows] for array in arrays]
+        channels = [_single(array[top : top + rows]) for array in arrays]
         if not all(np.isfinite(channel).all() for channel in channels):
             raise ValueError(f"cannot write {path}: expected finite values, got NaN or infinity")
         channels = [channel.clip(0, 1) for channel in channels]

@@ -1,6 +1,7 @@
 """The one training loop: any step, any iterator of batches."""
 
 import collections
+import dataclasses
 import functools
 import itertools
 import math
@@ -8,7 +9,7 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
@@ -92,9 +93,12 @@ def train(
         The last state.
 
     Raises:
-        ValueError: The data ended or failed, or the loss is not finite or diverges. What was saved stays.
+        ValueError: The data ended or failed, the loss is not finite or diverges, or at the end it is several times
+            what the parameters of the beginning have on the same batches. What was saved stays.
         Interrupted: On SIGINT and SIGTERM, after a save.
     """
+    beginning = _on_host(state.parameters)
+    recent: collections.deque[Array] = collections.deque(maxlen=4)
     state, watch, taken, behind = replicate(state), _Watch(), run.step, 0
     if taken:
         state, data = run.restore(state)
@@ -151,7 +155,19 @@ def train(
             settle()
             taken += 1
             pending = (taken, metrics, waiting)
-            if taken == steps or (taken % save_every == 0 and watch.calm(float(metrics["loss"]))):
+            recent.append(batch)
+            due = taken == steps or (taken % save_every == 0 and watch.calm(float(metrics["loss"])))
+            if taken in (steps, _EARLY) or (due and taken < _EARLY):
+                # Until there is a window of losses to go by, and at the end, the parameters themselves are judged.
+                settle()
+                state = _on_host(state)  # For the time being: devices may not have room for two.
+                factor = _WORSE if taken == steps else _Watch.FACTOR
+                complaint = _compare(step, beginning, state, recent, factor)
+                if complaint and taken in (steps, _EARLY):
+                    raise ValueError(_advice(complaint, taken, run))
+                due = due and not complaint
+                state = replicate(state)
+            if due:
                 save(_position(batches))
                 if report:
                     report(taken, state)
@@ -192,6 +208,42 @@ def _go_to(batches: Iterator[np.ndarray], position: Any, taken: int) -> int:
     return taken
 
 
+# The loss of a training that begins anew falls within a few steps. One that goes on with a good decoder for a single
+# step, at the full rate, has been seen to triple it.
+_WORSE = 5.0
+# So little that it does not matter what it was: a mean squared error of the pixels of 40 dB.
+_NEGLIGIBLE = 1e-4
+
+
+def _compare(step: Step, beginning: Any, state: State, batches: Iterable[Array], factor: float) -> str:
+    """What is wrong with a state beside the parameters of the beginning, on the same batches, or nothing.
+
+    Losses that were logged do not tell: each is of another batch, and of the parameters before its step.
+
+    Args:
+        step: As of `train`.
+        beginning: The first parameters.
+        state: Not on a device, since a step takes what it is given.
+        batches: The last ones.
+        factor: How much worse is wrong.
+    """
+    before, after = (
+        [step(replicate(dataclasses.replace(state, parameters=parameters)), batch)[1] for batch in batches]
+        for parameters in (beginning, state.parameters)
+    )
+    for name in before[0]:
+        if name != "loss" and "/" not in name:  # A term, which may grow for the sake of another.
+            continue
+        was, now = (statistics.fmean(float(metrics[name]) for metrics in losses) for losses in (before, after))
+        if not now <= max(factor * was, _NEGLIGIBLE):
+            return f"the {name} has come to {now:.4g}, from {was:.4g} on the same batches with the first parameters"
+    return ""
+
+
+def _on_host(tree: Any) -> Any:
+    return jax.tree.map(np.array, tree)
+
+
 @jax.jit
 def _finite(tree: Any) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
@@ -203,10 +255,10 @@ class _Watch:
     Adam at a high rate has bursts of tens of times the loss from which it recovers.
     """
 
-    _WINDOW, _FACTOR = 100, 100.0
+    WINDOW, FACTOR = 100, 100.0
 
     def __init__(self) -> None:
-        self._recent: collections.deque[float] = collections.deque(maxlen=self._WINDOW)
+        self._recent: collections.deque[float] = collections.deque(maxlen=self.WINDOW)
         self._lowest = math.inf
 
     def see(self, loss: float) -> str:
@@ -214,17 +266,21 @@ class _Watch:
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         self._recent.append(loss)
-        if len(self._recent) < self._WINDOW:
+        if len(self._recent) < self.WINDOW:
             return ""
         mean = statistics.fmean(self._recent)
         self._lowest = min(self._lowest, mean)
-        if mean > self._FACTOR * self._lowest:
-            return f"the loss diverges, {mean:.4g} over the last {self._WINDOW} steps after {self._lowest:.4g}"
+        if mean > self.FACTOR * self._lowest:
+            return f"the loss diverges, {mean:.4g} over the last {self.WINDOW} steps after {self._lowest:.4g}"
         return ""
 
     def calm(self, loss: float) -> bool:
         """Whether a state with this loss is worth keeping: not where a divergence may have begun."""
-        return loss <= self._FACTOR * self._lowest
+        return loss <= self.FACTOR * self._lowest
+
+
+# By this step the watch has its first window: what it compares with from then on.
+_EARLY = _Watch.WINDOW
 
 
 class _Requests:

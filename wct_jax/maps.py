@@ -6,14 +6,26 @@ Q = I, and optimal transport and the triangular map have the two below. Directio
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.transform import Moments, Transform, floor_of, inverse_root_of, one_by_one, root_of, whiten_color
+from wct_jax.arguments import as_number
+from wct_jax.platforms import by_platform
+from wct_jax.transform import (
+    Moments,
+    Transform,
+    check_moments,
+    floor_of,
+    inverse_root_of,
+    one_by_one,
+    root_of,
+    whiten_color,
+)
 
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
@@ -33,7 +45,11 @@ def optimal_transport(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -
 
     Returns:
         Matrix `[..., C, C]` and bias `[..., C]`.
+
+    Raises:
+        ValueError: As `whiten_color`.
     """
+    check_moments(content, style)
     coloring, whitening = root_of(style, eps), inverse_root_of(content, eps)
     content_root = _without_gaps(root_of(content, eps), whitening, content, eps)
     style_root = _without_gaps(coloring, inverse_root_of(style, eps), style, eps)
@@ -55,7 +71,11 @@ def cholesky(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -> tuple[A
 
     Returns:
         Matrix `[..., C, C]` and bias `[..., C]`.
+
+    Raises:
+        ValueError: As `whiten_color`.
     """
+    check_moments(content, style)
     coloring, whitening = root_of(style, eps), inverse_root_of(content, eps)
     of_content = _orthogonal_factor(_without_gaps(root_of(content, eps), whitening, content, eps))
     of_style = _orthogonal_factor(_without_gaps(coloring, inverse_root_of(style, eps), style, eps))
@@ -76,7 +96,11 @@ def adain(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -> tuple[Arra
 
     Returns:
         Matrix `[..., C, C]`, diagonal, and bias `[..., C]`.
+
+    Raises:
+        ValueError: As `whiten_color`.
     """
+    check_moments(content, style)
     of_content, content_kept = _deviations(content, eps)
     of_style, style_kept = _deviations(style, eps)
     scale = jnp.where(content_kept & style_kept, of_style / of_content, 0)
@@ -102,7 +126,8 @@ def _deviations(statistics: Moments, eps: ArrayLike) -> tuple[Array, Array]:
     """Standard deviations `[..., C]`, 1 where dropped, and which are kept."""
     variances = jnp.diagonal(statistics.covariance, axis1=-2, axis2=-1)
     largest = jnp.max(variances, -1, keepdims=True)
-    kept = variances > jnp.maximum(jnp.asarray(eps, variances.dtype) * largest, floor_of(statistics)[..., None])
+    cut = jnp.asarray(as_number("eps", eps), variances.dtype)
+    kept = variances > jnp.maximum(cut * largest, floor_of(statistics)[..., None])
     return jnp.sqrt(jnp.where(kept, variances, 1)), kept
 
 
@@ -148,17 +173,18 @@ def _orthogonal_factor_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tup
     return q, _product(q, lower - jnp.matrix_transpose(lower))
 
 
-def _svd(matrix: Array) -> tuple[Array, Array, Array]:
-    u, values, v = (_SVD if jax.default_backend() == "cpu" else jnp.linalg.svd)(matrix)
-    return u, values, v
-
-
 def _qr(matrix: Array) -> tuple[Array, Array]:
-    q, r = (_QR if jax.default_backend() == "cpu" else jnp.linalg.qr)(matrix)
+    q, r = _plain_qr(matrix)
     sign = jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1).astype(r.dtype)
     return q * sign[..., None, :], r * sign[..., :, None]
 
 
-# Without their options, of which a rule for batches would make arrays.
-_SVD = one_by_one(lambda matrix: tuple(jnp.linalg.svd(matrix)))
-_QR = one_by_one(lambda matrix: tuple(jnp.linalg.qr(matrix)))
+def _decomposition(function: Callable[..., Any]) -> Callable[[Array], Any]:
+    # Without its options, of which a rule for batches would make arrays.
+    def plain(matrix: Array) -> Any:
+        return tuple(function(matrix))
+
+    return by_platform(cpu=one_by_one(plain), default=plain)
+
+
+_svd, _plain_qr = _decomposition(jnp.linalg.svd), _decomposition(jnp.linalg.qr)

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from wct_jax.arguments import as_names, check_choice
 from wct_jax.canvas import inside
 from wct_jax.compilation import part
 from wct_jax.maps import TRANSFORMS
 from wct_jax.model import pool_weights, size_at
 from wct_jax.regions import relative
 from wct_jax.style import Style
-from wct_jax.swap import style_swap
+from wct_jax.swap import check_patch, style_swap
 from wct_jax.transform import Moments, apply, inverse_root_of, root_of, transfer
 
 
@@ -33,6 +34,16 @@ class Method(NamedTuple):
 
 
 PLAIN = Method()
+
+
+def method_of(transform: str, swap_layers: Sequence[str] = (), patch: int = 3, stride: int = 1) -> Method:
+    """A method, checked.
+
+    Raises:
+        ValueError: A transform that there is not, no names of layers, or patches that leave pixels out.
+    """
+    check_choice("transform", transform, TRANSFORMS)
+    return Method(transform, as_names("swap_layers", swap_layers), *check_patch(patch, stride))
 
 
 def paint_feature(

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.canvas import as_array
+from wct_jax.compilation import part
+
 
 def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
     """Peak signal-to-noise ratio, -10 log10(mean((x - y)²)), the peak being 1.
@@ -21,7 +24,11 @@ def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
     Raises:
         ValueError: The shapes differ or are no images, or the values are not floating point.
     """
-    image, reference = _pair(image, reference)
+    return _psnr(*_pair(image, reference))
+
+
+@part()
+def _psnr(image: Array, reference: Array) -> Array:
     return -10 * jnp.log10(jnp.mean((image - reference) ** 2, axis=(-3, -2, -1)))
 
 
@@ -50,7 +57,7 @@ _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-@jax.jit
+@part()
 def _ssim(image: Array, reference: Array) -> Array:
     x, y = image.mean(-1), reference.mean(-1)
     difference = x - y
@@ -75,7 +82,7 @@ def _blur(values: Array) -> Array:
 
 
 def _pair(image: ArrayLike, reference: ArrayLike) -> tuple[Array, Array]:
-    pair = jnp.asarray(image), jnp.asarray(reference)
+    pair = as_array(image), as_array(reference)
     for array in pair:
         if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape:
             raise ValueError(f"expected images [..., H, W, 3], got shape {array.shape}")

@@ -16,9 +16,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
+from wct_jax.arguments import as_names
+from wct_jax.arrays import as_feature, as_image
 from wct_jax.canvas import halved, inside
 from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
+from wct_jax.mesh import has_rows_apart
 
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -131,11 +134,16 @@ class Encoder(nn.Module):
             ValueError: A layer that the encoder does not have, or an image that is not `[..., H, W, 3]`.
         """
         available = LAYERS[: len(self.widths)]
-        wanted = available if layers is None else tuple(layers)
+        wanted = available if layers is None else as_names("layers", layers)
         if not wanted or not set(wanted) <= set(available):
             raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
-        if images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape[-3:]:
-            raise ValueError(f"images must be [..., H, W, 3] with at least one pixel, got shape {images.shape}")
+        if not isinstance(images, jax.ShapeDtypeStruct):
+            images = as_image("images", images)
+            if has_rows_apart(images):
+                raise ValueError(
+                    "images must not be spread over explicit axes of a mesh by rows or columns, got "
+                    f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
+                )
         shapes = encoder_shapes(self.widths)
         taps, x = {}, images
         for name in table_to(max(wanted)):
@@ -177,7 +185,9 @@ class Decoder(nn.Module):
         """
         shapes = decoder_shapes(self.layer, self.widths)
         inputs = next(iter(shapes.values()))[0]
-        if feature.ndim < 3 or feature.shape[-1] != inputs:
+        if not isinstance(feature, jax.ShapeDtypeStruct):
+            feature = as_feature(self.layer, feature)
+        if feature.shape[-1] != inputs:
             raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
         x, upsample = feature, False
         for name in reversed(table_to(self.layer)):
@@ -194,11 +204,12 @@ class Decoder(nn.Module):
     data_fields=("encoder", "decoders", "auxiliary", "encoders"),
     meta_fields=("widths", "digest", "document"),
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """An encoder and the decoders there are for it; some of the layers may have an encoder of their own.
 
-    A pytree of parameters that passes through `jit`; what is not an array is static.
+    A pytree of parameters that passes through `jit`; what is not an array is static. Equal to itself alone, and hashed
+    by that; models with the same `digest` have the same encoder.
 
     Attributes:
         encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
@@ -231,7 +242,7 @@ class Model:
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
         """The encoders' features, see `Encoder`."""
-        wanted = LAYERS[: len(self.widths)] if layers is None else tuple(layers)
+        wanted = LAYERS[: len(self.widths)] if layers is None else as_names("layers", layers)
         own = [layer for layer in wanted if layer in self.encoders]
         common = [layer for layer in wanted if layer not in own]
         features: dict[str, Array] = {}
@@ -264,7 +275,7 @@ class Model:
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("model",), meta_fields=("layers",))
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taps:
     """An encoder and where it is read: a teacher in distillation, the measure of a perceptual loss.
 

@@ -1,21 +1,38 @@
 """Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.canvas import cut_out, lay_out, lay_out_map, outline
+from wct_jax.arguments import (
+    as_integer,
+    as_names,
+    as_number,
+    as_numbers,
+    check_kind,
+    check_progress,
+    described,
+    is_traced,
+)
+from wct_jax.arrays import as_image, as_masks
+from wct_jax.canvas import as_array, cut_out, lay_out, lay_out_map, outline
 from wct_jax.compilation import ahead, by_parts, part
-from wct_jax.maps import TRANSFORMS
-from wct_jax.method import PLAIN, Method, paint_feature
+from wct_jax.margin import narrow, surround, widen
+from wct_jax.mesh import has_rows_apart, on_any_mesh
+from wct_jax.method import PLAIN, Method, method_of, paint_feature
 from wct_jax.model import Model, size_at
+from wct_jax.platforms import platform_of
 from wct_jax.regions import Regions, share_out
 from wct_jax.strength import as_strength, between, blend
-from wct_jax.style import Style, as_image, as_weights, extract_from_canvas, feature_moments, white_style
+from wct_jax.style import Style, extract_from_canvas, feature_moments, weights_of, white_style
+
+# After three, nothing changes that can be seen.
+_MOST_PASSES = 1000
 
 
 def stylize(
@@ -35,6 +52,7 @@ def stylize(
     patch: int = 3,
     stride: int = 1,
     passes: int = 1,
+    margin: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Array:
     """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
@@ -44,7 +62,7 @@ def stylize(
 
     Args:
         model: Encoder and decoders.
-        content: `[..., H, W, 3]`, RGB in 0..1.
+        content: `[..., H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
         style: What `extract_style` made with the same encoder. With masks a sequence: one for each, None where the
             image is to stay, and perhaps one more for what no mask covers, which stays otherwise.
         alpha: The paper's blend of features in 0..1: a scalar, or one for each of `layers` in their order. At 0 the
@@ -53,11 +71,12 @@ def stylize(
             is 0 the photo stays to the bit.
         layers: The layers to use; None for all that model and style have. They are used deepest first, whatever
             their order here.
-        eps: Where the spectra are cut, see `wct`.
-        content_weights: How much each pixel counts in the content's statistics, broadcasting to `[..., H, W]`.
-        mask: How much of each pixel is in a region, 0..1, each broadcasting to `[..., H, W]`. A region is whitened
-            by its own statistics. Where masks add up to more than 1 they share the pixel.
-        alpha_map: Alpha of each pixel in 0..1, broadcasting to `[..., H, W]`, which multiplies `alpha`.
+        eps: Where the spectra are cut, 0..1, see `wct`.
+        content_weights: How much each pixel counts in the content's statistics, 0..1 or bool, broadcasting to
+            `[..., H, W]`.
+        mask: How much of each pixel is in a region, 0..1 or bool, each broadcasting to `[..., H, W]`. A region is
+            whitened by its own statistics. Where masks add up to more than 1 they share the pixel.
+        alpha_map: Alpha of each pixel in 0..1 or bool, broadcasting to `[..., H, W]`, which multiplies `alpha`.
         transform: "zca", the paper's, "ot" (optimal transport), "cholesky" (triangular) or "adain" (mean and
             variance of each channel): see `wct_jax.maps`.
         swap_layers: Layers at which the whitened feature is rebuilt of patches of the style's, see
@@ -65,6 +84,8 @@ def stylize(
         patch: Side of these patches.
         stride: From patch to patch.
         passes: How often the cascade is run, each time on the result of the last.
+        margin: How many pixels more to paint on each side, mirrored, so that the border is painted like the middle;
+            see `wct_jax.margin`. 16 are enough.
         progress: Told each layer when it is its turn. Not while JAX is tracing.
 
     Returns:
@@ -72,27 +93,60 @@ def stylize(
 
     Raises:
         ValueError: A layer without decoder or statistics, a style of another encoder, another number of styles than
-            masks allow, or a wrong name, number, shape or dtype.
+            masks allow, or a wrong name, number, shape or dtype. Values out of range as far as they are at hand:
+            those of Python and NumPy, not those of JAX's arrays, for which one would have to wait.
     """
-    image = as_image("content", content)
-    weights, sides = as_weights(content_weights, image), image.shape[-3:-1]
-    masks = [as_weights(one, image, "mask") for one in mask]
-    alphas = as_weights(alpha_map, image, "alpha_map")
-    asked = as_strength(strength)
-    share = None if asked is None else jnp.asarray(asked, image.dtype)
-    if share is not None and share.ndim:
-        share = as_weights(share, image, "strength")
-    method = Method(transform, tuple(swap_layers), patch, stride)
+    check_progress(progress)
+    image = as_array(as_image("content", content))
+    eps, margin = as_number("eps", eps, 0, 1), as_integer("margin", margin, 0)
+    weights = None if content_weights is None else weights_of("content_weights", content_weights, image)
+    masks = [weights_of("mask", one, image) for one in as_masks("mask", mask)]
+    alpha_map = None if alpha_map is None else weights_of("alpha_map", alpha_map, image)
+    share = as_strength(strength, image.shape[:-1], image.dtype)
+    if margin:
+        maps = {"mask": masks, "alpha_map": alpha_map, "strength": 1.0 if share is None else share}
+        options: dict[str, Any] = surround(image, margin, weights, maps)
+        options |= {"layers": layers, "eps": eps, "transform": transform, "swap_layers": swap_layers, "patch": patch}
+        options |= {"stride": stride, "passes": passes, "progress": progress}
+        return narrow(stylize(model, widen(image, margin), style, alpha, **options), margin)
+    method = method_of(transform, swap_layers, patch, stride)
     regions = regions_of(style, masks)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
-    image, weights, size = lay_out(image, weights)
-    shares = [lay_out_map(share, size, image) for share in regions.shares]
-    alphas, rest = (None if each is None else lay_out_map(each, size, image) for each in (alphas, regions.rest))
-    if share is not None and share.ndim:
-        share = lay_out_map(share, size, image)
+    names, alphas = zip(*levels, strict=True)
+    cascade = functools.partial(_cascade, layers=names, method=method, progress=progress)
+    counted = None if weights is None else as_array(weights)
+    arrays = model, counted, regions, alpha_map, share, alphas, eps
+    if has_rows_apart(image):
+        return on_any_mesh(cascade, lambda lead, pixels: pixels, image, *arrays)
+    return cascade(image, *arrays)
+
+
+def _cascade(
+    content: Array,
+    model: Model,
+    weights: Array | None,
+    regions: Regions,
+    alpha_map: Any,
+    share: Any,
+    alphas: Sequence[ArrayLike],
+    eps: ArrayLike,
+    *,
+    layers: Sequence[str],
+    method: Method,
+    progress: Callable[[str], None] | None,
+) -> Array:
+    # Within jit a constant is traced, too.
+    traced = any(map(is_traced, jax.tree.leaves((content, model, weights, regions, alphas, eps, lax.full((), 0)))))
+    image, weights, size = lay_out(content, weights)
+    shares = tuple(lay_out_map(share, size, image) for share in regions.shares)
+    # Each level before the last is blended, too.
+    maps = alpha_map, regions.rest, share, None if share is None else between(share)
+    alpha_map, rest, share, shallower = (
+        each if each is None or not each.ndim else lay_out_map(each, size, image) for each in maps
+    )
     photo = image
-    for number, (layer, level_alpha) in enumerate(levels, 1):
-        if progress:
+    for number, (layer, alpha) in enumerate(zip(layers, alphas, strict=True), 1):
+        if progress and not traced:
             image.block_until_ready()
             progress(layer)
         before = image
@@ -101,19 +155,19 @@ def stylize(
             image,
             regions.styles,
             layer,
-            level_alpha,
+            alpha,
             eps=eps,
             content_weights=weights,
-            shares=tuple(shares),
-            alpha_map=alphas,
+            shares=shares,
+            alpha_map=alpha_map,
             size=size,
             method=method,
         )
-        if share is not None and number < len(levels):
-            image = blend(before, image, between(share))
+        if shallower is not None and number < len(layers):
+            image = blend(before, image, shallower)
     if rest is not None:
         image = _leave(image, photo, rest)
-    return cut_out(image if share is None else blend(photo, image, share), sides)
+    return cut_out(image if share is None else blend(photo, image, share), content.shape[-3:-1])
 
 
 def regions_of(style: Style | Sequence[Style | None], masks: Sequence[Any]) -> Regions:
@@ -124,13 +178,17 @@ def regions_of(style: Style | Sequence[Style | None], masks: Sequence[Any]) -> R
         masks: As for `share_out`.
 
     Raises:
-        ValueError: As `share_out`; or several styles without masks.
+        ValueError: As `share_out`; what is no style; or several styles without masks.
     """
+    styles: list[Any] = list(style) if isinstance(style, (list, tuple)) and style else [style]
+    for one in styles:
+        if one is not None or not masks:
+            check_kind("style", one, Style, "extract_style or load_style")
     if masks:
-        return share_out([style] if isinstance(style, Style) else style, masks)
-    if not isinstance(style, Style):
+        return share_out(styles, masks)
+    if len(styles) > 1:
         raise ValueError("several styles need masks that say where each is: mix_styles makes one of them")
-    return Regions((style,), (), None)
+    return Regions((styles[0],), (), None)
 
 
 def levels_of(
@@ -153,8 +211,10 @@ def levels_of(
 
     Raises:
         ValueError: A layer without decoder or statistics, a style of another encoder or without the features that the
-            method needs, or a method or number of passes that there is not; as `plan`.
+            method needs, or a number of passes that there is not; as `plan`.
     """
+    check_kind("model", model, Model, "load_model")
+    passes = as_integer("passes", passes, 1, _MOST_PASSES)
     for style in styles:
         if style.digest != model.digest:
             raise ValueError(
@@ -162,13 +222,11 @@ def levels_of(
                 f"the model's {model.digest[:12]}"
             )
     usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
-    levels = plan(usable if layers is None else layers, alpha)
+    levels = plan(usable if layers is None else as_names("layers", layers), alpha)
     for layer, _ in levels:
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
-    if method.transform not in TRANSFORMS:
-        raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}, got {method.transform!r}")
     for layer in method.swap_layers:
         if layer not in [layer for layer, _ in levels]:
             raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
@@ -177,10 +235,6 @@ def levels_of(
                 f"style swap at {layer} needs the feature of the style's picture, which mixed styles and style files "
                 "do not have: expected one that extract_style made with swap_layers"
             )
-    if not 1 <= method.stride <= method.patch:
-        raise ValueError(f"stride must be from 1 to patch, {method.patch}, got {method.stride}")
-    if passes < 1:
-        raise ValueError(f"passes must be at least 1, got {passes}")
     return levels * passes
 
 
@@ -201,7 +255,9 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
         raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
     if len(set(layers)) < len(layers):
         raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
-    alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha]
+    if getattr(alpha, "ndim", 0) > 1:
+        raise ValueError(f"alpha must be one number or one for each layer, got {described(alpha)}: see alpha_map")
+    alphas = as_numbers("alpha", alpha, 0, 1)
     if len(alphas) == 1:
         alphas *= len(layers)
     if len(alphas) != len(layers):
@@ -259,7 +315,8 @@ def _both(weights: Array | None, share: Array) -> Array:
 
 @part()
 def _leave(image: Array, photo: Array, rest: Array) -> Array:
-    return rest[..., None] * photo + (1 - rest[..., None]) * image
+    rest = rest[..., None].astype(image.dtype)
+    return rest * photo + (1 - rest) * image
 
 
 def prepare(
@@ -287,7 +344,7 @@ def prepare(
         mapped: Whether there will be an alpha map.
         method: How the styles will be taken.
     """
-    if jax.default_backend() != "cpu":
+    if platform_of(model) != "cpu":
         return
     with ahead():
         for shape, weighted in pictures:

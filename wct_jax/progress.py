@@ -29,6 +29,9 @@ class Progress:
         self._console = console or Console(stderr=True)
         self._marks: deque[tuple[float, int]] = deque()
         self._printed = -math.inf
+        self._start = step
+        self._first: tuple[float, int] | None = None
+        self._estimated = False
         self._bar = _Bar(self._console) if self._console.is_interactive else None
         if self._bar:
             # Not started, which shows as a pulse: the first step is being compiled.
@@ -42,6 +45,7 @@ class Progress:
             losses: Its losses by name; those of a part, named part/loss, are not shown.
         """
         now = self._console.get_time()
+        self._estimate(now, step)
         speed = self._speed(now, step)
         numbers = [f"{name} {_digits(value, 4)}" for name, value in losses.items() if "/" not in name]
         outlook = [f"{_digits(speed * self._images_per_step, 3)} images/s"] if speed else []
@@ -58,6 +62,19 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line, above the bar where there is one."""
         self._console.print(Text(text), soft_wrap=True)
+
+    def _estimate(self, now: float, step: int) -> None:
+        """Say once how long the whole takes, as soon as that can be told, unless it is short."""
+        # As for the speed, the time before the first update does not count.
+        self._first = self._first or (now, step)
+        spent, taken = now - self._first[0], step - self._first[1]
+        if self._estimated or spent < _ESTIMATED_AFTER or taken < 3:
+            return
+        self._estimated = True
+        steps, each = self._total - self._start, spent / taken
+        if steps * each > 60:
+            text = f"{steps} steps at {_digits(each, 2)} s each take about {duration(steps * each)}"
+            self.say(f"{self._description}: {text}")
 
     def _speed(self, now: float, step: int) -> float | None:
         """Steps per second over the last half minute, or over the last step where that took longer.
@@ -83,6 +100,7 @@ class Progress:
 
 
 _PERIOD = 30.0
+_ESTIMATED_AFTER = 10.0
 
 
 class _Bar(rich.progress.Progress):

@@ -16,16 +16,17 @@ import optax
 from rich.console import Console
 
 import wct_jax
-from wct_jax.compilation import compiler_options
+from wct_jax.canvas import as_array, cut_out, lay_out
+from wct_jax.compilation import by_parts, compiler_options
 from wct_jax.devices import check_batch_size, replicate
 from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.loop import State, train
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import Model, Parameters, Taps
+from wct_jax.model import Model, Parameters, Taps, size_at
 from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid, read_metrics
 from wct_jax.run import Run
-from wct_jax.training import LossWeights, init_state, make_optimizer, reconstruct, train_step
+from wct_jax.training import LossWeights, init_state, make_optimizer, train_step
 from wct_jax.weights import encoder_digest, save_model, with_decoder
 
 LOSSES = {
@@ -282,7 +283,9 @@ def _train(
         ) as progress:
             for name, (old, new) in run.changed.items():
                 progress.say(f"{folder} goes on with {name.replace('_', ' ')} {new} instead of {old}")
-            if run.step:
+            if run.step >= recipe.steps:
+                progress.say(f"{folder} is finished: it has taken {run.step} steps")
+            elif run.step:
                 progress.say(f"{folder} goes on after step {run.step}")
             state = train(
                 lambda state, batch: jitted(state, batch, *frozen),
@@ -318,12 +321,19 @@ def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str
     """
     scores = []
     for photo in photos:
-        output = jnp.rint(_reconstruct(model, photo, layer).clip(0, 1) * 255) / 255
+        output = np.rint(_reconstruct(model, photo, layer).clip(0, 1) * 255) / 255
         scores.append((psnr(output, photo), ssim(output, photo)))
     means = np.mean(scores, axis=0)
     return {"photos": len(scores), "psnr": round(float(means[0]), 2), "ssim": round(float(means[1]), 4)}
 
 
-@functools.partial(jax.jit, static_argnames="layer")
-def _reconstruct(model: Model, photo: np.ndarray, layer: str) -> jax.Array:
-    return reconstruct(model, layer, model.decoders[layer], jnp.asarray(photo))[0]
+def _reconstruct(model: Model, photo: np.ndarray, layer: str) -> np.ndarray:
+    # On a canvas, since photos have many sizes.
+    image, _, size = lay_out(as_array(photo), None)
+    return np.asarray(cut_out(_on_canvas(model, image, size, layer), photo.shape[-3:-1]))
+
+
+@by_parts(static=("layer",))
+def _on_canvas(model: Model, image: jax.Array, size: jax.Array | None, layer: str) -> jax.Array:
+    feature = model.encode(image, (layer,), size)[layer]
+    return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])

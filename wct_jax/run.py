@@ -180,8 +180,24 @@ class Run:
 
 
 def holds_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether a run was begun in a folder."""
-    return os.path.isfile(Path(folder) / "run.json")
+    """Whether a run was begun in a folder, in which otherwise one can be begun.
+
+    Args:
+        folder: It may be missing.
+
+    Raises:
+        ValueError: It holds something else, or cannot be read.
+    """
+    return _read(Path(folder)) is not None
+
+
+def last_step(folder: str | os.PathLike[str]) -> int:
+    """The step of the last save in the folder of a run, 0 if there is none."""
+    try:
+        names = os.listdir(Path(folder, "checkpoints"))
+    except OSError:
+        return 0
+    return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -191,7 +207,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
             return dict(document)
     except FileNotFoundError:
         # The lock, or half a run.json, is left by whoever tried to begin a run here and could not.
-        if folder.is_dir() and not all(path.name.startswith(".") for path in folder.iterdir()):
+        try:
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+        except OSError as error:
+            raise ValueError(f"cannot read {folder}: {error.strerror}") from None
+        if not all(name.startswith(".") for name in names):
             raise ValueError(f"{folder} is not empty and holds no run: expected another folder for it") from None
         return None
     except OSError as error:

@@ -7,34 +7,42 @@ and a blend of the two would show both; each level before the last is therefore 
 `between(s)`, and the next level joins what is left.
 """
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-import jax
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
+from wct_jax.arguments import is_traced
+from wct_jax.arrays import as_map, as_weights
 from wct_jax.compilation import part
 
 _Number = TypeVar("_Number", bound="float | np.ndarray | Array")
 
 
-def as_strength(strength: ArrayLike) -> ArrayLike | None:
-    """`strength` as it came, checked, or None where it is 1 everywhere and nothing is to be blended.
+def as_strength(strength: Any, shape: Sequence[int], dtype: Any) -> Any:
+    """`strength` checked, or None where it is 1 everywhere and nothing is to be blended.
 
     Args:
-        strength: In 0..1; values are not looked at where JAX is tracing.
+        strength: In 0..1, a number or an array of floats or bools; values are not looked at where JAX is tracing.
+        shape: What it has to broadcast to, the pixels of the image.
+        dtype: The image's.
+
+    Returns:
+        None, a scalar, or `[*shape]`, of that dtype.
 
     Raises:
-        ValueError: A value outside 0..1.
+        ValueError: It is something else, or a value is outside 0..1.
     """
-    if isinstance(strength, jax.core.Tracer):
-        return strength
-    values = np.asarray(strength)
-    if not ((values >= 0) & (values <= 1)).all():
-        least, most = values.min(), values.max()
-        raise ValueError(f"strength must be from 0 to 1, got {least}{f' to {most}' if most > least else ''}")
-    return None if (values == 1).all() else strength
+    array = as_map("strength", strength, shape)
+    if not is_traced(array):
+        values = np.asarray(array)
+        if not ((values >= 0) & (values <= 1)).all():
+            least, most = values.min(), values.max()
+            raise ValueError(f"strength must be from 0 to 1, got {least}{f' to {most}' if most > least else ''}")
+        if (values == 1).all():
+            return None
+    return as_weights("strength", array, shape, dtype) if array.ndim else array.astype(dtype)
 
 
 def between(strength: _Number) -> _Number:

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +10,21 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.canvas import as_array, cut_out, lay_out, out_of_reach
+from wct_jax.arguments import as_names, as_numbers, check_kind, described, is_traced
+from wct_jax.arrays import as_image, as_weights
+from wct_jax.canvas import as_array, cut_out, lay_out
 from wct_jax.compilation import by_parts, part
-from wct_jax.model import Model, pool_weights, size_at
+from wct_jax.mesh import has_rows_apart, on_any_mesh
+from wct_jax.model import LAYERS, Model, pool_weights, size_at
 from wct_jax.transform import Moments, moments, root_of
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Style:
     """The moments of a picture's features.
 
-    A pytree; extracted once, it serves any number of photos.
+    A pytree; extracted once, it serves any number of photos. Equal to itself alone, and hashed by that.
 
     Attributes:
         moments: Layer to moments.
@@ -59,12 +61,20 @@ def extract_style(
     Raises:
         ValueError: A layer that the encoder does not have, or a wrong shape or dtype.
     """
-    image = as_image("style", image)
-    layers = tuple(model.layers if layers is None else layers)
+    layers = layers_of(model, layers)
+    swap_layers = as_names("swap_layers", swap_layers)
+    picture = as_array(as_image("style", image))
     if not set(swap_layers) <= set(layers):
         raise ValueError(f"swap_layers must be among {', '.join(layers)}, got {', '.join(swap_layers)}")
-    image, pixels, size = lay_out(image, as_weights(weights, image))
-    style = extract_from_canvas(model, image, layers, pixels, size, tuple(swap_layers))
+    counted = None if weights is None else as_array(weights_of("weights", weights, picture))
+    if has_rows_apart(picture):
+
+        def extract(picture: Array, model: Model, counted: Array | None) -> Style:
+            return extract_from_canvas(model, picture, layers, counted, None, swap_layers)
+
+        return on_any_mesh(extract, lambda lead, pixels: lead, picture, model, counted)
+    picture, counted, size = lay_out(picture, counted)
+    style = extract_from_canvas(model, picture, layers, counted, size, swap_layers)
     return style if size is None else replace(style, features=_cut_out(style.features, size))
 
 
@@ -125,8 +135,11 @@ def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:
 
     Returns:
         A style for those layers.
+
+    Raises:
+        ValueError: A layer that the encoder does not have.
     """
-    widths = {layer: model.channels_at(layer) for layer in (model.layers if layers is None else layers)}
+    widths = {layer: model.channels_at(layer) for layer in layers_of(model, layers)}
     each = {layer: Moments(jnp.full((), 2, jnp.float32), jnp.zeros(n), jnp.eye(n)) for layer, n in widths.items()}
     return Style(each, model.digest)
 
@@ -153,7 +166,14 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | None = None, 
         ValueError: No styles, another number of weights, weights below 0, not finite or all 0, or styles of different
             encoders or without a common layer.
     """
-    weights = [1.0] * len(styles) if weights is None else list(weights)
+    if not isinstance(styles, (list, tuple)):
+        raise ValueError(f"styles must be a sequence of them, got {described(styles)}")
+    for style in styles:
+        check_kind("each of styles", style, Style, "extract_style")
+    weights = [1.0] * len(styles) if weights is None else as_numbers("weights", weights)
+    if any(map(is_traced, weights)):
+        raise ValueError("weights must have values here, got some that JAX is tracing")
+    weights = list(map(float, weights))
     if not styles or len(weights) != len(styles):
         raise ValueError(f"there must be a weight for each style, got {len(weights)} for {len(styles)} styles")
     if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
@@ -195,32 +215,20 @@ def _of_root(mixed: Sequence[Array]) -> Moments:
     return Moments(count, mean, covariance * jnp.maximum(count - 1, 1)[..., None, None])
 
 
-def as_image(name: str, image: ArrayLike) -> Array:
-    """`image` as an array, checked.
+def layers_of(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """Layers of a model's encoder, checked; None for all that the model can decode.
 
     Raises:
-        ValueError: It is not floating point `[..., H, W, 3]`.
+        ValueError: No model, or a layer that its encoder does not have.
     """
-    array = as_array(image)
-    if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape[-3:]:
-        raise ValueError(f"{name} must be an image [..., H, W, 3], got shape {array.shape}")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{name} must be floating point in 0..1, got {array.dtype}")
-    return array
+    check_kind("model", model, Model, "load_model")
+    names = model.layers if layers is None else as_names("layers", layers)
+    available = LAYERS[: len(model.widths)]
+    if not names or not set(names) <= set(available):
+        raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(names) or 'none'}")
+    return names
 
 
-def as_weights(weights: ArrayLike | None, image: Array, name: str = "weights") -> Array | None:
-    """`weights` as an array `[..., H, W]`, NumPy's where it can be, checked; None stays None.
-
-    Raises:
-        ValueError: They do not broadcast to the pixels of `image`.
-    """
-    if weights is None:
-        return None
-    # JAX would compile what is done to them for each size.
-    by: Any = jnp if out_of_reach(image) or any(map(out_of_reach, jax.tree.leaves(weights))) else np
-    array = by.asarray(weights, image.dtype)
-    try:
-        return by.broadcast_to(array, image.shape[:-1])
-    except ValueError:
-        raise ValueError(f"{name} must broadcast to {image.shape[:-1]}, got shape {array.shape}") from None
+def weights_of(name: str, value: ArrayLike, image: Array | np.ndarray) -> Array | np.ndarray:
+    """What there is for each pixel of an image, see `as_weights`: single precision at least, since it is counted."""
+    return as_weights(name, value, image.shape[:-1], np.promote_types(image.dtype, np.float32))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
+from wct_jax.arguments import as_path, check_kind
 from wct_jax.atomic import atomic_write
 from wct_jax.model import LAYERS
 from wct_jax.printable import printable
@@ -40,6 +41,7 @@ def save_style(path: str | os.PathLike[str], style: Style) -> None:
     Raises:
         ValueError: A batch of styles, or the file cannot be written.
     """
+    path, style = as_path("path", path), check_kind("style", style, Style, "extract_style")
     arrays = {
         f"{layer}/{part}": np.asarray(getattr(moments, part), np.float32, order="C")
         for layer, moments in style.moments.items()
@@ -69,6 +71,7 @@ def load_style(path: str | os.PathLike[str]) -> Style:
     Raises:
         ValueError: No such file, not a style file, cut short or damaged.
     """
+    path = as_path("path", path)
     reason = unreadable(path)
     if reason:
         raise ValueError(
@@ -112,13 +115,15 @@ def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         document = {}
     version = document.get("format", FORMAT)
-    if version != FORMAT:
+    if isinstance(version, int | float | str) and version != FORMAT:
         raise ValueError(
             f"{path} has format {printable(version, 20)}, and this version of wct_jax reads format {FORMAT}"
         )
     # Hexadecimal, so that messages can have them as they are.
     texts = [document.get(key) for key in ("digest", "checksum")]
-    if not all(isinstance(text, str) and re.fullmatch(r"\w{0,128}", text, re.ASCII) for text in texts):
+    if version != FORMAT or not all(
+        isinstance(text, str) and re.fullmatch(r"\w{0,128}", text, re.ASCII) for text in texts
+    ):
         raise ValueError(f"{path} is not a style file: its metadata does not say format, digest and checksum")
     return document
 
@@ -140,8 +145,10 @@ def _fault(count: np.ndarray, mean: np.ndarray, scatter: np.ndarray) -> str | No
     scatter = scatter.astype(np.float64)
     spread = np.sqrt(np.maximum(scatter.diagonal(), 0))
     slack = _ROUNDING * (np.outer(spread, spread) + spread.max() ** 2 * _ROUNDING)
-    if (scatter.diagonal() < 0).any() or (abs(scatter) - np.outer(spread, spread) > slack).any():
-        return "whose scatter is not one: a variance is negative, or less than its covariances need"
+    if (scatter.diagonal() < 0).any():
+        return "whose scatter has a negative variance"
+    if (abs(scatter) - np.outer(spread, spread) > slack).any():
+        return "whose scatter has covariances larger than its variances allow"
     if (abs(scatter - scatter.T) > slack).any():
         return "whose scatter is not symmetric"
     return None

@@ -6,6 +6,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from wct_jax.arguments import as_integer
+from wct_jax.arrays import as_feature, as_map
+from wct_jax.mesh import on_any_mesh
+
 _HIGHEST = lax.Precision.HIGHEST
 # Patches that are compared with as many others at a time: enough for a product of matrices to be fast.
 _AT_ONCE = 1024
@@ -43,21 +47,46 @@ def style_swap(
     Raises:
         ValueError: A shape that does not fit, or a stride that leaves pixels without a patch.
     """
-    content, style = jnp.asarray(content), jnp.asarray(style)
-    if content.ndim < 3 or style.ndim < 3 or content.shape[-1] != style.shape[-1]:
+    patch, stride = check_patch(patch, stride)
+    content, style = jnp.asarray(as_feature("content", content)), jnp.asarray(as_feature("style", style))
+    if content.shape[-1] != style.shape[-1]:
         raise ValueError(f"content and style must be [..., H, W, C] of one C, got {content.shape} and {style.shape}")
-    if not 1 <= stride <= patch:
-        raise ValueError(f"stride must be from 1 to the side of a patch, {patch}, got {stride}")
+    style = style.astype(content.dtype)
     weights = jnp.ones(style.shape[:-1], style.dtype)
     if style_weights is not None:
-        weights = jnp.broadcast_to(jnp.asarray(style_weights, style.dtype), style.shape[:-1])
+        counted = jnp.asarray(as_map("style_weights", style_weights, style.shape[:-1]), style.dtype)
+        weights = jnp.broadcast_to(counted, style.shape[:-1])
     size = jnp.asarray(content.shape[-3:-1], jnp.int32) if size is None else size
-    lead = jnp.broadcast_shapes(content.shape[:-3], style.shape[:-3])
+    try:
+        lead = jnp.broadcast_shapes(content.shape[:-3], style.shape[:-3])
+    except ValueError:
+        raise ValueError(
+            f"leading dimensions of content and style must broadcast, got {content.shape[:-3]} and {style.shape[:-3]}"
+        ) from None
+    swap = functools.partial(_swap_each, lead=lead, patch=patch, stride=stride)
+    return on_any_mesh(swap, lambda lead, pixels: pixels, content, style, weights, size)
+
+
+def _swap_each(
+    content: Array, style: Array, weights: Array, size: Array, *, lead: tuple[int, ...], patch: int, stride: int
+) -> Array:
     content, style, weights = (
         jnp.broadcast_to(x, (*lead, *x.shape[x.ndim - rank :])) for x, rank in ((content, 3), (style, 3), (weights, 2))
     )
     one = functools.partial(_swap, patch=patch, stride=stride, size=size)
     return jnp.vectorize(one, signature="(h,w,c),(i,j,c),(i,j)->(h,w,c)")(content, style, weights)
+
+
+def check_patch(patch: int, stride: int) -> tuple[int, int]:
+    """Side of a patch and stride, checked.
+
+    Raises:
+        ValueError: No integers, or a stride that leaves pixels without a patch.
+    """
+    patch, stride = as_integer("patch", patch, 1), as_integer("stride", stride, 1)
+    if stride > patch:
+        raise ValueError(f"stride must be from 1 to patch, {patch}, got {stride}")
+    return patch, stride
 
 
 def _swap(content: Array, style: Array, weights: Array, *, patch: int, stride: int, size: Array) -> Array:

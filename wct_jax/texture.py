@@ -1,11 +1,13 @@
 """A new texture of a style alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.arguments import as_integer
 from wct_jax.model import Model
 from wct_jax.pipeline import stylize
 from wct_jax.style import Style
@@ -24,7 +26,12 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
     Returns:
         `[height, width, 3]` in 0..1, float32.
+
+    Raises:
+        ValueError: No integers, or such as are out of range.
     """
+    height, width = as_integer("height", height, 1), as_integer("width", width, 1)
+    seed = as_integer("seed", seed, 0, 2**32 - 1)
     return np.random.default_rng(seed).random((height, width, 3), np.float32)
 
 
@@ -39,7 +46,9 @@ def synthesize(
     eps: float = 1e-6,
     transform: str = "zca",
     passes: int = PASSES,
+    margin: int = 0,
     seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Array:
     """Make a texture of any size from a style, or of several that `mix_styles` made one of.
 
@@ -55,7 +64,9 @@ def synthesize(
         eps: As for `stylize`.
         transform: As for `stylize`.
         passes: How often the cascade is run.
-        seed: Of the noise; another one gives another texture.
+        margin: As for `stylize`.
+        seed: Of the noise, from 0 to 2**32 - 1; another one gives another texture.
+        progress: As for `stylize`.
 
     Returns:
         `[height, width, 3]`, float32, not clipped to 0..1.
@@ -63,5 +74,6 @@ def synthesize(
     Raises:
         ValueError: As `stylize`.
     """
-    options = {"layers": layers, "eps": eps, "transform": transform, "passes": passes}
-    return stylize(model, noise(height, width, seed), style, alpha, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"layers": layers, "eps": eps, "transform": transform, "passes": passes}
+    options |= {"margin": margin, "progress": progress}
+    return stylize(model, noise(height, width, seed), style, alpha, **options)

@@ -10,6 +10,7 @@ import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -19,15 +20,18 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.arguments import as_integer, as_number, as_path, check_progress
+from wct_jax.arrays import as_image, as_masks, as_weights, on_host
 from wct_jax.canvas import as_array
 from wct_jax.compilation import by_parts
-from wct_jax.method import Method, paint_feature
+from wct_jax.margin import narrow, surround, widen_in_rows
+from wct_jax.method import Method, method_of, paint_feature
 from wct_jax.model import Model, size_at
 from wct_jax.pipeline import levels_of, regions_of, stylize
 from wct_jax.regions import leave
 from wct_jax.sheet import Sheet, sheet
 from wct_jax.strength import as_strength, between
-from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments
+from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments, layers_of
 from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
 from wct_jax.windows import Window, cell_of, seen_by_decoder, seen_by_encoder, windows
@@ -37,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 
 def stylize_tiled(
     model: Model,
-    content: np.ndarray,
+    content: ArrayLike,
     style: Style | Sequence[Style | None],
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
@@ -45,11 +49,12 @@ def stylize_tiled(
     strength: ArrayLike = 1.0,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
-    content_weights: np.ndarray | None = None,
-    mask: Sequence[np.ndarray] = (),
-    alpha_map: np.ndarray | None = None,
+    content_weights: ArrayLike | None = None,
+    mask: Sequence[ArrayLike] = (),
+    alpha_map: ArrayLike | None = None,
     transform: str = "zca",
     passes: int = 1,
+    margin: int = 0,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -57,22 +62,25 @@ def stylize_tiled(
 
     Args:
         model: Encoder and decoders.
-        content: `[H, W, 3]`, RGB in 0..1, float32.
+        content: `[H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits. One in a file, as `numpy.memmap` has it,
+            is read window by window.
         style: As for `stylize`, of `extract_style` or `extract_style_tiled`.
         alpha: As for `stylize`.
         tile: The longest side of a tile in pixels, with what is read around it: at least `least_tile(layers)`.
         strength: As for `stylize`, a scalar or `[H, W]`.
         layers: As for `stylize`.
         eps: As for `stylize`.
-        content_weights: How much each pixel counts in the content's statistics, `[H, W]`.
-        mask: As for `stylize`, `[H, W]` each.
-        alpha_map: As for `stylize`, `[H, W]`.
+        content_weights: How much each pixel counts in the content's statistics, 0..1 or bool, broadcasting to `[H, W]`.
+        mask: As for `stylize`, each broadcasting to `[H, W]`.
+        alpha_map: As for `stylize`, broadcasting to `[H, W]`.
         transform: As for `stylize`. There is no style swap in tiles: it compares each patch with all others, which
             takes longer than one would wait for an image that needs them.
         passes: As for `stylize`.
+        margin: As for `stylize`.
         folder: Where large intermediate images and features are, in files without a name, which last no longer than
             the process; None for the system's folder for such.
-        progress: Told layer, tiles done and tiles in all, after each tile.
+        progress: Told layer, tiles done and tiles in all, after each tile; an image that is one tile is one at each
+            level.
 
     Returns:
         `[H, W, 3]`, float32, not clipped to 0..1. A large one is mapped from a file.
@@ -80,28 +88,34 @@ def stylize_tiled(
     Raises:
         ValueError: As `stylize`; too small a tile; or no space for the intermediate images.
     """
-    if content.ndim != 3 or content.shape[-1] != 3 or 0 in content.shape:
-        raise ValueError(f"content must be an image [H, W, 3], got shape {content.shape}")
-    mask = [np.asarray(one, np.float32) for one in mask]
-    alpha_map = None if alpha_map is None else np.asarray(alpha_map, np.float32)
-    for name, values in [("content_weights", content_weights), ("alpha_map", alpha_map), *(("mask", m) for m in mask)]:
-        if values is not None and values.shape != content.shape[:2]:
-            raise ValueError(f"{name} must be {content.shape[:2]}, got shape {values.shape}")
-    asked = as_strength(strength)
-    share = None if asked is None else np.asarray(asked, np.float32)
-    if share is not None and share.ndim and share.shape != content.shape[:2]:
-        raise ValueError(f"strength must be a scalar or {content.shape[:2]}, got shape {share.shape}")
-    method = Method(transform)
-    regions = regions_of(style, mask)
+    check_progress(progress)
+    photo, eps = on_host("content", as_image("content", content, single=True)), as_number("eps", eps, 0, 1)
+    sides, margin = photo.shape[:2], as_integer("margin", margin, 0)
+    weights = None if content_weights is None else _on_sides("content_weights", content_weights, sides)
+    alphas = None if alpha_map is None else _on_sides("alpha_map", alpha_map, sides)
+    masks = [_on_sides("mask", one, sides) for one in as_masks("mask", mask)]
+    share = as_strength(strength, sides, np.float32)
+    share = None if share is None else on_host("strength", share)
+    folder = None if folder is None else as_path("folder", folder)
+    if margin:
+        maps = {"mask": masks, "alpha_map": alphas, "strength": 1.0 if share is None else share}
+        more: dict[str, Any] = surround(photo, margin, weights, maps)
+        more |= {"layers": layers, "eps": eps, "transform": transform, "passes": passes, "progress": progress}
+        wide = widen_in_rows(photo, margin, folder)
+        return narrow(stylize_tiled(model, wide, style, alpha, tile=tile, folder=folder, **more), margin)
+    method = method_of(transform)
+    regions = regions_of(style, masks)
     levels = levels_of(model, regions.styles, layers, alpha, method, passes)
-    _check_tile(tile, [layer for layer, _ in levels])
-    if is_one(content.shape[:2], tile):
-        options: dict[str, Any] = {"layers": layers, "eps": eps, "content_weights": content_weights}
-        options["strength"] = strength
-        options |= {"mask": mask, "alpha_map": alpha_map, "transform": transform, "passes": passes}
-        return np.asarray(stylize(model, content, style, alpha, **options))
-    pixels = _Values(content_weights, regions.shares, alpha_map)
-    steps = [_Level(model, regions.styles, layer, content.shape[:2], tile, folder, method) for layer, _ in levels]
+    tile = _check_tile(tile, [layer for layer, _ in levels])
+    if is_one(sides, tile):
+        options: dict[str, Any] = {"layers": layers, "eps": eps, "content_weights": weights}
+        options |= {"mask": masks, "alpha_map": alphas, "transform": transform, "passes": passes}
+        options["strength"] = 1.0 if share is None else share
+        with _counting(len(levels), progress) as begun:
+            whole = stylize(model, photo.astype(np.float32, copy=False), style, alpha, progress=begun, **options)
+            return np.asarray(whole)
+    pixels = _Values(weights, regions.shares, alphas)
+    steps = [_Level(model, regions.styles, layer, sides, tile, folder, method) for layer, _ in levels]
     total, done = sum(step.tiles for step in steps), 0
 
     def tell(layer: str) -> None:
@@ -110,56 +124,61 @@ def stylize_tiled(
         if progress:
             progress(layer, done, total)
 
-    image = content
+    image: Any = photo
     # Of one number this takes no memory.
-    share = None if share is None else np.broadcast_to(share, content.shape[:2])
+    share = None if share is None else np.broadcast_to(share, sides)
     for number, (step, (layer, level_alpha)) in enumerate(zip(steps, levels, strict=True), 1):
         blended = share if number < len(levels) else None
         image = step.run(image, pixels, level_alpha, eps, blended, functools.partial(tell, layer))
     result = image.mapped() if isinstance(image, Sheet) else image
     if regions.rest is not None or share is not None:
-        leave(result, content, regions.rest, share)
+        leave(result, photo, regions.rest, share)
     return result
 
 
 def extract_style_tiled(
     model: Model,
-    image: np.ndarray,
+    image: ArrayLike,
     layers: Sequence[str] | None = None,
     *,
     tile: int,
-    weights: np.ndarray | None = None,
+    weights: ArrayLike | None = None,
     progress: Progress | None = None,
 ) -> Style:
     """`extract_style` tile by tile, on all devices of this process.
 
     Args:
         model: The model that will stylize.
-        image: `[H, W, 3]`, RGB in 0..1, float32.
+        image: `[H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
         layers: Layers wanted; None for all those the model can decode.
         tile: As for `stylize_tiled`.
-        weights: How much each pixel counts, 0..1, `[H, W]`.
+        weights: How much each pixel counts, 0..1 or bool, broadcasting to `[H, W]`.
         progress: As for `stylize_tiled`, with the deepest layer.
 
     Returns:
         A style for those layers.
 
     Raises:
-        ValueError: An image that is not `[H, W, 3]`, or too small a tile.
+        ValueError: As `extract_style`; an image that is not `[H, W, 3]`, or too small a tile.
     """
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise ValueError(f"image must be an image [H, W, 3], got shape {image.shape}")
-    layers = tuple(model.layers if layers is None else layers)
+    check_progress(progress)
+    layers = layers_of(model, layers)
+    picture = on_host("image", as_image("image", image, single=True))
+    counted = None if weights is None else _on_sides("weights", weights, picture.shape[:2])
     deepest = max(layers)
-    _check_tile(tile, layers)
-    if is_one(image.shape[:2], tile):
-        return extract_style(model, image, layers, weights=weights)
-    tiles = windows(image.shape[:2], tile, seen_by_encoder(deepest), cell_of(deepest))
+    tile = _check_tile(tile, layers)
+    if is_one(picture.shape[:2], tile):
+        whole = extract_style(model, picture.astype(np.float32, copy=False), layers, weights=counted)
+        if progress:
+            jax.block_until_ready(whole)
+            progress(deepest, 1, 1)
+        return whole
+    tiles = windows(picture.shape[:2], tile, seen_by_encoder(deepest), cell_of(deepest))
     models, style = _on_each_device(model), None
 
     def extract(window: Window, model: Model) -> Style:
-        pixels, size = map(as_array, window.read(image))
-        return extract_from_canvas(model, pixels, layers, as_array(window.counted(weights)), size)
+        pixels, size = map(as_array, window.read(picture))
+        return extract_from_canvas(model, pixels, layers, as_array(window.counted(counted)), size)
 
     for done, (_, own) in enumerate(_in_turn(extract, tiles, models), 1):
         own = _at_hand(own)
@@ -170,10 +189,32 @@ def extract_style_tiled(
     return style
 
 
-def _check_tile(tile: int, layers: Sequence[str]) -> None:
-    least = least_tile(layers)
+def _on_sides(name: str, values: Any, sides: tuple[int, ...]) -> np.ndarray:
+    return on_host(name, as_weights(name, values, sides, np.float32))
+
+
+@contextmanager
+def _counting(total: int, progress: Progress | None) -> Iterator[Callable[[str], None] | None]:
+    """What tells of a level when it is done, given what is told of it when its turn has come."""
+    if progress is None:
+        yield None
+        return
+    begun: list[str] = []
+
+    def begin(layer: str) -> None:
+        if begun:
+            progress(begun[-1], len(begun), total)
+        begun.append(layer)
+
+    yield begin
+    progress(begun[-1], total, total)
+
+
+def _check_tile(tile: int, layers: Sequence[str]) -> int:
+    tile, least = as_integer("tile", tile, 1), least_tile(layers)
     if tile < least:
         raise ValueError(f"a tile must have sides of {least} pixels at least with {max(layers)}, got {tile}")
+    return tile
 
 
 class _Values(NamedTuple):

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
+from wct_jax.arguments import as_number, check_kind
+from wct_jax.arrays import as_feature, as_map
 from wct_jax.blocks import cut, join, rows_at_once
+from wct_jax.mesh import on_any_mesh
+from wct_jax.platforms import by_platform
 
 _Result = TypeVar("_Result")
 
@@ -30,11 +33,12 @@ _NO_WEIGHT = 1e-12
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """Weighted count, mean and scatter of a set of pixels.
 
-    A pytree, so it goes through `jit`, `vmap` and `grad`, and can be kept in place of the feature.
+    A pytree, so it goes through `jit`, `vmap` and `grad`, and can be kept in place of the feature. Equal to itself
+    alone, and hashed by that: whether two have the same numbers is for `numpy.testing.assert_allclose` and `jax.tree`.
 
     Attributes:
         count: `[...]`, the sum of the weights: the number of pixels where none were given.
@@ -66,9 +70,12 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
     Raises:
         ValueError: A shape or dtype that does not fit.
     """
-    feature = _feature("feature", feature)
-    weights = _per_pixel("weights", 1.0 if weights is None else weights, feature.shape[:-1])
-    return _on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
+    return _moments_of(_feature("feature", feature), "weights", weights)
+
+
+def _moments_of(feature: Array, name: str, weights: ArrayLike | None) -> Moments:
+    weights = _per_pixel(name, 1.0 if weights is None else weights, feature.shape[:-1])
+    return on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
 
 
 class _Sums(NamedTuple):
@@ -119,19 +126,8 @@ class _Sums(NamedTuple):
 
 
 def _moments(feature: Array, weights: Array) -> Moments:
-    dtype = _statistics_dtype(feature)
     rows = rows_at_once(feature)
-    if rows == feature.shape[-3]:
-        sums = _Sums.of(feature.astype(dtype), weights.astype(dtype))
-    else:
-        lead, channels = feature.shape[:-3], feature.shape[-1]
-        parts = cut(feature, rows, -3), cut(weights, rows, -2)
-        none = _Sums(*(jnp.zeros(lead + (channels,) * rank, dtype) for rank in (1, 0, 1, 2)))
-
-        def add(total: _Sums, part: tuple[Array, Array]) -> tuple[_Sums, None]:
-            return total.plus(_Sums.of(part[0].astype(dtype), part[1].astype(dtype))), None
-
-        sums, _ = lax.scan(add, none, parts)
+    sums = _sum(feature, weights) if rows == feature.shape[-3] else _sum_by_platform(feature, weights, rows=rows)
     # Not > 0: the derivative of the mean has 1 / count², which overflows long before count vanishes.
     weighed = sums.weight > _NO_WEIGHT
     rest = sums.first * (1 / jnp.where(weighed, sums.weight, 1))[..., None]
@@ -140,6 +136,24 @@ def _moments(feature: Array, weights: Array) -> Moments:
         jnp.where(weighed[..., None], sums.reference + rest, 0),
         jnp.where(weighed[..., None, None], sums.second - _outer(sums.first, rest), 0),
     )
+
+
+def _sum(feature: Array, weights: Array, *, rows: int | None = None) -> _Sums:
+    dtype = _statistics_dtype(feature)
+    return _Sums.of(feature.astype(dtype), weights.astype(dtype))
+
+
+def _sum_by_rows(feature: Array, weights: Array, *, rows: int) -> _Sums:
+    dtype, lead, channels = _statistics_dtype(feature), feature.shape[:-3], feature.shape[-1]
+    none = _Sums(*(jnp.zeros(lead + (channels,) * rank, dtype) for rank in (1, 0, 1, 2)))
+
+    def add(total: _Sums, part: tuple[Array, Array]) -> tuple[_Sums, None]:
+        return total.plus(_sum(*part)), None
+
+    return lax.scan(add, none, (cut(feature, rows, -3), cut(weights, rows, -2)))[0]
+
+
+_sum_by_platform = by_platform(cpu=_sum_by_rows, default=_sum, static=("rows",))
 
 
 def _outer(a: Array, b: Array) -> Array:
@@ -158,7 +172,11 @@ def merge(a: Moments, b: Moments) -> Moments:
 
     Returns:
         Moments of the same shapes.
+
+    Raises:
+        ValueError: Something else, or another number of channels.
     """
+    check_moments(a, b, ("a", "b"))
     count = a.count + b.count
     share = jnp.where(count > 0, b.count / jnp.where(count > 0, count, 1), 0)[..., None]
     delta = b.mean - a.mean
@@ -180,7 +198,11 @@ def whiten_color(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -> tup
 
     Returns:
         Matrix `[..., C, C]` and bias `[..., C]`.
+
+    Raises:
+        ValueError: Something else than moments of as many channels, or an `eps` that is no number.
     """
+    check_moments(content, style)
     matrix = jnp.matmul(root_of(style, eps), inverse_root_of(content, eps), precision=_HIGHEST)
     return matrix, style.mean - jnp.einsum("...ij,...j->...i", matrix, content.mean, precision=_HIGHEST)
 
@@ -203,7 +225,7 @@ def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | No
         ValueError: A shape or dtype that does not fit.
     """
     feature = _feature("feature", feature)
-    return _on_any_mesh(_whiten, lambda lead, pixels: pixels, feature, moments(feature, weights), eps)
+    return on_any_mesh(_whiten, lambda lead, pixels: pixels, feature, moments(feature, weights), eps)
 
 
 def _whiten(feature: Array, statistics: Moments, eps: ArrayLike) -> Array:
@@ -244,7 +266,9 @@ def wct(
     content, style = _feature("content", content), _feature("style", style)
     if content.shape[-1] != style.shape[-1]:
         raise ValueError(f"content and style must have as many channels, got {content.shape[-1]} and {style.shape[-1]}")
-    return transfer(content, moments(style, style_weights), alpha, eps=eps, content_weights=content_weights)
+    return transfer(
+        content, _moments_of(style, "style_weights", style_weights), alpha, eps=eps, content_weights=content_weights
+    )
 
 
 def transfer(
@@ -287,9 +311,9 @@ def transfer(
         ) from None
     strength = _per_pixel("alpha", alpha, (*lead, *content.shape[-3:-1]))
     if statistics is None:
-        statistics = moments(content, content_weights)
+        statistics = _moments_of(content, "content_weights", content_weights)
     function = functools.partial(_transfer, transform=transform, inside=inside)
-    return _on_any_mesh(function, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
+    return on_any_mesh(function, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
 
 
 def _transfer(
@@ -310,17 +334,30 @@ def _transfer(
     matrix, _ = transform(statistics, style, eps)
     strength = jnp.where(style.count[..., None, None] > 0, alpha.astype(dtype), 0)[..., None]
 
-    def blend(x: Array, strength: Array, inside: Array | None) -> Array:
-        y = apply(x, statistics.mean, matrix, style.mean)
-        y = strength * y + (1 - strength) * x.astype(dtype)
-        return (y if inside is None else jnp.where(inside, y, 0)).astype(content.dtype)
-
     inside = None if inside is None else jnp.broadcast_to(inside, content.shape[:-1])[..., None]
     rows = rows_at_once(content)
+    pixels, maps = (content, strength, inside), (statistics.mean, matrix, style.mean)
     if rows == content.shape[-3]:
-        return blend(content, strength, inside)
-    parts = jax.tree.map(lambda x: cut(x, rows, -3), (content, strength, inside))
-    return join(lax.map(lambda part: blend(*part), parts), -3)
+        return _blend(pixels, maps)
+    return _blend_by_platform(pixels, maps, rows=rows)
+
+
+_Pixels = tuple[Array, Array, Array | None]
+
+
+def _blend(pixels: _Pixels, maps: tuple[Array, Array, Array], *, rows: int | None = None) -> Array:
+    """Pixels, how much each changes and which there are; the content's mean, the matrix and the style's mean."""
+    (x, strength, inside), (mean, matrix, target) = pixels, maps
+    y = strength * apply(x, mean, matrix, target) + (1 - strength) * x.astype(mean.dtype)
+    return (y if inside is None else jnp.where(inside, y, 0)).astype(x.dtype)
+
+
+def _blend_by_rows(pixels: _Pixels, maps: tuple[Array, Array, Array], *, rows: int) -> Array:
+    parts = jax.tree.map(lambda x: cut(x, rows, -3), pixels)
+    return join(lax.map(lambda part: _blend(part, maps), parts), -3)
+
+
+_blend_by_platform = by_platform(cpu=_blend_by_rows, default=_blend, static=("rows",))
 
 
 def apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:
@@ -333,12 +370,12 @@ def apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:
 
 def root_of(statistics: Moments, eps: ArrayLike) -> Array:
     """C^½ `[..., C, C]` over the directions kept, see `whiten_color`."""
-    return _power(statistics.covariance, jnp.asarray(eps), floor_of(statistics), False)
+    return _power(statistics.covariance, jnp.asarray(as_number("eps", eps)), floor_of(statistics), False)
 
 
 def inverse_root_of(statistics: Moments, eps: ArrayLike) -> Array:
     """C^-½ `[..., C, C]` over the directions kept, see `whiten_color`."""
-    return _power(statistics.covariance, jnp.asarray(eps), floor_of(statistics), True)
+    return _power(statistics.covariance, jnp.asarray(as_number("eps", eps)), floor_of(statistics), True)
 
 
 def floor_of(statistics: Moments) -> Array:
@@ -388,13 +425,6 @@ def _spectrum(covariance: Array, eps: Array, floor: Array) -> tuple[Array, Array
     return vectors, jnp.sqrt(jnp.where(kept, values, 1)), kept
 
 
-def _eigh(matrices: Array) -> tuple[Array, Array]:
-    """Eigenvalues `[..., C]`, ascending, and eigenvectors `[..., C, C]`."""
-    if jax.default_backend() != "cpu":
-        return tuple(jnp.linalg.eigh(matrices))
-    return _EIGH(matrices)
-
-
 def one_by_one(function: Callable[..., _Result]) -> Callable[[Array], _Result]:
     """A decomposition of matrices `[..., C, C]` on the CPU, one after the other.
 
@@ -423,7 +453,8 @@ def _eigh_of_one(matrix: Array) -> tuple[Array, Array]:
         return lax.convert_element_type(values, matrix.dtype), lax.convert_element_type(vectors, matrix.dtype)
 
 
-_EIGH = one_by_one(_eigh_of_one)
+# Eigenvalues `[..., C]`, ascending, and eigenvectors `[..., C, C]`.
+_eigh = by_platform(cpu=one_by_one(_eigh_of_one), default=lambda matrices: tuple(jnp.linalg.eigh(matrices)))
 
 
 def _compose(vectors: Array, values: Array) -> Array:
@@ -431,23 +462,24 @@ def _compose(vectors: Array, values: Array) -> Array:
 
 
 def _feature(name: str, value: ArrayLike) -> Array:
-    array = jnp.asarray(value)
-    if array.ndim < 3 or 0 in array.shape[-3:]:
-        raise ValueError(f"{name} must be [..., H, W, C] with at least one pixel and channel, got shape {array.shape}")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{name} must be floating point, got {array.dtype}")
-    return array
+    return jnp.asarray(as_feature(name, value))
 
 
 def _per_pixel(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    array = jnp.asarray(value)
-    try:
-        fits = jnp.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{name} must broadcast to {shape}, got shape {array.shape}")
-    return jnp.broadcast_to(array, shape)
+    return jnp.broadcast_to(jnp.asarray(as_map(name, value, shape)), shape)
+
+
+def check_moments(content: Moments, style: Moments, names: tuple[str, str] = ("content", "style")) -> None:
+    """Refuse what are no moments of as many channels.
+
+    Raises:
+        ValueError: Because they are not.
+    """
+    for name, value in zip(names, (content, style), strict=True):
+        check_kind(name, value, Moments, "moments")
+    a, b = (jnp.shape(each.mean) for each in (content, style))
+    if a[-1:] != b[-1:]:
+        raise ValueError(f"{' and '.join(names)} must be moments of as many channels, got {a[-1]} and {b[-1]}")
 
 
 def _lift(tree: Any, ranks: int, dtype: jnp.dtype) -> Any:
@@ -457,27 +489,3 @@ def _lift(tree: Any, ranks: int, dtype: jnp.dtype) -> Any:
 
 def _statistics_dtype(*arrays: Array) -> jnp.dtype:
     return jnp.dtype("float64" if any(array.dtype == jnp.float64 for array in arrays) else "float32")
-
-
-def _on_any_mesh(
-    function: Callable[..., _Result],
-    result: Callable[[NamedSharding, NamedSharding], Any],
-    feature: Array,
-    *rest: Any,
-) -> _Result:
-    """Call `function(feature, *rest)`, also where `feature` lies on a mesh with explicit axes.
-
-    On such a mesh (`jax.make_mesh` makes them by default) every contraction over a sharded dimension must say how
-    its result is to be sharded. What this file computes has one right answer, which the compiler finds by itself:
-    the axes are handed to it, and `result` says how what comes out is sharded, given the feature's sharding over
-    its leading dimensions and over all of them.
-    """
-    sharding = jax.typeof(feature).sharding
-    mesh = sharding.mesh
-    axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
-    if not axes:
-        return function(feature, *rest)
-    lead = NamedSharding(mesh, PartitionSpec(*sharding.spec[:-3]))
-    automatic = jax.sharding.auto_axes(function, axes=axes, out_sharding=result(lead, sharding))
-    # Compiled, since outside jit arguments that lie on one device cannot be brought onto the mesh.
-    return jax.jit(automatic)(feature, *rest)

@@ -6,12 +6,11 @@ Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `de
 document.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,18 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save
 
+from wct_jax.arguments import as_path, check_kind
 from wct_jax.atomic import atomic_write
+from wct_jax.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
 from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
 from wct_jax.printable import printable
 from wct_jax.tensor_file import FLOATING, MISSING, open_tensors, unreadable
 
 METADATA_KEY = "wct_jax"
-# With one encoder, and with several.
-FORMAT, FORMAT_OF_SEVERAL = 1, 2
-# Far beyond any network's, and small enough for sizes of arrays to be plain numbers.
-_WIDEST = 1 << 16
-# A distillation's record holds those of its teachers. Python's own limit is tens of times that.
-_DEEPEST = 50
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
@@ -86,10 +81,12 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         ValueError: No such file, not a model file, missing or extra or misshapen arrays, values that are not finite,
             or an encoder or a checksum that is not the one the file says it has.
     """
-    path = model_path(model)
+    path = model_path(as_path("model", model))
     reason = unreadable(path)
     if reason == MISSING:
-        raise ValueError(f"there is no model file {path}: python convert_vgg.py makes one, see --help")
+        raise ValueError(
+            f"there is no model file {path}: expected compact, vgg19, or a file that python convert_vgg.py makes"
+        )
     if reason:
         raise ValueError(f"cannot read the model file {path}: {reason}")
     arrays: dict[str, np.ndarray] = {}
@@ -104,8 +101,8 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         raise ValueError(
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
         )
-    metadata = _document(path, document)
-    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], _own_encoders(path, metadata))
+    metadata = parse_document(path, document)
+    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], own_encoders(path, metadata))
     tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
@@ -147,6 +144,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     Raises:
         ValueError: The file cannot be written, or the arrays are not those of a model.
     """
+    path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
     arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
     for layer, parameters in model.decoders.items():
         arrays |= _flatten(f"decoder/{layer}", parameters)
@@ -162,11 +160,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         "checksum": checksum_of(arrays),
         **({"encoders": own} if own else {}),
     }
-    said = _parsed(model.document)
-    if said is None or _is_deep(said):
-        raise ValueError(f"cannot write {path}: the model's document must be a JSON object, not nested {_DEEPEST} deep")
-    document = json.dumps(said | facts, indent=1)
-    _document(Path(path), document)  # What is written can be read.
+    document = update_document(path, model.document, facts)
     with atomic_write(path) as scratch:
         # Not by save_file, which hides the system's complaint when a disk is full.
         scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
@@ -293,91 +287,6 @@ def _flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
         for name, leaves in parameters.items()
         for leaf, array in leaves.items()
     }
-
-
-def _document(path: Path, text: str) -> dict[str, Any]:
-    """The document, once all that is read of it anywhere has the type that is expected there."""
-    metadata = _parsed(text) or {}
-    version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
-    if version not in (None, FORMAT, FORMAT_OF_SEVERAL):
-        raise ValueError(
-            f"{path} has format {printable(version, 20)}, and this version of wct_jax reads formats {FORMAT} and "
-            f"{FORMAT_OF_SEVERAL}"
-        )
-    fits = (
-        type(version) is int
-        and isinstance(widths, list)
-        and 1 <= len(widths) <= len(LAYERS)
-        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
-        and isinstance(layers, list)
-        and all(layer in LAYERS[: len(widths)] for layer in layers)
-        and isinstance(digest, str)
-        and isinstance(metadata.get("checksum", ""), str)
-    )
-    if not fits:
-        raise ValueError(f"{path} is not a model file: its metadata does not say format, widths, layers and digest")
-    wrong = [key for key, of_type in _RECORDS.items() if key in metadata and not of_type(metadata[key])]
-    if wrong:
-        raise ValueError(f"{path} has metadata whose {' and '.join(wrong)} cannot be made sense of")
-    if _is_deep(metadata):
-        raise ValueError(f"{path} has metadata nested deeper than {_DEEPEST}")
-    return metadata
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
-    with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(text)
-        return value if isinstance(value, dict) else None
-    return None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_record(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(key, ""), str) for key in ("kind", "file"))
-
-
-# What a document may say besides, which reports and later trainings read.
-_RECORDS: dict[str, Callable[[Any], bool]] = {
-    "source": lambda value: _is_text(value) or _is_record(value),
-    "decoders": lambda value: isinstance(value, dict) and all(map(_is_record, value.values())),
-    "distillations": lambda value: isinstance(value, list) and all(isinstance(record, dict) for record in value),
-    **dict.fromkeys(("preprocessing", "normalisation", "licence"), _is_text),
-}
-
-
-def _is_deep(value: object) -> bool:
-    layer = [value]
-    for _ in range(_DEEPEST):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(layer)
-
-
-def _own_encoders(path: Path, metadata: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The widths of the encoders of layers that have one of their own."""
-    own = metadata.get("encoders") if metadata["format"] == FORMAT_OF_SEVERAL else {}
-    shallow = LAYERS[: len(metadata["widths"]) - 1]
-    fits = isinstance(own, dict) and all(
-        layer in shallow
-        and isinstance(widths, list)
-        and len(widths) == LAYERS.index(layer) + 1
-        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
-        for layer, widths in own.items()
-    )
-    sources = metadata.get("sources", {})
-    recorded = isinstance(sources, dict) and all(
-        isinstance(each, dict) and isinstance(each.get("source", {}), dict) for each in sources.values()
-    )
-    if not (fits and recorded):
-        raise ValueError(f"{path} is not a model file: its metadata does not say what encoders it has")
-    return own  # type: ignore[return-value]
 
 
 def _verify(

@@ -241,6 +241,16 @@ def test_passes(repaint, paths, library):
     assert np.abs(result - levels(stylize(model, photo, styles[0], 0.5, passes=2))).max() <= 2
 
 
+def test_a_margin(repaint, paths, library):
+    model, photo, styles, masks = library
+    flags = ["--style", paths["pictures"][0], "--mask", paths["masks"][0], "--margin", 16, "--strength", 0.5]
+    result = repaint(*flags)
+    assert close(result, stylize(model, photo, styles[:1], mask=masks[:1], margin=16, strength=0.5))
+    assert np.abs(result - repaint(*flags[:4], "--strength", 0.5)).mean() > 1
+    texture = repaint(*flags[:2], "--synthesize", "40x30", "--margin", 16)
+    assert np.abs(texture - levels(synthesize(model, styles[0], 30, 40, margin=16))).mean() < 0.5
+
+
 # Many
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import hashlib
 import http.server
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 import torch
 from PIL import Image
@@ -392,6 +394,67 @@ def test_an_error_while_writing(refused, normalised, output, monkeypatch):
 
     monkeypatch.setattr("wct_jax.atomic.os.replace", fail)
     assert refused(main, normalised, "--output", output) == f"cannot write {output}: No space left on device"
+
+
+# Which checkpoint it is
+
+
+def test_preprocessing_can_be_said(run, refused, torch_file, layers, photos, output):
+    source = torch_file("features.pth", layers(3, (4, 5)), ["0", "2", "5"])
+    flags = [source, "--photos", photos, "--output", output]
+    assert "--preprocessing says what an encoder without the 1x1 convolution expects" in refused(main, *flags)
+    assert "unknown preprocessing 'bgr', expected one of caffe, caffe-rgb" in refused(
+        main, *flags, "--preprocessing", "bgr"
+    )
+    status, out, _ = run(main, *flags, "--preprocessing", "caffe-rgb")
+    assert status == 0
+    assert "preprocessing folded into conv1_1: RGB 0..255 less the means 123.68, 116.779, 103.939" in out
+    again = refused(main, output, "--output", output, "--overwrite", "--preprocessing", "caffe")
+    assert again == f"{output} is a model file, with its preprocessing in it: leave out --preprocessing"
+    assert "is for a SOURCE" in refused(main, "--download", "--preprocessing", "caffe")
+
+
+# Files that say odd things of themselves
+
+
+def test_text_of_a_file_does_not_steer_the_terminal(run, normalised, decoders, output):
+    escapes = "\x1b]0;title\x07\x1b[2J\nwrote /etc/passwd\ud800\u202e" + "x" * 500
+    record = {"kind": escapes, "file": escapes}
+    document = {"licence": escapes, "source": record, "preprocessing": escapes, "normalisation": escapes}
+    model = dataclasses.replace(convert(normalised, decoders[:1]), document="{}")
+    for own in (document | {"decoders": {"relu1_1": record}}, {"source": escapes}):
+        save_model(output, dataclasses.replace(model, document=json.dumps(own)))
+        status, out, _ = run(main, output, "--decoder", decoders[1], "--output", output, "--overwrite")
+        assert status == 0
+        assert all(line.isprintable() and len(line) < 600 for line in out.splitlines())
+        assert len(out.splitlines()) == 16
+
+
+def test_a_model_whose_document_is_odd_leaves_no_output(refused, normalised, decoders, output, tmp_path):
+    source = tmp_path / "odd.safetensors"
+    save_model(source, convert(normalised))
+    arrays = safetensors.numpy.load_file(source)
+    with safetensors.safe_open(source, framework="np") as file:
+        document = json.loads(file.metadata()["wct_jax"])
+    for odd in ({"decoders": []}, {"source": 3}, {"licence": {}}, {"decoders": {"relu1_1": 3}}):
+        safetensors.numpy.save_file(arrays, source, {"wct_jax": json.dumps(document | odd)})
+        assert "cannot be made sense of" in refused(main, source, "--decoder", decoders[0], "--output", output)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX")
+@pytest.mark.parametrize("role", ["source", "decoder"])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "h5"])
+def test_a_pipe(refused, normalised, output, tmp_path, role, suffix):
+    pipe = tmp_path / f"pipe.{suffix}"
+    os.mkfifo(pipe)
+    arguments = [pipe] if role == "source" else [normalised, "--decoder", pipe]
+    sentence = refused(main, *arguments, "--output", output)
+    assert sentence == f"cannot read {pipe}: it is not a file but a pipe, a socket or a device"
+
+
+def test_a_dangling_link_as_the_output_is_there(refused, normalised, output, tmp_path):
+    output.symlink_to(tmp_path / "elsewhere.safetensors")
+    assert refused(main, normalised, "--output", output).startswith(f"{output} exists")
 
 
 # --download

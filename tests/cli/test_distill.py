@@ -1,6 +1,7 @@
 """The command `wct-distill`, from outside."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -180,3 +181,15 @@ def test_a_run_of_other_teachers_is_refused(run, refused, flags, files):
     only = ["--teachers", str(files / "deep.safetensors")]
     assert "teachers" in refused(main, *flags(steps=1), *only)
     assert "feature" in refused(main, *flags(steps=1, feature_weight=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 12])
+def test_a_distillation_that_diverged_is_no_result(run, flags, tmp_path, steps):
+    status, out, err = run(main, *flags(steps=steps, learning_rate=1e5, save_every=5))
+    assert (status, out) == (2, "")
+    sentence = err.splitlines()[-1]
+    assert re.search(r"training stopped at step \d+: the ", sentence)
+    assert sentence.endswith("; try a lower learning rate or a larger batch (nothing was saved yet)")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert (tmp_path / "run" / "metrics.jsonl").exists()

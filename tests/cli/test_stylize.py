@@ -18,6 +18,7 @@ from wct_jax import extract_style, load_model, read_image, stylize
 from wct_jax.cli.stylize import main
 from wct_jax.conv import algorithm
 from wct_jax.images import read_picture
+from wct_jax.machine import Memory
 from wct_jax.pipeline import stylize_level
 
 if os.name == "posix":
@@ -285,10 +286,10 @@ def test_a_bad_size(refuse, flag, size):
 
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert "more than 178956970 pixels" in refuse("--content-size", 10**9)
-    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 100, "SC_PAGE_SIZE": 4096}[name])
+    monkeypatch.setattr("wct_jax.cli.memory._present_memory", lambda: Memory(4e5, 4e5))
     sentence = refuse("--style-size", 200)
-    assert "photo.png cannot be repainted: 24 x 17 pixels take 0.5 GB of memory at least with this model" in sentence
-    assert sentence.endswith("and there are 0.0 GB to take")
+    assert "photo.png cannot be repainted: 24 x 17 pixels take 501 MB of memory at least with this model" in sentence
+    assert sentence.endswith("and there are 0 MB to take")
 
 
 @pytest.mark.parametrize("size", ["", "0GB", "4", "4 XB", "-1GB", "nanGB", "GB", "4GBB"])
@@ -297,7 +298,7 @@ def test_a_bad_memory(refuse, size):
 
 
 def test_too_little_memory_and_too_small_tiles(refuse):
-    assert refuse("--memory", "400MB").endswith("and there are 0.4 GB to take")
+    assert refuse("--memory", "400MB").endswith("and there are 400 MB to take")
     assert refuse("--tile", 20) == "--tile must be at least 32 with relu3_1, got 20"
     assert "not allowed with argument" in refuse("--tile", 500, "--memory", "4GB")
 

@@ -299,7 +299,10 @@ def test_a_finished_run_gives_its_decoder_again_and_more_steps_go_on(train, fini
     save_encoder(model)
     out, err = train(steps=2)
     assert out.startswith("relu1_1: 2 steps, ")
-    assert err.splitlines() == [f"{finished} goes on after step 2"]
+    assert err.splitlines() == [
+        f"{finished} is finished: it has taken 2 steps",
+        "--steps above 2 goes on with it, and another --out with --overwrite begins anew",
+    ]
     assert metrics.read_text() == lines
     jax.tree.map(np.testing.assert_array_equal, load_model(model).decoders["relu1_1"], decoder)
     assert load_model(model).metadata["decoders"]["relu1_1"] == record
@@ -316,7 +319,10 @@ def test_a_finished_run_gives_its_decoder_again_and_more_steps_go_on(train, fini
 def test_a_decoder_that_exists_is_replaced_when_told(refuse, train, finished, files):
     model = files / "model.safetensors"
     sentence = refuse(out=files / "other")
-    assert sentence == f"{model} has a decoder for relu1_1: --overwrite replaces it"
+    assert sentence == (
+        f"{model} has a decoder for relu1_1: --overwrite replaces it by a new one, "
+        "and with --finetune by one that begins with it"
+    )
     assert "has a decoder for relu1_1: " in refuse(out=files / "other", layer="all")
     before = load_model(model).decoders["relu1_1"]
     train("--overwrite", out=files / "other", seed=1)
@@ -383,6 +389,31 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, files):
     assert re.search(r"training stopped at step \d+: the loss is (nan|inf); try a lower learning rate", err)
     assert not load_model(files / "model.safetensors").decoders
     assert "goes on with learning rate 0.001 instead of 1e+38" in train(steps=2, learning_rate=0.001)[1]
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(1, 1e3), (5, 1e5), (20, 1e4), (120, 1e5)])
+def test_a_training_that_diverged_is_no_result(train, files, steps, rate):
+    model = (files / "model.safetensors").read_bytes()
+    for _ in range(2):  # The same command again fails again.
+        err = train(status=2, steps=steps, batch_size=4, learning_rate=rate, save_every=50)
+        sentence = err.splitlines()[-1]
+        assert re.search(r"training stopped at step \d+: the loss .* on the same batches with the first para", sentence)
+        assert sentence.endswith("; try a lower learning rate or a larger batch (nothing was saved yet)")
+        assert (files / "model.safetensors").read_bytes() == model
+        assert not (files / "run" / "model.safetensors").exists()
+        assert (files / "run" / "metrics.jsonl").exists()
+    train(steps=2)
+    assert load_model(files / "model.safetensors").layers == ("relu1_1",)
+
+
+def test_finetuning_ends_no_worse_than_it_began(train, files):
+    train(steps=20)
+    before = (files / "model.safetensors").read_bytes()
+    err = train("--overwrite", "--finetune", status=2, steps=3, learning_rate=10, out=files / "worse")
+    assert "training stopped at step 3: the loss has come to " in err
+    assert (files / "model.safetensors").read_bytes() == before
+    train("--overwrite", "--finetune", steps=3, out=files / "finer")
+    assert load_model(files / "model.safetensors").metadata["decoders"]["relu1_1"]["finetune"]
 
 
 # Broken off
@@ -475,6 +506,10 @@ def test_a_run_killed_at_any_moment_goes_on(training, tmp_path, monkeypatch):
         ("val", "", "argument --val: expected a path"),
         ("data", "", "argument --data: expected a path"),
         ("distributed", "node", "argument --distributed: expected HOST:PORT N I with I below N, got 'node'"),
+        ("steps", str(2**31), f"argument --steps: expected at most {2**31 - 1}, got {2**31}"),
+        ("crop", "100000", "a batch of 4 crops of 100000 x 100000 pixels is out of reach: expected --batch-size and "),
+        ("batch-size", "4000000", "a batch of 4000000 crops of 16 x 16 pixels is out of reach"),
+        ("learning-rate", "1e400", "argument --learning-rate: expected"),
         ("batch-size", "6", "a batch of 6 cannot be split over 4 devices: expected a multiple of that"),
     ],
 )
@@ -559,6 +594,24 @@ def test_a_folder_that_is_no_runs(refuse, refused, finished, files):
     with filelock.FileLock(finished / ".lock"):
         assert refuse() == f"{finished} is in use: another process is training there"
     assert refuse("--resume", out=files / "none") == f"there is no run to resume in {files / 'none'}"
+
+
+@pytest.mark.parametrize("out", ["file", "file/in/it", "fifo", "gone", "gone/run", "/dev/null/run", "x" * 300])
+def test_a_folder_that_cannot_be_made_is_said_first(refuse, files, monkeypatch, out):
+    (files / "file").touch()
+    os.mkfifo(files / "fifo")
+    (files / "gone").symlink_to(files / "nothing")
+    # Before the seconds that it takes to load these.
+    monkeypatch.setattr(wct_jax.weights, "load_model", None)
+    assert refuse(out=files / out).startswith(f"cannot write {files / out}: ")
+    assert refuse(layer="all", out=files / out).startswith(f"cannot write {files / out}: ")
+
+
+def test_a_folder_that_cannot_be_written_is_said_first(refuse, files, mounted, monkeypatch):
+    monkeypatch.setattr(wct_jax.weights, "load_model", None)
+    with mounted(files / "disk", "ro") as disk:
+        for out in (disk, disk / "run", disk / "a" / "b"):
+            assert refuse(out=out) == f"cannot write {out}: {os.strerror(30)}"
 
 
 def test_a_save_that_is_damaged(train, files):

@@ -125,3 +125,10 @@ def test_auxiliary_maps_of_the_taps_that_are_left():
     del maps["relu2_1"]
     assert list(auxiliary_parameters(checkpoint([], IDENTITY, auxiliary=maps), 5)) == [*LAYERS[:1], *LAYERS[2:]]
     assert auxiliary_parameters(checkpoint([], IDENTITY), 5) == {}
+
+
+def test_a_preprocessing_that_leaves_the_range_of_single_precision(layers):
+    chain = layers(1, WIDTHS)
+    chain[0][0][0, 0, 0, 0] = 3e38
+    with pytest.raises(ValueError, match="layer 0 holds values that are NaN or infinite"):
+        encoder_parameters(checkpoint(chain, Preprocessing("large", 255 * np.eye(3), np.zeros(3))))

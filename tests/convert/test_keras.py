@@ -1,3 +1,4 @@
+import tracemalloc
 import zipfile
 
 import h5py
@@ -177,3 +178,36 @@ def test_npz_of_python_2(path, layers, assert_holds):
 def test_names_in_a_message_stay_on_one_line(path):
     message = refusal(path, {"block1_conv1/a\n\x1b[31mb": np.zeros((2, 2))})
     assert "block1_conv1/a  [31mb has shape [2, 2]" in message
+
+
+def test_npz_counts_its_arrays_together(path, places):
+    arrays = {
+        f"block{block}_conv{index}/kernel": np.random.default_rng(0).integers(0, 2, (3, 3, 8, 8)).astype(np.float64)
+        for block, index in places
+    }
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    assert sum(array.nbytes for array in arrays.values()) > 3 * path.stat().st_size
+    assert "layer block1_conv1 has no bias" in refused(path)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **{name: array * 0 for name, array in arrays.items()}, other=np.ones(100))
+    largest = max(array.nbytes for array in arrays.values())
+    assert largest < 16 * path.stat().st_size < sum(array.nbytes for array in arrays.values())
+    assert "announces more values than the file can hold" in refused(path)
+
+
+def refused(path):
+    with pytest.raises(ValueError, match=str(path)) as error:
+        read_checkpoint(path)
+    return str(error.value)
+
+
+def test_what_is_not_wanted_of_an_npz_is_not_unpacked(path, layers, assert_holds):
+    kernel, bias = layers(1)[0]
+    with path.open("wb") as file:
+        arrays = {"block1_conv1/kernel": kernel, "block1_conv1/bias": bias, "fc1/kernel": np.zeros((4000, 4000))}
+        np.savez_compressed(file, **arrays)
+    tracemalloc.start()
+    assert_holds(read_checkpoint(path), layers(1))
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()

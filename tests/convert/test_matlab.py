@@ -1,4 +1,6 @@
+import contextlib
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -110,3 +112,84 @@ def test_structs_without_fields_cannot_fill_the_memory(path):
     body = bytes(head) + rest
     path.write_bytes(bytes(content[:128]) + (14).to_bytes(4, "little") + len(body).to_bytes(4, "little") + body)
     assert read_matlab(path, ["a"])["a"] in ([], {})
+
+
+def element(kind, data):
+    return kind.to_bytes(4, "little") + len(data).to_bytes(4, "little") + data + bytes(-len(data) % 8)
+
+
+def matrix(name, kind, dimensions, *rest):
+    """An array as the format's description lays it out; 1 is a cell, 6 a double."""
+    shape = np.asarray(dimensions, "<i4").tobytes()
+    return element(
+        14, element(6, bytes([kind, 0, 0, 0, 0, 0, 0, 0])) + element(5, shape) + element(1, name) + b"".join(rest)
+    )
+
+
+def write(path, *elements):
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + b"".join(elements))
+
+
+def packed(data):
+    content = zlib.compress(data)
+    return (15).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content
+
+
+@contextlib.contextmanager
+def at_most(size):
+    """Check how much memory a block takes at its peak."""
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < size
+
+
+@pytest.mark.parametrize("wrap", [bytes, packed])
+def test_variables_that_are_not_wanted_are_not_split(path, wrap):
+    # A hundred thousand elements of 8 bytes, each of which would become an object.
+    wanted = matrix(b"a", 6, [1, 1], element(9, np.float64(1.5).tobytes()))
+    write(path, *(wrap(matrix(b"junk", 1, [1, 1], element(14, b"") * 100_000)) for _ in range(5)), wrap(wanted))
+    with at_most(1_000_000):
+        assert list(read_matlab(path, ["a"])) == ["a"]
+
+
+def test_more_elements_than_a_network_has(path, monkeypatch):
+    monkeypatch.setattr("wct_jax.convert.budget._MOST_OBJECTS", 20_000)
+    write(path, matrix(b"a", 1, [1, 300_000], element(14, b"") * 300_000))
+    with at_most(6_000_000), pytest.raises(CheckpointError, match="it holds more than 20000 objects"):
+        read_matlab(path, ["a"])
+
+
+def test_compressed_variables_count_together(path):
+    size = 400_000
+    variable = matrix(b"a", 6, [1, size // 8], element(9, bytes(size)))
+    write(path, *[packed(variable)] * 30, element(9, np.random.default_rng(0).bytes(40_000)))
+    assert size < 16 * path.stat().st_size < 30 * size
+    expected = r"a compressed variable .* announces more values than the file can hold"
+    with at_most(3_000_000), pytest.raises(CheckpointError, match=expected):
+        read_matlab(path, ["a"])
+
+
+def test_small_numbers_that_become_large_ones_count(path):
+    small = matrix(b"", 6, [1, 10_000], element(2, bytes(10_000)))
+    write(path, matrix(b"a", 1, [1, 1], small))
+    assert read_matlab(path, ["a"])["a"][0].nbytes == 80_000
+    write(path, packed(matrix(b"a", 1, [1, 50], small * 50)), element(2, bytes(40_000)))
+    with pytest.raises(CheckpointError, match="small numbers announces more values than the file can hold"):
+        read_matlab(path, ["a"])
+
+
+def test_dimensions_without_end(path):
+    write(path, matrix(b"a", 1, [2**31 - 1] * 300_000))
+    with pytest.raises(CheckpointError, match="an array has 300000 dimensions"):
+        read_matlab(path, ["a"])
+
+
+def test_cells_in_cells_without_end(path):
+    nested = b""
+    for _ in range(3000):
+        nested = element(14, element(6, bytes([1, *[0] * 7])) + element(5, b"\1\0\0\0" * 2) + element(1, b"") + nested)
+    write(path, matrix(b"a", 1, [1, 1], nested))
+    with pytest.raises((RecursionError, CheckpointError)):
+        read_matlab(path, ["a"])

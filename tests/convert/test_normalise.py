@@ -159,3 +159,15 @@ def test_the_package_brings_photos_of_its_own():
     for photo in photos:
         assert photo.shape == (256, 256, 3)
         assert photo.std() > 0.05
+
+
+@pytest.mark.parametrize("name", ["conv1_1", "conv1_2", "conv3_1"])
+@pytest.mark.parametrize("size", [1e30, 1e38])
+def test_values_that_leave_the_range_of_single_precision(encoder, name, size):
+    grown = {**encoder, name: {"kernel": encoder[name]["kernel"] * np.float32(size), "bias": encoder[name]["bias"]}}
+    grown["conv2_1"] = {**grown["conv2_1"], "kernel": grown["conv2_1"]["kernel"] * np.float32(1e20)}
+    means = mean_activations(grown, WIDTHS, [np.full((8, 8, 3), 0.5, np.float32)])
+    with pytest.raises(
+        ValueError, match=r"^scaled to mean activation 1, its conv\d_\d has values beyond float32's range$"
+    ):
+        normalise(grown, means)

@@ -1,4 +1,5 @@
 import os
+import socket
 import tracemalloc
 import warnings
 import zipfile
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from wct_jax.convert import convert
 from wct_jax.convert.checkpoint import CheckpointError
 from wct_jax.convert.reading import read_checkpoint
 
@@ -178,3 +180,32 @@ def test_damaged_lengths_allocate_nothing(tmp_path, valid_files, kind):
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", ["dangling", "loop", "socket", "link to a pipe"])
+def test_what_looks_like_a_file(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # The name of a socket must be short.
+    expected = "it is not a file but a pipe, a socket or a device"
+    with socket.socket(socket.AF_UNIX) as server:
+        match kind:
+            case "dangling":
+                os.symlink("nowhere.pth", "x.pth")
+                expected = "there is no such file"
+            case "loop":
+                os.symlink("x.pth", "x.pth")
+                expected = "Too many levels of symbolic links"
+            case "socket":
+                server.bind("x.pth")
+            case "link to a pipe":
+                os.mkfifo("pipe")
+                os.symlink("pipe", "x.pth")
+        for call in (read_checkpoint, convert):
+            with pytest.raises(ValueError, match=f"^cannot read x.pth: {expected}"):
+                call("x.pth")
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / "network"
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+    assert "it has 5368709120 bytes, expected at most 4294967296" in refusal(path)

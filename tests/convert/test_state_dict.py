@@ -1,3 +1,5 @@
+import collections
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -194,3 +196,103 @@ def test_half_precision(save, state_dict, layers):
         layer = read_checkpoint(save(state)).convolutions[0]
         expected = state["features.0.weight"].float().numpy().transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(layer.kernel, expected)
+
+
+# Prefixes
+
+
+WRAPPERS = [
+    "_orig_mod.{}",
+    "model.{}",
+    "vgg.{}",
+    "module.{}",
+    "net.encoder.{}",
+    "module._orig_mod.model.{}",
+    "model.model.{}",
+    "_orig_mod.module.vgg.0.{}",
+    "0.{}",
+]
+
+
+def prefixed(state, wrapper):
+    return {wrapper.format(name): tensor.clone() for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_prefixes_that_all_names_have(save, state_dict, layers, decoder, colour, assert_holds, wrapper, depth):
+    state = state_dict([f"features.{index}" for index in TORCHVISION[:depth]], layers(depth))
+    dense = {"classifier.0.weight": torch.zeros(2, 8), "classifier.0.bias": torch.zeros(2)}
+    assert_holds(read_checkpoint(save(prefixed(state, wrapper))), layers(depth))
+    assert_holds(read_checkpoint(save(prefixed(state | dense, wrapper))), layers(depth))
+    normalised = state_dict([str(index) for index in NORMALISED[: depth + 1]], [colour, *layers(depth)])
+    assert_holds(read_checkpoint(save(prefixed(normalised, wrapper))), layers(depth))
+    inverse = state_dict([str(index) for index in DECODER[-depth:]], decoder(depth))
+    assert_holds(read_checkpoint(save(prefixed(inverse, wrapper))), decoder(depth))
+    compressed = state_dict(["conv0", *NAMES[:depth]], [colour, *layers(depth)])
+    assert_holds(read_checkpoint(save(prefixed(compressed, wrapper))), layers(depth))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state},
+        lambda state: {"model": state},
+        lambda state: {"model": {"module": state}},
+        lambda state: {
+            "epoch": 3,
+            "global_step": 7,
+            "pytorch-lightning_version": "2.4.0",
+            "state_dict": state,
+            "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 1}}}},
+            "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.5)}},
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2, 3)}}, "param_groups": [{"lr": 0.1}]}],
+            "lr_schedulers": [{"milestones": collections.Counter([3, 5]), "device": torch.device("cpu")}],
+        },
+    ],
+)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_prefixes_within_a_training_checkpoint(tmp_path, state_dict, layers, assert_holds, wrap, wrapper):
+    state = prefixed(state_dict([f"features.{index}" for index in TORCHVISION[:3]], layers(3)), wrapper)
+    torch.save(wrap(state), tmp_path / "network")
+    assert_holds(read_checkpoint(tmp_path / "network"), layers(3))
+
+
+def test_what_lies_beside_the_network_is_left(save, state_dict, layers, assert_holds):
+    state = prefixed(state_dict([f"features.{index}" for index in TORCHVISION[:3]], layers(3)), "loss.vgg.{}")
+    beside = {"mean": torch.zeros(3), "loss.std": torch.ones(3), "head.weight": torch.zeros(2, 2)}
+    assert_holds(read_checkpoint(save(state | beside)), layers(3))
+
+
+def test_two_networks_in_one(save, state_dict, layers, decoder):
+    state = state_dict(["features.0"], layers(1))
+    assert "it holds 2 networks, 'a.', 'b.'; save the one" in refusal(
+        save(prefixed(state, "a.{}") | prefixed(state, "b.{}"))
+    )
+    both = prefixed(state_dict(["0"], decoder(1)), "enc.{}") | prefixed(state_dict(["0"], decoder(1)), "dec.{}")
+    assert "its tensors are named '" in refusal(save(both))
+
+
+def test_other_types_are_named(tmp_path, state_dict, layers):
+    expected = "expected float16, bfloat16, float32 or float64"
+    for dtype in (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.complex64):
+        state = {name: tensor.to(dtype) for name, tensor in state_dict(["features.0"], layers(1)).items()}
+        safetensors.torch.save_file(state, tmp_path / "network")
+        message = refusal(tmp_path / "network")
+        assert message.endswith(f"features.0.weight holds {str(dtype).removeprefix('torch.')} values, {expected}")
+    for dtype in (torch.float8_e4m3fn, torch.complex64, torch.uint16):
+        torch.save({"features.0.weight": torch.ones(2).to(dtype)}, tmp_path / "network")
+        assert refusal(tmp_path / "network").endswith(f", expected values of {expected.removeprefix('expected ')}")
+
+
+def test_many_tensors_of_one_storage_are_not_all_read(tmp_path):
+    whole = torch.zeros(3)
+    torch.save({f"{number}.weight": whole for number in range(1000)}, tmp_path / "network")
+    assert "it has 1000 layers, expected at most VGG-19's 16 convolutions" in refusal(tmp_path / "network")
+
+
+def test_names_of_megabytes(tmp_path, layers):
+    torch.save({f"{'x' * 2_000_000}.weight": torch.zeros(2)}, tmp_path / "network")
+    assert len(refusal(tmp_path / "network")) < 500 + len(str(tmp_path))
+    torch.save({f"features.{'9' * 2_000_000}.weight": torch.zeros(2)}, tmp_path / "network")
+    assert len(refusal(tmp_path / "network")) < 1200 + len(str(tmp_path))

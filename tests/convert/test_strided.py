@@ -50,3 +50,9 @@ def test_numbers_that_make_no_sense(offset, size, stride):
 def test_repeated_elements_cannot_fill_the_memory(size, stride):
     with pytest.raises(CheckpointError, match="does not lie within its storage"):
         strided(STORAGE, 0, size, stride)
+
+
+def test_dimensions_without_end():
+    for count in (33, 300_000):
+        with pytest.raises(CheckpointError, match="a tensor's size or stride makes no sense"):
+            strided(np.zeros(4), 0, [2**62] * count, [0] * count)

@@ -191,3 +191,28 @@ def test_tensor_that_does_not_lie_within_its_storage(save, torch7, decoder, repl
     moved = struct.pack("<4qq", 36, 9, 3, 1, replacement)
     message = edited(save, torch7, decoder, sizes + offset, sizes + moved)
     assert "it is damaged: a tensor" in message
+
+
+def test_many_references_to_one_layer_are_one(tmp_path, torch7, layers):
+    # Two-dimensional and not contiguous, as reshaping would copy it.
+    convolution = torch7.convolution(*layers(1)[0], kind="nn.SpatialConvolutionMM")
+    path = tmp_path / "network"
+    path.write_bytes(torch7.dumps(torch7.sequential([convolution] * 5000)))
+    with pytest.raises(ValueError, match="it has 18 convolutions, expected at most VGG-19's 16"):
+        read_checkpoint(path, "caffe")
+
+
+def test_more_objects_than_a_network_has(tmp_path, torch7):
+    path = tmp_path / "network"
+    path.write_bytes(torch7.dumps(dict.fromkeys(range(110000))))
+    with pytest.raises(ValueError, match="it holds more than 200000 objects"):
+        read_checkpoint(path)
+
+
+def test_dimensions_without_end(tmp_path):
+    # A tensor of 300,000 dimensions: their product has megabytes.
+    content = struct.pack("<iii", 4, 1, 3) + b"V 1" + struct.pack("<i", 17) + b"torch.FloatTensor"
+    path = tmp_path / "network"
+    path.write_bytes(b"\4\0\0\0\1\0\0\0" + content[8:] + struct.pack("<i", 300_000) + b"\xff" * 4_900_000)
+    with pytest.raises(ValueError, match="it holds more than 200000 objects"):
+        read_checkpoint(path)

@@ -1,5 +1,6 @@
 import collections
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -311,3 +312,14 @@ def test_pickle_that_is_no_checkpoint(tmp_path):
     path.write_bytes(pickle.dumps({"0.weight": [1.0]}))
     with pytest.raises(ValueError, match=r"it is a pickle that torch\.save did not write"):
         read_checkpoint(path)
+
+
+def test_dense_layers_are_not_read(tmp_path):
+    path = tmp_path / "network"
+    state = {"features.0.weight": torch.ones(4, 3, 3, 3), "features.0.bias": torch.ones(4)}
+    for is_zip in (True, False):
+        torch.save(state | {"classifier.0.weight": torch.ones(3_000_000)}, path, _use_new_zipfile_serialization=is_zip)
+        tracemalloc.start()
+        read_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+        tracemalloc.stop()

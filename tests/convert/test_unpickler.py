@@ -213,3 +213,67 @@ def test_builtins_are_untouched():
     with pytest.raises(CheckpointError):
         load(b"cbuiltins\nsetattr\n(cbuiltins\nint\nX\1\0\0\0xK\1tR.")
     assert dict(vars(builtins)) == before
+
+
+# Small pickles that would take all memory, or all time
+
+
+def doubled(kind):
+    """A tuple or list that holds the one before it twice, sixty times: 2^60 numbers, if anyone looks at all of them."""
+    content = b"K\1q\0"
+    for number in range(60):
+        get, put = b"h" + bytes([number]), b"q" + bytes([number + 1])
+        content += (get * 2 + b"\x86" if kind is tuple else b"](" + get * 2 + b"e") + put
+    return content
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"}", b"K\1s."),  # A key.
+        (b"(", b"tQ."),  # What a reference to a storage is of.
+        (b"(X\7\0\0\0storagectorch\nFloatStorage\n", b"X\3\0\0\0cpuK\1tQ."),  # A storage's key.
+        (b"ccollections\nOrderedDict\n](](", b"K\1ee\x85R."),  # A key of an OrderedDict.
+        (b"cos\n", b"\n."),
+    ],
+)
+def test_what_is_doubled_without_end_is_not_looked_at(kind, before, after):
+    with pytest.raises((CheckpointError, TypeError, ValueError)):
+        load(b"\x80\2" + before + doubled(kind) + after)
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("place", range(4))
+def test_legacy_files_with_what_is_doubled(tmp_path, kind, place):
+    # The magic number, the protocol, the system, the state dict, the keys of the storages.
+    pickles = [b"\x80\2\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\2M\xe9\3.", b"\x80\2}.", b"\x80\2}.", b"\x80\2]."]
+    pickles[place + 1] = b"\x80\2" + doubled(kind) + b"."
+    if place == 3:
+        pickles[4] = b"\x80\2](" + doubled(kind) + b"e."
+    path = tmp_path / "network"
+    path.write_bytes(b"".join(pickles))
+    with pytest.raises(ValueError, match="cannot read") as error:
+        read_checkpoint(path)
+    assert len(str(error.value)) < 500
+
+
+def test_a_pickle_of_nothing_but_objects(monkeypatch):
+    monkeypatch.setattr("wct_jax.convert.unpickler._MOST_OPERATIONS", 20_000)
+    content = b"\x80\2" + b"}" * 3_000_000 + b"."
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="its pickle has more than 20000 operations"):
+        load(content)
+    assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    tracemalloc.stop()
+
+
+def test_long_keys_used_again_and_again(tmp_path):
+    state = {}
+    key = "k" * 3_000_000
+    for _ in range(300):
+        state = {key: state}
+    path = tmp_path / "network"
+    torch.save(state | {"a": {"0.weight": torch.ones(2)}, "b": {"0.weight": torch.ones(2)}}, path)
+    with pytest.raises(ValueError, match="it holds 2 state dicts, under 'a and b'"):
+        read_checkpoint(path)

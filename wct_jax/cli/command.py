@@ -226,11 +226,13 @@ def fraction(text: str) -> float:
 
 
 def number(text: str) -> float:
-    """An `argparse` type: a finite number of at least 0."""
+    """An `argparse` type: a number of at least 0 that leaves room to compute with it in single precision."""
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text[:40]!r}")
+    if value > 1e12:
+        raise argparse.ArgumentTypeError(f"expected a number of at most 1e12, got {text[:40]!r}")
     return value

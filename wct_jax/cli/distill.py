@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, tell
-from wct_jax.cli.training import LAYERS, VAL_SIDE, add_options, exit_when_interrupted, make_recipe, open_photos, prepare
+from wct_jax.cli.training import (
+    LAYERS,
+    VAL_SIDE,
+    add_options,
+    exit_when_interrupted,
+    make_recipe,
+    open_photos,
+    prepare,
+    say_if_finished,
+)
+
+_MOST_CHANNELS = 4096
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,6 +109,8 @@ def make(arguments: argparse.Namespace) -> None:
     """
     if bool(arguments.judges) != bool(arguments.perceptual_weight):
         raise ValueError("--judges and --perceptual-weight go together: expected both or neither")
+    if max(arguments.widths or [0]) > _MOST_CHANNELS:
+        raise ValueError(f"argument --widths: expected at most {_MOST_CHANNELS} channels, got {max(arguments.widths)}")
     if arguments.model and arguments.widths:
         raise ValueError("--widths are those of --model: expected one of the two")
     if arguments.first != LAYERS[0] and not arguments.model:
@@ -107,7 +120,7 @@ def make(arguments: argparse.Namespace) -> None:
     prepare(arguments)
 
     from wct_jax.model import choose_taps, encoder_shapes
-    from wct_jax.run import holds_run
+    from wct_jax.run import holds_run, last_step
     from wct_jax.weights import load_model, save_model
 
     model = load_model(arguments.model) if arguments.model else None
@@ -124,7 +137,7 @@ def make(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.model} has no decoder for {', '.join(missing)}: expected one to begin with")
     teachers = choose_taps([load_model(teacher) for teacher in arguments.teachers], layers)
     judges = choose_taps([load_model(judge) for judge in arguments.judges]) if arguments.judges else ()
-    if arguments.resume and not holds_run(arguments.out):
+    if not holds_run(arguments.out) and arguments.resume:
         raise ValueError(f"there is no run to resume in {arguments.out}")
     photos = open_photos(arguments)
 
@@ -135,6 +148,7 @@ def make(arguments: argparse.Namespace) -> None:
     from wct_jax.recipe import distill, evaluate
 
     recipe = make_recipe(arguments, photos)
+    before = last_step(arguments.out)
     with exit_when_interrupted("the distillation", arguments.out):
         model, record = distill(
             teachers,
@@ -151,6 +165,7 @@ def make(arguments: argparse.Namespace) -> None:
         )
     if jax.process_index():
         return
+    say_if_finished(before, arguments, "another --out")
     target = arguments.out / "model.safetensors"
     if photos.val:
         scores = {}

@@ -166,6 +166,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _fill_in(arguments: argparse.Namespace) -> None:
     arguments.seed = arguments.seed or 0
     arguments.passes = arguments.passes or (3 if arguments.synthesize else 1)
+    arguments.margin = arguments.margin or 0
     arguments.patch, arguments.stride = arguments.patch or 3, arguments.stride or 1
     if arguments.style_mask:
         arguments.style_mask = [None if path == _NONE else path for path in arguments.style_mask]

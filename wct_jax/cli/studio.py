@@ -212,7 +212,7 @@ class Studio:
             read: What was read for it.
             look: Its styles.
         """
-        tiled = self._tile(read.content, read.name) or any(
+        tiled = self._tile(read.content, read.name, self._arguments.margin) or any(
             self._tile(p, path) for (path, _), p in read.pictures.items()
         )
         if self._dropped is None:
@@ -223,18 +223,20 @@ class Studio:
         if tiled:
             return
         regions = sum(path is not None for path in look.files) if read.masks else 0
-        content, pictures = read.content, [(p.pixels.shape, p.alpha is not None) for p in read.pictures.values()]
+        pictures = [(p.pixels.shape, p.alpha is not None) for p in read.pictures.values()]
         sizes = [(canvas_sides(shape[:2]), weighted) for shape, weighted in pictures]
-        key = canvas_sides(content.pixels.shape[:2]), content.alpha is not None, tuple(sorted(sizes)), regions
+        content, margin = read.content, self._arguments.margin
+        shape, weighted = self._sides(content, margin), content.alpha is not None or margin > 0
+        key = canvas_sides(shape), weighted, tuple(sorted(sizes)), regions
         if key in self._prepared:
             return
         self._prepared.add(key)
         prepare(
             self._model,
-            content.pixels.shape,
+            (*shape, 3),
             pictures,
             self._layers,
-            content_weighted=content.alpha is not None,
+            content_weighted=weighted,
             regions=regions,
             mapped=read.alpha_map is not None,
             method=self._method,
@@ -286,7 +288,7 @@ class Studio:
             ValueError: What was asked for cannot be done.
         """
         arguments, content = self._arguments, read.content
-        tile, layers = self._tile(content, read.name), self._layers
+        tile, layers = self._tile(content, read.name, arguments.margin), self._layers
         options: dict[str, Any] = {
             "strength": read.strength,
             "layers": layers,
@@ -295,6 +297,7 @@ class Studio:
             "alpha_map": read.alpha_map,
             "transform": self._method.transform,
             "passes": arguments.passes,
+            "margin": arguments.margin,
         }
         if tile is None:
             begun, total = itertools.count(), len(layers) * arguments.passes
@@ -333,9 +336,14 @@ class Studio:
             self._say(f"{path}: resized from {columns} x {rows} to {width} x {height} pixels, the size of its picture")
         return fitting
 
-    def _tile(self, picture: Picture, name: str | Path) -> int | None:
-        """The side of the tiles to cut a picture into, or None to leave it whole."""
-        arguments, sides = self._arguments, picture.pixels.shape[:2]
+    @staticmethod
+    def _sides(picture: Picture, margin: int = 0) -> tuple[int, int]:
+        height, width = picture.pixels.shape[:2]
+        return height + 2 * margin, width + 2 * margin
+
+    def _tile(self, picture: Picture, name: str | Path, margin: int = 0) -> int | None:
+        """The side of the tiles to cut a picture into, with a margin, or None to leave it whole."""
+        arguments, sides = self._arguments, self._sides(picture, margin)
         tile = tile_of(sides, str(name), self._model, self._layers, arguments.tile, arguments.memory)
         if tile and self._method.swap_layers:
             height, width = sides

@@ -150,6 +150,13 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
         "--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)"
     )
     group.add_argument(
+        "--margin",
+        type=positive,
+        metavar="N",
+        help="paint N pixels more on each side, mirrored, and cut them off: with 16 the border has strokes like the "
+        "middle (default: none)",
+    )
+    group.add_argument(
         "--preserve-color",
         choices=["luminance", "histogram", "coral"],
         help="the photo's colours, by its hues, by the distribution of red, green and blue, or by mean and covariance",

@@ -16,6 +16,7 @@ from wct_jax.cli.training import (
     make_recipe,
     open_photos,
     prepare,
+    say_if_finished,
 )
 
 if TYPE_CHECKING:
@@ -121,10 +122,12 @@ def _train_layer(
 
     from wct_jax.data import centre_crops
     from wct_jax.recipe import evaluate, train_decoder
+    from wct_jax.run import last_step
     from wct_jax.training import LossWeights
     from wct_jax.weights import add_decoder, model_path, save_model, with_decoder
 
     recipe = make_recipe(arguments, photos)
+    before = last_step(folder)
     weights = LossWeights(
         arguments.pixel_weight,
         arguments.feature_weight,
@@ -149,6 +152,7 @@ def _train_layer(
         record["val"] = evaluate(trained, layer, crops)
     if jax.process_index():
         return
+    say_if_finished(before, arguments, "another --out with --overwrite")
     trained = with_decoder(trained, layer, trained.decoders[layer], record)
     save_model(folder / "model.safetensors", trained)
     add_decoder(model_path(arguments.model), trained, layer, record)
@@ -177,5 +181,8 @@ def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
         raise ValueError(f"{arguments.model} has no decoder for {', '.join(lacking)}: expected one to begin with")
     taken = [layer for layer in folders if layer in model.decoders and layer not in begun]
     if taken and not arguments.overwrite:
-        raise ValueError(f"{arguments.model} has a decoder for {', '.join(taken)}: --overwrite replaces it")
+        raise ValueError(
+            f"{arguments.model} has a decoder for {', '.join(taken)}: --overwrite replaces it by a new one, "
+            "and with --finetune by one that begins with it"
+        )
     return folders

@@ -2,16 +2,18 @@
 
 import argparse
 import contextlib
+import errno
 import functools
 import importlib.util
+import os
 import re
-import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, number, positive, seed
+from wct_jax.cli.command import Parser, file_path, number, positive, say, seed, start_jax
 
 if TYPE_CHECKING:
     import grain
@@ -25,6 +27,8 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VAL_SIDE = 256
 _SHOWN = 8
 _LISTED = 20
+_MOST_STEPS = 2**31 - 1  # The state counts them in 32 bits.
+_MOST_BYTES = 2**30  # Of a batch, of which the networks make a hundred times as much.
 
 
 def add_options(parser: Parser, *, steps: int, crop: int, learning_rate: float) -> None:
@@ -90,13 +94,22 @@ def prepare(arguments: argparse.Namespace) -> None:
     """Make sure that this process can train, and become one process of several where that was asked for.
 
     Args:
-        arguments: Of `add_options`.
+        arguments: Of `add_options`, and `out`: the folder of the run, or None for one in `runs`.
 
     Raises:
-        ValueError: Packages that are not installed, or a cluster that cannot be joined.
+        ValueError: Options out of range, a folder that cannot be written, packages that are not installed, or a cluster
+            that cannot be joined.
     """
     if not arguments.learning_rate:
         raise ValueError("argument --learning-rate: expected a number above 0, got 0")
+    if arguments.steps > _MOST_STEPS:
+        raise ValueError(f"argument --steps: expected at most {_MOST_STEPS}, got {arguments.steps}")
+    if arguments.batch_size * arguments.crop**2 * 3 > _MOST_BYTES:
+        raise ValueError(
+            f"a batch of {arguments.batch_size} crops of {arguments.crop} x {arguments.crop} pixels is out of reach: "
+            f"expected --batch-size and --crop of at most {_MOST_BYTES / 2**30:.0f} GiB together"
+        )
+    _check_out(arguments.out or Path("runs"))
     needed = ("grain", "matplotlib", "optax", "orbax", "tensorflow_datasets")
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ValueError(
@@ -104,6 +117,21 @@ def prepare(arguments: argparse.Namespace) -> None:
             "pip install 'wct_jax[train]', or in a checkout pip install '.[train]'"
         )
     _join(arguments.distributed)
+    start_jax()
+
+
+def _check_out(folder: Path) -> None:
+    """Find out whether a folder can be made and written to, before the seconds that everything else takes."""
+    try:
+        there = Path(os.path.abspath(folder))
+        while not there.exists() and not there.is_symlink():
+            there = there.parent
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is not a folder")
+        # Neither permissions nor the kind of file system tell for certain.
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise ValueError(f"cannot write {folder}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -166,7 +194,7 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs what we say in a sentence, with tracebacks.
     check_batch_size(arguments.batch_size)
     first = jax.process_index() == 0
-    tell = _tell if first else None
+    tell = say if first else None
     val = _open_folder(arguments.val, tell) if arguments.val else None
     return Photos(*_open(arguments.data, tell), val)
 
@@ -177,6 +205,18 @@ def make_recipe(arguments: argparse.Namespace, photos: Photos) -> "Recipe":
 
     names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
     return Recipe(data=photos.name, **{name: getattr(arguments, name) for name in names})
+
+
+def say_if_finished(before: int, arguments: argparse.Namespace, anew: str) -> None:
+    """Say what to do about a run that had no step left to take.
+
+    Args:
+        before: The last step that it had taken.
+        arguments: Of `add_options`.
+        anew: What begins another run.
+    """
+    if before >= arguments.steps:
+        say(f"--steps above {before} goes on with it, and {anew} begins anew")
 
 
 @contextlib.contextmanager
@@ -199,7 +239,7 @@ def exit_when_interrupted(what: str, folder: Path) -> Iterator[None]:
                 where = f"after step {stop.step}, which is saved in {folder}: the same command goes on from there"
             else:
                 where = "before the first step: the same command begins anew"
-            print(f"{what} was interrupted {where}", file=sys.stderr)
+            say(f"{what} was interrupted {where}")
         raise SystemExit(128 + stop.signal) from None
 
 
@@ -227,10 +267,6 @@ def _open_folder(path: Path, tell: Callable[[str], None] | None) -> "Folder":
     return folder
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _join(distributed: Sequence[str] | None) -> None:
     """Become one process of several."""
     if distributed is None:
@@ -254,7 +290,7 @@ def _join(distributed: Sequence[str] | None) -> None:
         raise ValueError(
             f"argument --distributed: expected HOST:PORT N I with I below N, got {' '.join(distributed)!r}"
         )
-    print(f"waiting for {found[2]} processes at {found[1]}", file=sys.stderr, flush=True)
+    say(f"waiting for {found[2]} processes at {found[1]}")
     try:
         initialize(found[1], int(found[2]), int(found[3]))
     except RuntimeError as error:

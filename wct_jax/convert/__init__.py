@@ -88,7 +88,10 @@ def _encoder(
         normalisation = "none: the source's channels are scaled already"
     else:
         pictures = read_photos(photos, tell)
-        encoder = normalise(encoder, mean_activations(encoder, widths, pictures))
+        try:
+            encoder = normalise(encoder, mean_activations(encoder, widths, pictures))
+        except ValueError as error:
+            raise ValueError(f"{source} cannot be the source: {error}") from None
         of = "the package's own photos" if photos is None else f"photos of {Path(photos).name}"
         normalisation = f"every channel to mean activation 1 over {len(pictures)} of {of}"
     assert checkpoint.preprocessing is not None  # encoder_parameters has seen to it

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from wct_jax.convert.checkpoint import Checkpoint, Convolution, Preprocessing
+from wct_jax.convert.checkpoint import Checkpoint, Convolution, Preprocessing, as_float32
 from wct_jax.model import LAYERS, Parameters, decoder_shapes, encoder_shapes
 
 
@@ -19,7 +19,7 @@ def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, .
         Convolution name to `kernel` and `bias`, float32, and the widths of its blocks.
 
     Raises:
-        ValueError: It is a decoder.
+        ValueError: It is a decoder, or its preprocessing takes conv1_1 beyond float32's range.
     """
     if checkpoint.preprocessing is None:
         raise ValueError(f"expected an encoder, got a decoder ({checkpoint.kind})")
@@ -102,7 +102,6 @@ def fold(convolution: Convolution, preprocessing: Preprocessing) -> Convolution:
 
 
 def _parameters(convolution: Convolution) -> dict[str, jnp.ndarray]:
-    return {
-        "kernel": jnp.asarray(convolution.kernel, jnp.float32),
-        "bias": jnp.asarray(convolution.bias, jnp.float32),
-    }
+    # Only the first one, folded in double precision, can have grown.
+    _, kernel, bias = as_float32(convolution)
+    return {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}

@@ -95,7 +95,7 @@ def assemble(
     maps = {}
     for (block, index), layer in (auxiliary or {}).items():
         tap = VGG19.index((block, index))
-        _check_layer(layer, size=1)
+        check_layer(layer, size=1)
         if tap >= len(layers) or layer.kernel.shape[2] != layers[tap].kernel.shape[3]:
             raise CheckpointError(f"layer {layer.name} does not fit the output of conv{block}_{index}")
         maps[f"relu{block}_{index}"] = as_float32(layer)
@@ -152,7 +152,7 @@ def _check_network(layers: Sequence[Convolution], *, is_encoder: bool) -> None:
     if len(layers) > len(VGG19):
         raise CheckpointError(f"it has {len(layers)} convolutions, expected at most VGG-19's {len(VGG19)}")
     for layer in layers:
-        _check_layer(layer, size=3)
+        check_layer(layer, size=3)
     for before, after in pairwise(layers):
         if before.kernel.shape[3] != after.kernel.shape[2]:
             raise CheckpointError(
@@ -175,7 +175,16 @@ def _check_network(layers: Sequence[Convolution], *, is_encoder: bool) -> None:
         width = deeper
 
 
-def _check_layer(layer: Convolution, *, size: int) -> None:
+def check_layer(layer: Convolution, *, size: int) -> None:
+    """Refuse what is no convolution.
+
+    Args:
+        layer: What a file holds.
+        size: Of its kernel: `[size, size, in, out]`.
+
+    Raises:
+        CheckpointError: Its kernel or its bias has another shape, or is not of floating point.
+    """
     name, kernel, bias = layer
     if kernel.ndim != 4 or kernel.shape[:2] != (size, size) or 0 in kernel.shape:
         raise CheckpointError(

@@ -88,14 +88,20 @@ def normalise(encoder: Parameters, means: Mapping[str, np.ndarray]) -> Parameter
 
     Returns:
         Parameters of the same names and shapes, float32.
+
+    Raises:
+        ValueError: That takes a value beyond float32's range.
     """
     scaled, before = {}, np.ones(3)
     for name, parameters in encoder.items():
         mean = means[name]
         scale = np.where(mean > _DEAD * mean.mean(), mean, 1)
-        kernel = np.asarray(parameters["kernel"], np.float64) * before[:, None] / scale
-        bias = np.asarray(parameters["bias"], np.float64) / scale
-        scaled[name] = {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)}
+        with np.errstate(all="ignore"):
+            kernel = (np.asarray(parameters["kernel"], np.float64) * before[:, None] / scale).astype(np.float32)
+            bias = (np.asarray(parameters["bias"], np.float64) / scale).astype(np.float32)
+        if not all(np.isfinite(array).all() for array in (mean, kernel, bias)):
+            raise ValueError(f"scaled to mean activation 1, its {name} has values beyond float32's range")
+        scaled[name] = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
         before = scale
     return scaled
 

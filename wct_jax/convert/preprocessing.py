@@ -6,7 +6,7 @@ and nothing in a picture made with the wrong preprocessing says so. So conv1_1 i
 
 import numpy as np
 
-from wct_jax.convert.checkpoint import CheckpointError, Convolution, Preprocessing
+from wct_jax.convert.checkpoint import CheckpointError, Convolution, Preprocessing, check_layer
 
 # https://pytorch.org/vision/stable/models/generated/torchvision.models.vgg19.html
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -60,24 +60,27 @@ def check_name(name: str | None) -> None:
         raise ValueError(f"unknown preprocessing {name!r}, expected one of {', '.join(PREPROCESSINGS)}")
 
 
+# Values that are not finite, or beyond range, are reported when the network is put together.
+@np.errstate(all="ignore")
 def find_preprocessing(first: Convolution, names_say: str | None, given: str | None) -> Preprocessing:
     """Choose a preprocessing by what the user says, whose weights they are, and their names and scale together.
 
     Args:
-        first: conv1_1, of floating point.
+        first: conv1_1.
         names_say: What the names of the tensors are known for: one of `PREPROCESSINGS`, or None if for nothing.
         given: What the user says; None to find out.
 
     Raises:
-        CheckpointError: It cannot be told.
+        CheckpointError: It cannot be told, or `first` is no 3x3 convolution.
     """
     if given is not None:
         return PREPROCESSINGS[given]
+    check_layer(first, size=3)
     whose = whose_weights(first)
     if whose:
         return PREPROCESSINGS[whose]
     kernel = first.kernel.astype(np.float64)
-    norm = float(np.median(np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0))) if kernel.size else 0.0
+    norm = np.median(np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0))
     least = _LEAST_FOR_UNIT_INPUTS if names_say == "torchvision" else 0.0
     if names_say and not (norm < least or norm > _MOST):
         return PREPROCESSINGS[names_say]
@@ -89,6 +92,7 @@ def find_preprocessing(first: Convolution, names_say: str | None, given: str | N
     )
 
 
+@np.errstate(all="ignore")
 def whose_weights(first: Convolution) -> str | None:
     """Recognise published weights by their conv1_1, Caffe's however they are scaled.
 
@@ -113,6 +117,5 @@ def whose_weights(first: Convolution) -> str | None:
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    # Zeros, and values that are not finite, are like nothing.
-    with np.errstate(all="ignore"):
-        return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
+    # Of zeros it is NaN: they are like nothing.
+    return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))

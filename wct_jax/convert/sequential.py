@@ -31,9 +31,9 @@ def from_sequence(layers: Sequence[Convolution], source: str, preprocessing: str
     if first.kernel.shape == (1, 1, 3, 3):
         own = preprocessing_of(first, preprocessing)
         return assemble(f"normalised VGG-19, {source}", layers[1:], own, normalised=True)
-    if last.kernel.shape[-1] == 3:
-        return assemble(f"decoder, {source}", layers, None)
     is_encoder = first.kernel.shape[:3] == (3, 3, 3)
+    if last.kernel.shape[-1] == 3 and not (is_encoder and preprocessing):
+        return assemble(f"decoder, {source}", layers, None)
     if is_encoder and (preprocessing or whose_weights(first)):
         return assemble(f"VGG-19, {source}", layers, find_preprocessing(first, None, preprocessing))
     hint = "; --preprocessing says what an encoder without the 1x1 convolution expects" if is_encoder else ""

@@ -100,8 +100,9 @@ def _typed_tensor(
     return Tensor(storage, dtype, offset, size, stride)
 
 
-def _parameter(data: Tensor, *_: object) -> Tensor:
-    return data
+def _content(value: object, *_: object) -> object:
+    """For what wraps a plain value: a parameter its tensor, a counter its dictionary, a device its name."""
+    return value
 
 
 # What a pickle may name: functions to call, then what stands for itself.
@@ -111,9 +112,11 @@ _FUNCTIONS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _typed_tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch.nn.parameter.Parameter": _parameter,
+    "torch._utils._rebuild_parameter": _content,
+    "torch._utils._rebuild_parameter_with_state": _content,
+    "torch.nn.parameter.Parameter": _content,
+    "collections.Counter": _content,
+    "torch.device": _content,
 }
 _GLOBALS: dict[str, object] = {
     **_FUNCTIONS,

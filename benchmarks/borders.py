@@ -1,0 +1,73 @@
+"""How much a result changes from pixel to pixel, by the distance from its border.
+
+python benchmarks/borders.py MODEL --content PHOTO ... --style PICTURE ...
+
+Photos are the middle of larger ones, so that beside the result, and those with margins, there is one that was painted
+with what really lies around the photo.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from wct_jax import extract_style, load_model, read_image, stylize
+
+SIDE, AROUND = 256, 64
+DISTANCES = (0, 1, 2, 4, 6, 8, 12, 16, 24, 48)
+
+
+def changes(image):
+    """Mean |dx| across and along the border, of 255, at each distance from it."""
+    sides = [np.rot90(np.asarray(image).clip(0, 1), turns) for turns in range(4)]
+    across, along = (np.mean([np.abs(np.diff(s, axis=axis)).mean((1, 2))[:127] for s in sides], 0) for axis in (0, 1))
+    return 255 * across[list(DISTANCES)], 255 * along[list(DISTANCES)]
+
+
+def results(model, large, style):
+    """Name of each way, and its result."""
+    top, left = ((side - SIDE) // 2 for side in large.shape[:2])
+    photo = large[top : top + SIDE, left : left + SIDE]
+    yield "photo", photo
+    yield "result", stylize(model, photo, style)
+    for margin in (4, 8, 16, 32):
+        yield f"margin {margin}", stylize(model, photo, style, margin=margin)
+    real = large[top - AROUND : top + SIDE + AROUND, left - AROUND : left + SIDE + AROUND]
+    weights = np.pad(np.ones((SIDE, SIDE), np.float32), AROUND)
+    painted = stylize(model, real, style, content_weights=weights)
+    yield "what is there", np.asarray(painted)[AROUND:-AROUND, AROUND:-AROUND]
+    yield "alpha 0", stylize(model, photo, style, 0.0)
+    for layer in model.layers:
+        yield layer, stylize(model, photo, style, layers=[layer])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--content", nargs="+", required=True)
+    parser.add_argument("--style", nargs="+", required=True)
+    arguments = parser.parse_args()
+    model, found = load_model(arguments.model), {}
+    styles = [extract_style(model, read_image(path, SIDE)) for path in arguments.style]
+    for path in arguments.content:
+        for style in styles:
+            for name, image in results(model, read_image(path, SIDE + 2 * AROUND), style):
+                found.setdefault(name, []).append(changes(image))
+    for title, which in (("across", 0), ("along", 1)):
+        print(f"| {title} | " + " | ".join(map(str, DISTANCES)) + " |\n" + "|---" * (len(DISTANCES) + 1) + "|")
+        for name, each in found.items():
+            print(f"| {name} | " + " | ".join(f"{v:.1f}" for v in np.mean([e[which] for e in each], 0)) + " |")
+    for side in (512, 1000):
+        photo, seconds = np.random.default_rng(0).random((side, side, 3), np.float32), {0: [], 16: []}
+        for _ in range(6):
+            for margin, times in seconds.items():
+                start = time.perf_counter()
+                stylize(model, photo, styles[0], margin=margin).block_until_ready()
+                times.append(time.perf_counter() - start)
+        print(
+            f"{side} x {side}: a margin of 16 takes {np.median(np.divide(*reversed(seconds.values()))[1:]):.2f} times"
+        )
+
+
+if __name__ == "__main__":
+    main()
