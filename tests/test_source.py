@@ -163,4 +163,4 @@ def test_what_cannot_be_written_to_an_open_file() -> None:
 
 @pytest.mark.parametrize("source", [None, 3, b"a.png"])
 def test_what_is_neither_a_path_nor_a_file(source: object) -> None:
-    assert "expected a path or an open binary file" in refusal(read_picture, source)
+    assert "must be a path" in refusal(read_picture, source)

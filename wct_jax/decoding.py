@@ -156,7 +156,7 @@ def check_pixels(
     width, height = size
     limit = f"more than {_most(max_pixels)} pixels, the most we open without a larger max_pixels"
     if target is None:
-        raise PixelLimitError(f"cannot read {name}: it has {width} x {height} pixels, {limit}", pixels)
+        raise PixelLimitError(f"cannot read {name}, {width} x {height} pixels: it claims {limit}", pixels)
     raise PixelLimitError(
         f"cannot resize {name}, {width} x {height} pixels, to a short side of {min(target)}: that is {limit}", pixels
     )

@@ -20,8 +20,6 @@ def source_name(source: PathLike | BinaryIO) -> str:
     """What to call a file in messages: its path, or the name that an open file has."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
-    if not (hasattr(source, "read") or hasattr(source, "write")):
-        raise ValueError(f"expected a path or an open binary file, got {type(source).__name__}")
     name = getattr(source, "name", None)
     standard = {"<stdin>": "standard input", "<stdout>": "standard output"}
     return standard.get(name, name) if isinstance(name, str) and name else "the stream"

@@ -129,7 +129,7 @@ def test_more_megapixels_have_to_be_asked_for(refused, run, monkeypatch, files, 
     flags = ("--content", tmp_path / "photo.tif", "--style", tmp_path / "photo.tif", "--output", tmp_path / "o.png")
     model = ("--model", files / "model.safetensors")
     text = refused(main, *flags, *model)
-    assert "20 x 16 pixels, more than 200 pixels" in text
+    assert "20 x 16 pixels: it claims more than 200 pixels" in text
     assert "--max-megapixels 1" in text
     assert run(main, *flags, *model, "--max-megapixels", 1)[0] == 0
 

@@ -128,8 +128,8 @@ class Studio:
     def _picture(self, path: Path, size: int | None = None) -> Picture:
         """Read a picture within the limits asked for, and say what a person should know of it."""
         try:
-            # No more than there is, if nothing was asked for: a container would be killed.
-            budget = min(self._arguments.memory or usable_memory().free, sys.maxsize)
+            # If nothing was asked for, no more than there is, since a container would be killed; but small ones always.
+            budget = min(self._arguments.memory or max(usable_memory().free, 2**28), sys.maxsize)
             picture = read_picture(source_of(path), size, max_pixels=self.max_pixels, budget=int(budget))
         except PixelLimitError as error:
             raise ValueError(f"{error} (--max-megapixels {-(-error.pixels // 10**6)})") from None
