@@ -19,9 +19,9 @@ class Metadata:
     dpi: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture as the networks take it.
+    """A picture as the networks take it. Equal to itself alone.
 
     Attributes:
         pixels: sRGB colours, float32 `[H, W, 3]` in 0..1.

@@ -257,7 +257,7 @@ def bomb():
     ("name", "data", "reason"),
     [
         ("missing.png", None, "No such file"),
-        ("folder.png", "folder", "directory"),
+        ("folder.png", "folder", "there is no picture in"),
         ("text.jpg", b"Dear diary,\n", "is not a picture"),
         ("cut.jpg", "jpeg", "cut short or damaged"),
         ("empty.png", b"", "the file is empty"),
