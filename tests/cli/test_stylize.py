@@ -515,24 +515,23 @@ def test_what_was_compiled_is_kept_for_the_next_run(files, tmp_path):
 
 
 def test_ctrl_c_ends_the_program_at_once(files, tmp_path):
-    # A photo that never comes: once the pipe can be opened here, the program is reading it there.
-    photo, picture = tmp_path / "photo.png", files / "picture.png"
-    os.mkfifo(photo)
     # Whatever started the tests may have it ignored, as for jobs in the background.
     heeding = (
         "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "sys.path.insert(0, '.'); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    arguments = ["stylize.py", "--content", photo, "--style", picture, "--model", files / "model.safetensors"]
-    command = [sys.executable, "-c", heeding, *arguments]
-    with (
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
-        photo.open("wb"),
-    ):
+    arguments = ["stylize.py", "--content", "-", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
+    command = [sys.executable, "-c", heeding, *arguments, "--model", files / "model.safetensors"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        # A photo that never ends, and more of it than a pipe holds: this returns once the program is reading it.
+        process.stdin.write(bytes(2**20))
+        process.stdin.flush()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "stylize.py: interrupted\n")
-    assert os.listdir(tmp_path) == ["photo.png"]
+        status = process.wait(timeout=60)
+        out, err = process.stdout.read(), process.stderr.read()
+    assert (status, out, err) == (130, b"", b"stylize.py: interrupted\n")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
