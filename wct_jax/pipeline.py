@@ -38,7 +38,8 @@ def stylize(
     """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
 
     Pure, so that it can be jitted, vmapped and differentiated. Outside of these it compiles itself: once for each of a
-    few sizes, of which an image takes the next larger one, see `wct_jax.canvas`.
+    few sizes, of which an image takes the next larger one, see `wct_jax.canvas`. The sizes used last are kept, see
+    `wct_jax.compilation`.
 
     Args:
         model: Encoder and decoders.
