@@ -195,6 +195,27 @@ def test_programs_depend_on_their_context():
     assert add(x)[0] == 1
 
 
+def test_what_jax_keeps_of_programs_is_cleared(scaled, few, monkeypatch):
+    monkeypatch.setattr(compilation, "_DROPPED_BEFORE_CLEARING", 2)
+    monkeypatch.setattr(compilation, "_dropped_when_cleared", 0)
+    traced = []
+
+    @jax.jit
+    def other(x):
+        traced.append(x)
+        return x
+
+    scale, own = scaled
+    for n, times in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)]:
+        other(np.ones(3))
+        scale(np.ones(n, np.float32), 2)
+        other(np.ones(3))
+        assert len(traced) == times
+    # Those that are kept still run.
+    np.testing.assert_array_equal(scale(np.ones(7, np.float32), 2)["y"], np.full(7, 2))
+    assert len(own) == 7
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the mappings that Linux shows")
 def test_a_process_stays_as_it_is_whatever_the_sizes():
@@ -222,3 +243,10 @@ for number in range(12):
     mappings = list(map(int, process.stdout.split()))
     assert len(mappings) == 12
     assert max(mappings[6:]) < max(mappings[:6]) + 100
+
+
+def test_nothing_is_compiled_where_jit_is_disabled(model, rng):
+    image = jnp.asarray(rng.random((16, 16, 3)), jnp.float32)
+    expected = model.encode(image, "relu1_1")["relu1_1"]
+    with jax.disable_jit():
+        np.testing.assert_allclose(model.encode(image, "relu1_1")["relu1_1"], expected, atol=1e-5)

@@ -58,7 +58,8 @@ def stylize(
     """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
 
     Pure, so that it can be jitted, vmapped and differentiated. Outside of these it compiles itself: once for each of a
-    few sizes, of which an image takes the next larger one, see `wct_jax.canvas`.
+    few sizes, of which an image takes the next larger one, see `wct_jax.canvas`. The sizes used last are kept, see
+    `wct_jax.compilation`.
 
     Args:
         model: Encoder and decoders.
@@ -344,7 +345,7 @@ def prepare(
         mapped: Whether there will be an alpha map.
         method: How the styles will be taken.
     """
-    if platform_of(model) != "cpu":
+    if platform_of(model) != "cpu" or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         return
     with ahead():
         for shape, weighted in pictures:

@@ -200,7 +200,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         type=memory,
         metavar="SIZE",
         help="how much memory to take, about, as in 4GB: what needs more is repainted in tiles, with the same result "
-        "(default: half of what there is)",
+        "(default: half of what there is for this process)",
     )
     most.add_argument(
         "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
