@@ -39,8 +39,8 @@ def keep(files, monkeypatch):
         size = studio._bytes_of(extract_style(model, np.zeros((16, 20, 3), np.float32), LAYERS))
         monkeypatch.setattr(studio, "_MOST_OF_STYLES", most * size)
         monkeypatch.setattr(studio, "extract_style", counted)
-        names = ("mask", "style_mask", "style_size", "style_weights", "swap_layers", "tile", "memory")
-        arguments = argparse.Namespace(transform="zca", patch=3, stride=1, **dict.fromkeys(names))
+        names = ("mask", "style_mask", "style_size", "style_weights", "swap_layers", "tile", "memory", "max_megapixels")
+        arguments = argparse.Namespace(transform="zca", patch=3, stride=1, margin=0, **dict.fromkeys(names))
         return Studio(arguments, model, LAYERS, print)
 
     return make, extracted

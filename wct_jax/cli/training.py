@@ -27,7 +27,6 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VAL_SIDE = 256
 _SHOWN = 8
 _LISTED = 20
-_MOST_STEPS = 2**31 - 1  # The state counts them in 32 bits.
 _MOST_BYTES = 2**30  # Of a batch, of which the networks make a hundred times as much.
 
 
@@ -102,8 +101,6 @@ def prepare(arguments: argparse.Namespace) -> None:
     """
     if not arguments.learning_rate:
         raise ValueError("argument --learning-rate: expected a number above 0, got 0")
-    if arguments.steps > _MOST_STEPS:
-        raise ValueError(f"argument --steps: expected at most {_MOST_STEPS}, got {arguments.steps}")
     if arguments.batch_size * arguments.crop**2 * 3 > _MOST_BYTES:
         raise ValueError(
             f"a batch of {arguments.batch_size} crops of {arguments.crop} x {arguments.crop} pixels is out of reach: "
