@@ -40,7 +40,9 @@ def keep(files, monkeypatch):
         monkeypatch.setattr(studio, "_MOST_OF_STYLES", most * size)
         monkeypatch.setattr(studio, "extract_style", counted)
         names = ("mask", "style_mask", "style_size", "style_weights", "swap_layers", "tile", "memory", "max_megapixels")
-        arguments = argparse.Namespace(transform="zca", patch=3, stride=1, margin=0, **dict.fromkeys(names))
+        arguments = argparse.Namespace(
+            transform="zca", patch=3, stride=1, margin=0, strength=1.0, **dict.fromkeys(names)
+        )
         return Studio(arguments, model, LAYERS, print)
 
     return make, extracted
