@@ -74,6 +74,7 @@ def test_results_of_all_kinds_are_described(tmp_path):
     found, expected = load()(*arrays), jax.jit(everything)(*arrays)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert not any(array.committed for array in jax.tree.leaves(found))
 
 
 @dataclasses.dataclass(frozen=True)

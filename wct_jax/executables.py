@@ -17,6 +17,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jaxlib.version
+from jax._src.array import ArrayImpl
+from jax.core import ShapedArray
 from jaxlib import xla_client
 
 from wct_jax.private_folder import PrivateFolder
@@ -67,7 +69,8 @@ class Executables:
 
         def load() -> Callable[..., Any] | None:
             _know_lapack()
-            device, tree = jax.devices()[0], jax.tree.structure(result)
+            device, shapes = jax.devices()[0], jax.tree.leaves(result)
+            tree, sharding = jax.tree.structure(result), jax.sharding.SingleDeviceSharding(device)
             try:
                 executable = device.client.deserialize_executable(payload, xla_client.DeviceList((device,)))
             except Exception:  # The interface of XLA's client is not a public one.
@@ -76,7 +79,14 @@ class Executables:
             def call(*arrays: Any) -> Any:
                 inputs = [a if isinstance(a, jax.Array) else jax.device_put(a, device) for a in arrays]
                 outputs = executable.execute_sharded(inputs).disassemble_into_single_device_arrays()
-                return jax.tree.unflatten(tree, [shards[0] for shards in outputs])
+                # Committed to no device, as what JAX itself computes from such arrays: other programs go by that.
+                return jax.tree.unflatten(
+                    tree,
+                    [
+                        ArrayImpl(ShapedArray(shape.shape, shape.dtype), sharding, shards, False, _skip_checks=True)
+                        for shape, shards in zip(shapes, outputs, strict=True)
+                    ],
+                )
 
             return call
 
