@@ -151,7 +151,7 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--margin",
-        type=positive,
+        type=whole(1, 256),
         metavar="N",
         help="paint N pixels more on each side, mirrored, and cut them off: with 16 the border has strokes like the "
         "middle (default: none)",
