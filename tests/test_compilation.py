@@ -197,7 +197,6 @@ def test_programs_depend_on_their_context():
 
 def test_what_jax_keeps_of_programs_is_cleared(scaled, few, monkeypatch):
     monkeypatch.setattr(compilation, "_DROPPED_BEFORE_CLEARING", 2)
-    monkeypatch.setattr(compilation, "_dropped_when_cleared", 0)
     traced = []
 
     @jax.jit

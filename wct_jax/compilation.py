@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import functools
 import gc
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from jax import lax
 from wct_jax.executables import Executables
 from wct_jax.machine import usable_cores
 from wct_jax.platforms import platform_of
+from wct_jax.programs import Program, is_array, placed
 from wct_jax.recent import Recent
 
 _P = ParamSpec("_P")
@@ -74,13 +74,15 @@ def part(
             key = (function, tree, context(), *_circumstances(), *map(_aval, leaves))
             program = _programs.get(key)
             if program is None:
-                program = _programs.add(key, _Program(function, tree, leaves, _kept, repr(key[1:])))
+                program = _programs.add(
+                    key, Program(function, tree, leaves, compiler_options(quick=True), _kept, repr(key[1:]))
+                )
                 _drop()
             if shapes_only:
                 if not program.is_ready:
                     _pending.get()(key, program.make_ready)
                 return program.result
-            return program(*filter(_is_array, leaves))
+            return program(*filter(is_array, leaves))
 
         return call
 
@@ -92,95 +94,22 @@ def part(
 MOST_PROGRAMS = 320
 
 
-class _Program:
-    """A function, compiled for arguments of some shapes by hand: what `jax.jit` compiles is kept until it goes itself.
-
-    Attributes:
-        result: What it returns, as `jax.ShapeDtypeStruct`.
-    """
-
-    def __init__(
-        self, function: Callable[..., Any], tree: Any, leaves: Sequence[Any], kept: Executables | None, key: str
-    ) -> None:
-        """Find it among the executables that are kept, or trace it.
-
-        Args:
-            function: The function.
-            tree: Of its arguments.
-            leaves: Of its arguments, arrays or their shapes, and those that are not arrays.
-            kept: The executables, if any are.
-            key: All that the program depends on.
-        """
-        rest = [None if _is_array(leaf) else leaf for leaf in leaves]
-
-        @functools.wraps(function)
-        def of_arrays(*arrays: Any) -> Any:
-            given = iter(arrays)
-            args, kwargs = jax.tree.unflatten(tree, [next(given) if leaf is None else leaf for leaf in rest])
-            return function(*args, **kwargs)
-
-        del of_arrays.__wrapped__  # Its arguments are not those.
-        shapes = [_shape(leaf) for leaf in leaves if _is_array(leaf)]
-        self._lock = threading.Lock()
-        self._executable: Callable[..., Any] | None = None
-        name = f"{function.__module__}.{function.__qualname__} {key}"
-
-        def lower() -> Any:
-            # With all arguments, since an executable that is kept does not say which it takes.
-            return jax.jit(of_arrays, keep_unused=True, compiler_options=compiler_options(quick=True)).lower(*shapes)
-
-        found = kept.find(name) if kept else None
-        if found:
-            self.result, load = found
-            self._make = lambda: load() or lower().compile()
-        else:
-            lowered = lower()
-            self.result = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), lowered.out_info)
-            self._make = lambda: _compile(lowered, kept, name, self.result)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it need not be compiled or loaded any more."""
-        return self._executable is not None
-
-    def make_ready(self) -> None:
-        """Compile or load it."""
-        with self._lock:
-            if self._executable is None:
-                self._executable = self._make()
-                del self._make  # And what it was lowered to, which is large.
-
-    def __call__(self, *arrays: Any) -> Any:
-        """Run it."""
-        if self._executable is None:
-            self.make_ready()
-        return self._executable(*arrays)  # type: ignore[misc]
-
-
-def _compile(lowered: jax.stages.Lowered, kept: Executables | None, name: str, result: Any) -> jax.stages.Compiled:
-    compiled = lowered.compile()
-    if kept:
-        kept.keep(name, compiled, result)
-    return compiled
-
-
-_programs: Recent[Hashable, _Program] = Recent(MOST_PROGRAMS)
+_programs: Recent[Hashable, Program] = Recent(MOST_PROGRAMS)
 # JAX never forgets what it traced of functions of its own, such as `jnp.pad`: measured, 80 kB for a program.
-_DROPPED_BEFORE_CLEARING = 2 * MOST_PROGRAMS
-_dropped_when_cleared = 0
+_DROPPED_BEFORE_CLEARING = MOST_PROGRAMS
+# And the C library keeps what is free between the rest: measured, a fifth of all.
+_DROPPED_BEFORE_TRIMMING = MOST_PROGRAMS // 4
 
 
 def _drop() -> None:
-    """Drop the programs that are too many and, from time to time, what JAX keeps of them."""
-    global _dropped_when_cleared
+    """Drop the programs that are too many and, from time to time, what is left of those that were dropped."""
+    before = _programs.dropped
     _programs.trim()
-    if _programs.dropped - _dropped_when_cleared >= _DROPPED_BEFORE_CLEARING:
-        _dropped_when_cleared = _programs.dropped
-        # All its caches, also of the caller's functions, which are compiled again: seldom enough, and there is no
-        # other way.
+    if before // _DROPPED_BEFORE_CLEARING < _programs.dropped // _DROPPED_BEFORE_CLEARING:
+        # All caches, also of the caller's functions, which are compiled again: seldom, and there is no other way.
         jax.clear_caches()
-        # Else the C library keeps what is free between the rest: measured, 120 MB. Others than glibc do not need it.
-        with contextlib.suppress(AttributeError, OSError, TypeError):
+    if before // _DROPPED_BEFORE_TRIMMING < _programs.dropped // _DROPPED_BEFORE_TRIMMING:
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # Others than glibc have no such function.
             ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -242,23 +171,9 @@ def _circumstances() -> tuple[Hashable, ...]:
 
 
 def _aval(leaf: Any) -> Hashable:
-    if not _is_array(leaf):
+    if not is_array(leaf):
         return leaf
-    return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), _placed(leaf)
-
-
-def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    weak = getattr(leaf, "weak_type", False)
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak, sharding=_placed(leaf))
-
-
-def _placed(leaf: Any) -> Any:
-    """Where an array has to stay, if it does."""
-    return leaf.sharding if getattr(leaf, "committed", False) else None
-
-
-def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape")
+    return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), placed(leaf)
 
 
 def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -282,7 +197,7 @@ def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
             leaves, tree = jax.tree.flatten((args, kwargs))
             if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):
                 return inner(*args, **kwargs)
-            key = (function, tree, *(leaf.shape if _is_array(leaf) else leaf for leaf in leaves))
+            key = (function, tree, *(leaf.shape if is_array(leaf) else leaf for leaf in leaves))
             whole = _wholes.get(key)
             if whole is None:
                 whole = _wholes.add(key, jax.jit(_anew(function), static_argnames=tuple(static)))

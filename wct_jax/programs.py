@@ -1,0 +1,104 @@
+"""A function compiled for some shapes, which goes when nothing refers to it any more."""
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from wct_jax.executables import Executables
+
+
+class Program:
+    """A function, compiled for arguments of some shapes by hand: what `jax.jit` compiles is kept until it goes itself.
+
+    Attributes:
+        result: What it returns, as `jax.ShapeDtypeStruct`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        tree: Any,
+        leaves: Sequence[Any],
+        options: dict[str, str],
+        kept: Executables | None,
+        key: str,
+    ) -> None:
+        """Find it among the executables that are kept, or trace it.
+
+        Args:
+            function: The function.
+            tree: Of its arguments.
+            leaves: Of its arguments, arrays or their shapes, and those that are not arrays.
+            options: XLA's.
+            kept: The executables, if any are.
+            key: All that the program depends on.
+        """
+        rest = [None if is_array(leaf) else leaf for leaf in leaves]
+
+        @functools.wraps(function)
+        def of_arrays(*arrays: Any) -> Any:
+            given = iter(arrays)
+            args, kwargs = jax.tree.unflatten(tree, [next(given) if leaf is None else leaf for leaf in rest])
+            return function(*args, **kwargs)
+
+        del of_arrays.__wrapped__  # Its arguments are not those.
+        shapes = [_shape(leaf) for leaf in leaves if is_array(leaf)]
+        self._lock = threading.Lock()
+        self._executable: Callable[..., Any] | None = None
+        name = f"{function.__module__}.{function.__qualname__} {key}"
+
+        def lower() -> Any:
+            # With all arguments, since an executable that is kept does not say which it takes.
+            return jax.jit(of_arrays, keep_unused=True, compiler_options=options).lower(*shapes)
+
+        found = kept.find(name) if kept else None
+        if found:
+            self.result, load = found
+            self._make = lambda: load() or lower().compile()
+        else:
+            lowered = lower()
+            self.result = jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, info.dtype), lowered.out_info)
+            self._make = lambda: _compile(lowered, kept, name, self.result)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it need not be compiled or loaded any more."""
+        return self._executable is not None
+
+    def make_ready(self) -> None:
+        """Compile or load it."""
+        with self._lock:
+            if self._executable is None:
+                self._executable = self._make()
+                del self._make  # And what it was lowered to, which is large.
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Run it."""
+        if self._executable is None:
+            self.make_ready()
+        return self._executable(*arrays)  # type: ignore[misc]
+
+
+def _compile(lowered: jax.stages.Lowered, kept: Executables | None, name: str, result: Any) -> jax.stages.Compiled:
+    compiled = lowered.compile()
+    if kept:
+        kept.keep(name, compiled, result)
+    return compiled
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    weak = getattr(leaf, "weak_type", False)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak, sharding=placed(leaf))
+
+
+def placed(leaf: Any) -> Any:
+    """Where an array has to stay, if it does."""
+    return leaf.sharding if getattr(leaf, "committed", False) else None
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether an argument is an array or the shape of one."""
+    return hasattr(leaf, "shape")
