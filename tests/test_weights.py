@@ -333,7 +333,7 @@ def test_files_of_other_kinds(path, tmp_path):
     path.write_text("weights")
     assert "is not a model file" in refusal(path)
     assert "is a directory" in refusal(tmp_path)
-    assert "convert_vgg.py makes one" in refusal(tmp_path / "missing.safetensors")
+    assert "expected compact, or a file" in refusal(tmp_path / "missing.safetensors")
     assert "there is no model file" in refusal(tmp_path / ("x" * 300))
     save_file({"features.0.weight": np.zeros(3, np.float32)}, path)
     assert f"convert it with python convert_vgg.py {path}" in refusal(path)

@@ -14,6 +14,8 @@ from wct_jax.arguments import FLOATS, described, is_jax, is_traced, name_of_dtyp
 
 # How far from 0..1 resizing and half precision may leave what is meant to be in it.
 _SLACK = 1e-3
+# What was painted may leave 0..1, but not by far.
+_FAR = 16
 
 
 def as_image(name: str, value: Any, *, single: bool = False) -> Any:
@@ -28,13 +30,18 @@ def as_image(name: str, value: Any, *, single: bool = False) -> Any:
         Float `[..., H, W, 3]`, or `[H, W, 3]`.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is something else, or has values far outside 0..1, as far as they are at hand.
     """
     expected = f"an image [{'' if single else '..., '}H, W, 3]"
     array = _as_array(name, value, expected, "read_image reads one from a file")
     if array.ndim < 3 or (single and array.ndim > 3) or array.shape[-1] != 3 or 0 in array.shape[-3:]:
         raise ValueError(f"{name} must be {expected}, got shape {array.shape}")
     _check_floating(name, array, "floating point in 0..1")
+    if isinstance(array, np.ndarray):
+        low, high = float(array.min()), float(array.max())
+        if not -_FAR <= low <= high <= _FAR:  # So that NaN does not pass.
+            remedy = ": divide it by 255" if low >= 0 and _FAR < high <= 255 else ""
+            raise ValueError(f"{name} must be in 0..1, got {low:g} to {high:g}{remedy}")
     return array
 
 

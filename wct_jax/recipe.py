@@ -25,7 +25,7 @@ from wct_jax.metrics import psnr, ssim
 from wct_jax.model import Model, Parameters, Taps, size_at
 from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid, read_metrics
-from wct_jax.run import Run
+from wct_jax.run import Run, last_step, settings_of
 from wct_jax.training import LossWeights, init_state, make_optimizer, train_step
 from wct_jax.weights import encoder_digest, save_model, with_decoder
 
@@ -247,7 +247,8 @@ def _train(
 ) -> tuple[Model, dict[str, Any]]:
     check_batch_size(recipe.batch_size)
     folder = Path(folder)
-    settings = dataclasses.asdict(recipe)
+    # A run that has taken its steps took them with the settings of then.
+    settings = settings_of(folder) if last_step(folder) >= recipe.steps else dataclasses.asdict(recipe)
     first = jax.process_index() == 0
     console = console or Console(stderr=True, quiet=not first)
     optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay)

@@ -200,6 +200,21 @@ def last_step(folder: str | os.PathLike[str]) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
+def settings_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings that a run was last begun or gone on with.
+
+    Args:
+        folder: Of a run.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    document = _read(Path(folder))
+    if document is None:
+        raise ValueError(f"{folder} holds no run")
+    return dict(document["settings"])
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
         document = json.loads((folder / "run.json").read_text())

@@ -19,9 +19,9 @@ from wct_jax.style import Style
 from wct_jax.tensor_file import MISSING, open_tensors, unreadable
 from wct_jax.transform import Moments
 from wct_jax.weights import METADATA_KEY as MODEL_KEY
+from wct_jax.weights import STYLE_METADATA_KEY as METADATA_KEY
 from wct_jax.weights import checksum_of
 
-METADATA_KEY = "wct_jax_style"
 FORMAT = 1
 SUFFIX = ".safetensors"
 _PARTS = ("count", "mean", "scatter")

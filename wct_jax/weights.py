@@ -27,7 +27,7 @@ from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_sha
 from wct_jax.printable import printable
 from wct_jax.tensor_file import FLOATING, MISSING, open_tensors, unreadable
 
-METADATA_KEY = "wct_jax"
+METADATA_KEY, STYLE_METADATA_KEY = "wct_jax", "wct_jax_style"
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
@@ -85,18 +85,21 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     reason = unreadable(path)
     if reason == MISSING:
         raise ValueError(
-            f"there is no model file {path}: expected compact, vgg19, or a file that python convert_vgg.py makes"
+            f"there is no model file {path}: expected compact, or a file (vgg19 stands for one) that "
+            "python convert_vgg.py makes"
         )
     if reason:
         raise ValueError(f"cannot read the model file {path}: {reason}")
     arrays: dict[str, np.ndarray] = {}
     try:
         with open_tensors(path) as file:
-            document = file.metadata.get(METADATA_KEY)
+            metadata_keys, document = set(file.metadata), file.metadata.get(METADATA_KEY)
             if document is not None:
                 arrays = dict(file)
     except ValueError as error:
         raise ValueError(f"{path} is not a model file, which python convert_vgg.py makes: {error}") from error
+    if STYLE_METADATA_KEY in metadata_keys:
+        raise ValueError(f"{path} is a style file: expected a model file")
     if document is None:
         raise ValueError(
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"

@@ -298,7 +298,7 @@ def test_all_pairs_of_two_folders(grid, run, paths, folders, tmp_path):
     assert (status, err) == (0, "")
     assert names == [f"{photo}__{style}.png" for photo in "abc" for style in "axyz"]
     assert out.splitlines()[-1].startswith(f"{tmp_path / 'out'}: 12 of 12 results, ")
-    assert len(out.splitlines()) == 13
+    assert len(out.splitlines()) == 14  # One for each result, for the sheet and for all.
     single = ["--content", folders[0] / "b.png", "--style", folders[1] / "y.png", "--layers", "relu1_1"]
     assert run(main, *single, "--model", paths["model"], "--output", tmp_path / "one.png")[0] == 0
     np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(result_named(tmp_path / "out", "b__y.png")))
@@ -386,6 +386,33 @@ def test_each_photo_has_a_result_of_its_own(run, paths, folders, tmp_path):
     # A photo that is named twice is one photo, and still one of several names.
     assert run(main, "--content", photos / "b.png", photos / "b.png", *few, "--output", tmp_path / "b")[0] == 0
     assert len(os.listdir(tmp_path / "b")) == 1
+
+
+def test_a_single_result_can_go_into_a_folder(run, refused, paths, tmp_path):
+    few = ["--layers", "relu1_1", "--model", paths["model"], "--style", paths["pictures"][0]]
+    photo, folder = paths["photo"], tmp_path / "folder"
+    folder.mkdir()
+    assert run(main, "--content", photo, *few, "--output", folder)[0] == 0
+    assert run(main, "--content", photo, photo, *few, "--output", tmp_path / "new")[0] == 0
+    assert len(os.listdir(folder)) == len(os.listdir(tmp_path / "new")) == 1
+    assert run(main, "--content", photo, photo, *few, "--output", tmp_path / "one.png")[0] == 0
+    assert (tmp_path / "one.png").is_file()
+
+
+def test_what_exists_is_left_whatever_it_is(run, paths, tmp_path):
+    style, sheet, output = tmp_path / "s.safetensors", tmp_path / "sheet.png", tmp_path / "out.png"
+    few = ["--layers", "relu1_1", "--model", paths["model"], "--style", paths["pictures"][0]]
+    asked = [*few, "--content", paths["photo"], "--output", output, "--save-style", style, "--sheet", sheet]
+    status, out, err = run(main, *asked)
+    assert (status, err) == (0, "")
+    assert f"{sheet}: a sheet of 1 results" in out
+    before = {path: path.read_bytes() for path in (style, sheet, output)}
+    style.write_bytes(b"mine")
+    sheet.write_bytes(b"mine")
+    status, out, err = run(main, *asked, "--skip-existing")
+    assert status == 0
+    assert err.count("there before, and left") == 2
+    assert (style.read_bytes(), sheet.read_bytes(), output.read_bytes()) == (b"mine", b"mine", before[output])
 
 
 def test_no_file_that_is_read_is_written_over(refused, paths, tmp_path):
@@ -498,7 +525,7 @@ def test_contradictions(refuse, paths, folders):
         (["--style", a, "--overwrite", "--skip-existing"], "not allowed with argument"),
     ):
         assert reason in refuse(*flags), flags
-    assert "4 results need a folder: expected --output DIR" in refuse("--style", folder, output=False)
+    assert "4 results need a folder for the results: expected --output DIR" in refuse("--style", folder, output=False)
     for flags, reason in (
         (["--style", a], "expected --content, --synthesize or --save-style, got none"),
         (["--style", a, "--synthesize", "20x20", "--preserve-color", "coral"], "a texture has no photo"),

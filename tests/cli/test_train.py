@@ -316,6 +316,23 @@ def test_a_finished_run_gives_its_decoder_again_and_more_steps_go_on(train, fini
     assert (load_model(model).decoders["relu1_1"]["conv1_1"]["kernel"] != decoder["conv1_1"]["kernel"]).any()
 
 
+def test_a_finished_run_is_recorded_as_it_was(train, finished, files):
+    model = files / "model.safetensors"
+    before = load_model(model).metadata["decoders"]["relu1_1"], (finished / "run.json").read_text()
+    _, err = train(steps=1, learning_rate=1e-5)
+    assert "learning rate" not in err
+    assert (load_model(model).metadata["decoders"]["relu1_1"], (finished / "run.json").read_text()) == before
+
+
+def test_going_on_with_a_run_does_not_replace_the_decoder_of_another(refuse, train, finished, files):
+    train("--overwrite", out=files / "other", seed=1)
+    before = (files / "model.safetensors").read_bytes()
+    assert "has a decoder for relu1_1: --overwrite replaces it" in refuse(out=finished, steps=2)
+    assert (files / "model.safetensors").read_bytes() == before
+    train("--overwrite", out=finished, steps=2)
+    assert (files / "model.safetensors").read_bytes() != before
+
+
 def test_a_decoder_that_exists_is_replaced_when_told(refuse, train, finished, files):
     model = files / "model.safetensors"
     sentence = refuse(out=files / "other")

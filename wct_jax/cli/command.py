@@ -207,7 +207,7 @@ seed = whole(0, 2**32 - 1)
 
 def memory(text: str) -> int:
     """An `argparse` type: a number of bytes, as in 500MB, 4GB or 3.5GiB."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT])(i?)B", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B", text, re.IGNORECASE)
     if not match or not float(match[1]):
         unit = f" without its unit: {text}MB, {text}GB?" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else ""
         raise argparse.ArgumentTypeError(f"expected an amount of memory such as 500MB or 4GB, got {text!r}{unit}")
@@ -233,6 +233,6 @@ def number(text: str) -> float:
         value = float("nan")
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text[:40]!r}")
-    if value > 1e12:
-        raise argparse.ArgumentTypeError(f"expected a number of at most 1e12, got {text[:40]!r}")
+    if value > 1e38:
+        raise argparse.ArgumentTypeError(f"expected a number of at most 1e38, got {text[:40]!r}")
     return value

@@ -66,7 +66,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
         looks = [look]
     if look and len(look.files) > 1 and not (arguments.mask or arguments.style_weights):
         notes.append(f"mixing {len(styles)} styles; to take each alone, name their folder or put a pattern in quotes")
-    many = bool(several) or len(arguments.content or []) > 1 or any(map(is_many, arguments.content or []))
+    many = bool(several) or len(contents) > 1 or any(map(is_many, arguments.content or [])) or _is_folder(arguments)
     if not contents:
         _check_style_target(arguments)
         _check_readable(path for path in styles if path)
@@ -90,6 +90,14 @@ def order_of(arguments: argparse.Namespace) -> Order:
         jobs = _one_job(arguments, *pairs[0])
     _check_apart(arguments, jobs, masks)
     return Order(jobs, look, many, notes)
+
+
+def _is_folder(arguments: argparse.Namespace) -> bool:
+    """Whether the output is a folder also for a single result: it is one, or several photos were named."""
+    output = arguments.output
+    if output is None or output == STANDARD:
+        return False
+    return os.path.isdir(output) or (len(arguments.content or []) > 1 and output.suffix.lower() not in OUTPUT_SUFFIXES)
 
 
 def _files(path: Path, suffixes: Sequence[str], notes: list[str]) -> list[Path]:
@@ -181,7 +189,7 @@ def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[
     may_exist = arguments.overwrite or arguments.skip_existing
     if path == STANDARD:
         return
-    if os.path.lexists(path) and not os.path.isdir(path) and not may_exist:
+    if not may_exist and (os.path.islink(path) or os.path.isfile(path)):
         raise ValueError(f"cannot write {path}: it exists, expected --overwrite to replace it or another name")
     check_output(path, may_exist, suffixes)
 
@@ -241,7 +249,8 @@ def _jobs_in_a_folder(
     arguments: argparse.Namespace, pairs: Sequence[tuple[Path | None, Look]], sources: Sequence[Path]
 ) -> list[Job]:
     if not arguments.output:
-        raise ValueError(f"{len(pairs)} results need a folder: expected --output DIR")
+        results = "a photo of a folder or pattern needs" if len(pairs) == 1 else f"{len(pairs)} results need"
+        raise ValueError(f"{results} a folder for the results: expected --output DIR")
     if arguments.output == STANDARD:
         raise ValueError(f"--output - takes one result, got {len(pairs)}: expected --output DIR")
     check_folder(arguments.output, sources)

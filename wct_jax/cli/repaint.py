@@ -54,21 +54,30 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     names = ", ".join(layer for layer, _ in plan(layers, arguments.alpha)) if set(layers) != set(model.layers) else ""
     studio = Studio(arguments, model, layers, note)
     with _progress(len(order.jobs)) as report:
-        if arguments.save_style and order.look:
+        if arguments.save_style and order.look and not _is_left(arguments, arguments.save_style):
             _save_style(arguments, order.look, studio)
         made, failures = _make_all(arguments, order.jobs, order.many, studio, names, report)
-    if not order.many:
-        return
     for failure in dict.fromkeys(failures):
         note(failure)
     there = [job for job in order.jobs if job.output.is_file()]
-    if arguments.sheet and there:
+    if arguments.sheet and there and not _is_left(arguments, arguments.sheet):
         draw_sheet(arguments.sheet, there, studio.max_pixels)
+        tell(f"{arguments.sheet}: a sheet of {len(there)} results")
+    if not order.many:
+        return
     before = f" ({len(there) - made} of them there before)" if len(there) > made else ""
     spent = time.perf_counter() - start
     tell(f"{arguments.output}: {len(there)} of {len(order.jobs)} results{before}, {spent:.1f} s")
     if failures:
         raise ValueError(f"{len(failures)} of {len(order.jobs)} results could not be made, for what is said above")
+
+
+def _is_left(arguments: argparse.Namespace, path: "os.PathLike[str]") -> bool:
+    """Whether a file is there that is to be left, after saying so."""
+    left = bool(arguments.skip_existing) and os.path.lexists(path)
+    if left:
+        say(f"{path}: there before, and left")
+    return left
 
 
 def _save_style(arguments: argparse.Namespace, look: "Look", studio: "Studio") -> None:
@@ -100,7 +109,7 @@ def _make_all(
             report(f"{number + 1}/{len(jobs)} {name}" if many else name, number * total + done, len(jobs) * total)
 
         try:
-            _make(arguments, job, studio, names, report_one)
+            _make(arguments, job, many, studio, names, report_one)
             made += 1
         except Exception as error:
             if not many or not (isinstance(error, ValueError | OSError) or is_out_of_memory(error)):
@@ -110,7 +119,7 @@ def _make_all(
     return made, failures
 
 
-def _make(arguments: argparse.Namespace, job: "Job", studio: "Studio", names: str, report: Report) -> None:
+def _make(arguments: argparse.Namespace, job: "Job", many: bool, studio: "Studio", names: str, report: Report) -> None:
     from wct_jax.images import check_output, write_picture
 
     start = time.perf_counter()
@@ -125,7 +134,8 @@ def _make(arguments: argparse.Namespace, job: "Job", studio: "Studio", names: st
         check_output(job.output, arguments.overwrite)
         write_picture(job.output, picture)
     height, width = picture.pixels.shape[:2]
-    facts = filter(None, (f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
+    of = f"of {job.content}" if many and job.content else ""
+    facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
     report_to = say if job.output == STANDARD else tell
     report_to(f"{job.output}: {', '.join(facts)}")
 

@@ -151,7 +151,7 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--margin",
-        type=whole(1, 256),
+        type=whole(0, 256),
         metavar="N",
         help="paint N pixels more on each side, mirrored, and cut them off: with 16 the border has strokes like the "
         "middle (default: none)",
@@ -173,8 +173,8 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's"
     )
-    group.add_argument("--patch", type=positive, metavar="N", help="side of a patch in the feature (default: 3)")
-    group.add_argument("--stride", type=positive, metavar="N", help="from patch to patch (default: 1)")
+    group.add_argument("--patch", type=whole(1, 32), metavar="N", help="side of a patch in the feature (default: 3)")
+    group.add_argument("--stride", type=whole(1, 32), metavar="N", help="from patch to patch (default: 1)")
 
 
 def _add_many(parser: argparse.ArgumentParser) -> None:

@@ -179,10 +179,28 @@ def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
         raise ValueError(f"there is no run to resume in {' or '.join(map(str, folders.values()))}")
     if arguments.finetune and (lacking := [layer for layer in folders if layer not in model.decoders]):
         raise ValueError(f"{arguments.model} has no decoder for {', '.join(lacking)}: expected one to begin with")
-    taken = [layer for layer in folders if layer in model.decoders and layer not in begun]
+    taken = [
+        layer
+        for layer, folder in folders.items()
+        if layer in model.decoders and not (layer in begun and _is_of_run(model, layer, folder))
+    ]
     if taken and not arguments.overwrite:
         raise ValueError(
             f"{arguments.model} has a decoder for {', '.join(taken)}: --overwrite replaces it by a new one, "
             "and with --finetune by one that begins with it"
         )
     return folders
+
+
+def _is_of_run(model: "Model", layer: str, folder: Path) -> bool:
+    """Whether a model's decoder is the one that a run has made: going on with the run then takes nothing from it."""
+    import numpy as np
+
+    from wct_jax.weights import load_model
+
+    try:
+        own = load_model(folder / "model.safetensors").decoders[layer]
+    except (ValueError, KeyError):  # None was made yet.
+        return False
+    there = model.decoders[layer]
+    return all(np.array_equal(there[name][leaf], own[name][leaf]) for name in there for leaf in there[name])
