@@ -360,6 +360,7 @@ def test_a_photo_that_breaks_while_training_names_itself(train, photos, files, m
     monkeypatch.setattr(Folder, "__getitem__", break_one)
     err = train(status=2, steps=40, data=folder, val=photos)
     found = re.search(r"cannot read (\S+): it is cut short or damaged .*; step (\d+) is saved in (\S+)$", err.strip())
+    assert found, err
     assert (found[1], found[3]) == (str(folder / "3.png"), str(files / "run"))
     step = int(found[2])
     assert 5 <= step < 20
