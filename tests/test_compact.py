@@ -60,6 +60,7 @@ def test_it_rebuilds_photos(compact, layer, decibels):
     assert evaluate(compact, layer, [picture("content")[128:384, 256:512]])["psnr"] > decibels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (13, 7), (65, 48)])
 @pytest.mark.parametrize("flat", [True, False])
 def test_no_size_and_no_flat_picture_is_too_much(compact, rng, size, flat):

@@ -99,6 +99,7 @@ def test_float32_is_not_left_to_a_faster_format(way, inputs, outputs):
 # The blocks of the CPU.
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_blocks_are_the_whole(data):

@@ -121,6 +121,7 @@ def test_the_metrics_are_those_of_the_equation(teachers, batch, rng):
     assert all(value.dtype == jnp.float32 and value.shape == () for value in metrics.values())
 
 
+@pytest.mark.slow
 def test_a_student_learns_all_of_it(teachers, batch, lenient):
     optimizer = lenient(make_optimizer(0.02, 60))
     step, state = jitted(optimizer), init_student(WIDTHS, teachers, optimizer, 0)

@@ -56,6 +56,7 @@ def test_shares_and_what_is_left(styles):
         share_out([None, None], masks)
 
 
+@pytest.mark.slow
 def test_a_full_mask_is_no_mask(model, content, styles):
     full = np.ones(content.shape[:2], np.float32)
     plain = stylize(model, content, styles[0])

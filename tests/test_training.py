@@ -83,6 +83,7 @@ def test_the_metrics_are_the_terms_of_the_equation(model, rng, layer, side):
     assert int(state.step) == 1
 
 
+@pytest.mark.slow
 def test_the_losses_of_the_judges(model, batch):
     """Against NumPy, from the judges' features."""
     layer, optimizer = "relu2_1", optax.sgd(0.1)

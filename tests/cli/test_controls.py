@@ -463,6 +463,7 @@ def test_a_grid_with_alphas_for_layers(grid, run, paths, folders, tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "one.png"), pixels(result_named(tmp_path / "out", "b__y.png")))
 
 
+@pytest.mark.slow
 def test_all_of_it_in_tiles(run, paths, tmp_path):
     rng = np.random.default_rng(3)
     photo = save(tmp_path / "photo.png", rng.integers(0, 256, (99, 150, 3), np.uint8))
