@@ -51,7 +51,7 @@ def watch(name, command, photos, every):
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
     done = 0
     for line in process.stdout:
-        done += ".png" in line and " of " not in line
+        done += line.endswith((".png\n", " s\n")) and " results" not in line
         if (rows and done == rows[-1]["photos"]) or done % every or not done:
             continue
         proc = Path(f"/proc/{process.pid}")
