@@ -101,7 +101,12 @@ def named(pairs: Iterable[tuple[Path | None, Look]], folder: Path) -> list[Job]:
 
 
 def plain_name(content: Path | None, look: Look) -> str:
-    """`PHOTO__STYLE`, after the names of the files, shortened to what a file system takes."""
+    """`PHOTO__STYLE`, after the names of the files, shortened to what a file system takes.
+
+    Args:
+        content: The photo, or None for a texture.
+        look: Its styles.
+    """
     style = "+".join(file.stem if file else "none" for file in look.files) or "white"
     return f"{_shortened(content.stem if content else 'texture')}__{_shortened(style)}"
 
