@@ -21,6 +21,7 @@ import numpy as np
 
 from wct_jax import extract_style, load_model, read_image, write_image
 from wct_jax.data import Folder, centre_crops
+from wct_jax.level import Level
 from wct_jax.losses import covariance_error
 from wct_jax.metrics import psnr, ssim
 from wct_jax.pipeline import stylize_level
@@ -71,7 +72,7 @@ def report_styles(levels, judge, contents, styles, size, results):
         for style_path, style in pictures.items():
             image = content
             for layer, model in sorted(levels.items(), reverse=True):
-                image = stylize_level(model, image, (extract_style(model, style, (layer,)),), layer)
+                image = stylize_level(model, image, (extract_style(model, style, (layer,)),), Level(layer))
             result = seen(image)
             apart = distances(see(judge, result), see(judge, style))
             rows.append((*np.asarray(apart), ssim(result, content)))

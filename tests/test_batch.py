@@ -75,7 +75,7 @@ def test_each_result_has_a_name_that_no_other_can_have(photos, styles):
 
 
 def test_names_say_photo_and_style():
-    mixed = Look((Path("x.png"), None, Path("y.jpg")))
+    mixed = Look((Path("x.png"), None, Path("y.jpg")), masks=(Path("m.png"), Path("n.png")))
     starts = [name[:-18] for name in names([(None, mixed), (Path("a.b.png"), Look(())), (Path("p/a.png"), mixed)])]
     assert starts == ["texture__x+none+y", "a.b__white", "a__x+none+y"]
     orders = [Look((Path("x.png"), Path("y.png"))), Look((Path("y.png"), Path("x.png"))), Look((Path("x+y.png"),))]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import wct_jax
 from wct_jax import canvas, extract_style, stylize
 from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, lay_out_map, outline
-from wct_jax.method import Method
 from wct_jax.metrics import psnr
+from wct_jax.options import Options
 from wct_jax.pipeline import prepare
 from wct_jax.recipe import evaluate
 
@@ -189,17 +189,17 @@ def test_nothing_is_compiled_for_an_exact_size(model, rng, caplog, case):
 @pytest.mark.parametrize("case", ["plain", "weighted", "regions"])
 def test_what_is_prepared_is_not_compiled_again(model, rng, caplog, case):
     content, drawing = rng.random((83, 90, 3), np.float32), rng.random((20, 30, 3), np.float32)
-    given, foreseen = {}, {}
+    given, foreseen, options = {}, {}, Options()
     if case == "weighted":
         given, foreseen = {"content_weights": np.ones((83, 90), np.float32)}, {"content_weighted": True}
     if case == "regions":
         masks = [rng.random((83, 90), np.float32) for _ in range(2)]
         given = {"mask": masks, "alpha_map": masks[0], "transform": "ot"}
-        foreseen = {"regions": 2, "mapped": True, "method": Method("ot")}
-    prepare(model, content.shape, [(drawing.shape, False)], model.layers, **foreseen)
+        foreseen, options = {"regions": 2, "mapped": True}, Options(transform="ot")
+    prepare(model, content.shape, [(drawing.shape, False)], options, **foreseen)
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         style = extract_style(model, drawing)
         stylize(model, content, [style, style] if case == "regions" else style, **given)
     # Nor traced again.
-    parts = ("conv3x3", "max_pool", "recolor", "feature_moments", "strengths", "with_change", "both")
+    parts = ("conv3x3", "max_pool", "recolor", "feature_moments", "alphas", "with_change", "both")
     assert not [message for message in caplog.messages if any(part in message for part in parts)]

@@ -39,16 +39,16 @@ def halves(content, at=26):
 def test_shares_and_what_is_left(styles):
     a, b = styles
     masks = [np.asarray([[0.5, 1.0, 0.0]], np.float32), np.asarray([[0.0, 1.0, 0.0]], np.float32)]
-    regions = share_out([a, b], masks)
+    _, regions = share_out([a, b], masks)
     np.testing.assert_allclose(regions.shares, [[[0.5, 0.5, 0]], [[0, 0.5, 0]]])
     np.testing.assert_allclose(regions.rest, [[0.5, 0, 1]])
-    regions = share_out([a, None], masks)
-    assert len(regions.styles) == 1
+    used, regions = share_out([a, None], masks)
+    assert used == (a,)
     np.testing.assert_allclose(regions.rest, [[0.5, 0.5, 1]])
-    regions = share_out([a, None, b], masks)
+    _, regions = share_out([a, None, b], masks)
     np.testing.assert_allclose(regions.shares, [[[0.5, 0.5, 0]], [[0.5, 0, 1]]])
     np.testing.assert_allclose(regions.rest, [[0, 0.5, 0]])
-    assert share_out([a, b, b], masks).rest is None
+    assert share_out([a, b, b], masks)[1].rest is None
     for wrong in ([a], [a, b, b, b]):
         with pytest.raises(ValueError, match=f"got {len(wrong)} for 2 masks"):
             share_out(wrong, masks)
@@ -199,7 +199,7 @@ def test_bad_calls_are_refused(model, content, styles):
         ({"passes": 0}, "passes must be at least 1, got 0"),
         ({"swap_layers": ["relu5_1"]}, "style swap at relu5_1 needs the feature of the style's picture"),
         ({"swap_layers": ["relu5_1"], "layers": ["relu1_1"]}, "among the layers that are used, got relu5_1"),
-        ({"stride": 4}, "stride must be from 1 to patch, 3, got 4"),
+        ({"stride": 4}, "`stride` must be from 1 to `patch`, 3, got 4"),
     ):
         with pytest.raises(ValueError, match=message):
             stylize(model, content, **({"style": styles[0]} | options))

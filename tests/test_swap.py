@@ -80,5 +80,5 @@ def test_what_does_not_fit_is_refused(rng):
     feature = rng.normal(size=(5, 5, 3)).astype(np.float32)
     with pytest.raises(ValueError, match=r"of one C, got \(5, 5, 3\) and \(5, 5, 2\)"):
         style_swap(feature, feature[..., :2])
-    with pytest.raises(ValueError, match="stride must be from 1 to patch, 3, got 4"):
+    with pytest.raises(ValueError, match="`stride` must be from 1 to `patch`, 3, got 4"):
         style_swap(feature, feature, stride=4)

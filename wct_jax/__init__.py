@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from wct_jax.maps import adain, cholesky, optimal_transport
     from wct_jax.mask import read_mask
     from wct_jax.model import Decoder, Encoder, Model
+    from wct_jax.options import Options
     from wct_jax.pipeline import stylize
+    from wct_jax.session import Session
     from wct_jax.style import Style, extract_style, mix_styles, white_style
     from wct_jax.style_file import load_style, save_style
     from wct_jax.swap import style_swap
@@ -27,7 +29,9 @@ _HOMES = {
     "maps": ("adain", "cholesky", "optimal_transport"),
     "mask": ("read_mask",),
     "model": ("Decoder", "Encoder", "Model"),
+    "options": ("Options",),
     "pipeline": ("stylize",),
+    "session": ("Session",),
     "style": ("Style", "extract_style", "mix_styles", "white_style"),
     "style_file": ("load_style", "save_style"),
     "swap": ("style_swap",),
@@ -43,6 +47,8 @@ __all__ = [
     "Encoder",
     "Model",
     "Moments",
+    "Options",
+    "Session",
     "Style",
     "__version__",
     "adain",

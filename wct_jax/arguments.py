@@ -1,7 +1,7 @@
 """The arguments of public functions that are no arrays: what a caller gives, checked, or one sentence.
 
 Kinds are always checked, and values where they are at hand, in Python and NumPy: to look at those of JAX's arrays would
-be to wait for the device, and what is traced has none.
+be to wait for the device, and what is traced has none. NumPy is imported late, since `--help` does without it.
 """
 
 import contextlib
@@ -12,8 +12,6 @@ import os
 import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
-
-import numpy as np
 
 _Kind = TypeVar("_Kind")
 
@@ -35,6 +33,8 @@ def as_number(name: str, value: Any, least: float = -math.inf, most: float = mat
     Raises:
         ValueError: It is something else, or out of range.
     """
+    import numpy as np
+
     # Not bools; and bfloat16's scalars are not registered as real.
     real = isinstance(value, numbers.Real) or name_of_dtype(value).startswith(("int", "uint", *FLOATS))
     if not real or isinstance(value, (bool, np.ma.MaskedArray)) or getattr(value, "ndim", 0) != 0:
@@ -64,6 +64,8 @@ def as_numbers(name: str, value: Any, least: float = -math.inf, most: float = ma
     Raises:
         ValueError: It is something else, or out of range.
     """
+    import numpy as np
+
     several = isinstance(value, (list, tuple)) or getattr(value, "ndim", None) == 1
     if several and is_jax(value) and not is_traced(value):
         value = np.asarray(value)  # To take one out would be compiled.
@@ -85,7 +87,7 @@ def as_integer(name: str, value: Any, least: float, most: float = _LARGEST) -> i
         ValueError: It is something else (a bool and 3.0 are), traced, or out of range.
     """
     try:
-        if isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == np.bool_:
+        if isinstance(value, bool) or name_of_dtype(value) == "bool":
             raise TypeError
         number = operator.index(value)
     except TypeError:
@@ -95,6 +97,18 @@ def as_integer(name: str, value: Any, least: float, most: float = _LARGEST) -> i
         text = str(number) if abs(number) < 10**20 else f"a number of {number.bit_length()} bits"
         raise ValueError(f"{name} must be {bounds}, got {text}")
     return number
+
+
+def check_patch(patch: int, stride: int) -> tuple[int, int]:
+    """Side of a patch and step from patch to patch, checked.
+
+    Raises:
+        ValueError: No integers, or a stride that leaves pixels without a patch.
+    """
+    patch, stride = as_integer("patch", patch, 1), as_integer("stride", stride, 1)
+    if stride > patch:
+        raise ValueError(f"`stride` must be from 1 to `patch`, {patch}, got {stride}")
+    return patch, stride
 
 
 def as_names(name: str, value: Any) -> tuple[str, ...]:
@@ -187,6 +201,8 @@ def name_of_dtype(value: Any) -> str:
 
 def described(value: Any) -> str:
     """What came, for the end of a sentence."""
+    import numpy as np
+
     if is_jax(value) or isinstance(value, np.ndarray):
         if value.ndim:
             return f"an array of {name_of_dtype(value)} of shape {value.shape}"

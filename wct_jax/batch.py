@@ -12,16 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wct_jax.images import PICTURE_SUFFIXES
-
-
-class Look(NamedTuple):
-    """Styles that one result is to have together: mixed, or each in a region.
-
-    Attributes:
-        files: Pictures or style files; None for a region that is to stay as it is.
-    """
-
-    files: tuple[Path | None, ...]
+from wct_jax.request import Look
 
 
 class Job(NamedTuple):

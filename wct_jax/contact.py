@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from wct_jax.atomic import atomic_write
-from wct_jax.batch import Job, Look
+from wct_jax.batch import Job
 from wct_jax.images import read_image
+from wct_jax.request import Look
 
 # In pixels.
 _CELL, _LABEL, _GAP = 240, 22, 8

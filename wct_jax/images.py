@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as Tag
+from PIL.PngImagePlugin import PngInfo
 
 from wct_jax.arguments import as_integer, as_path
 from wct_jax.arrays import is_floating, on_host
@@ -119,6 +120,8 @@ OUTPUT_SUFFIXES = tuple(_FORMATS)
 _OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": "4:4:4"}, "WEBP": {"quality": 95}}
 # A large picture does not need several copies in memory.
 _PIXELS_AT_ONCE = 2**22
+# Of the text chunk of a PNG file.
+_SETTINGS_KEY = "wct_jax"
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 
 
@@ -168,6 +171,33 @@ def write_image(path: PathLike | BinaryIO, pixels: np.ndarray, suffix: str | Non
         ValueError: As `write_picture`.
     """
     write_picture(path, Picture(pixels), suffix)
+
+
+def read_settings(path: PathLike | BinaryIO) -> str:
+    """Read how a result was made, which `write_picture` put into a text chunk of its PNG file.
+
+    Args:
+        path: The PNG file.
+
+    Returns:
+        JSON: `options`, the names of the `styles` and of the `model`, and the version of `wct_jax`.
+
+    Raises:
+        ValueError: The file cannot be read, is no PNG, or has no such chunk.
+    """
+    name = source_name(path)
+    try:
+        with open_source(path) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            image = open_image(file, name)
+            if image.format == "PNG":
+                load_image(image, name)  # The chunk may come after the pixels.
+            settings = getattr(image, "text", {}).get(_SETTINGS_KEY)
+    except OSError as error:
+        raise ValueError(f"cannot read {name}: {error.strerror or error}") from None
+    if settings is None:
+        raise ValueError(f"{name} does not say how it was made: expected a PNG file that stylize.py wrote")
+    return str(settings)
 
 
 def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
@@ -251,6 +281,9 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         options["exif"] = Image.Exif()
         options["exif"].load(picture.metadata.exif)
         options["exif"].update({tag: as_stored(value) for tag, value in options["exif"].items()})
+    if format == "PNG" and picture.metadata.settings:
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt(_SETTINGS_KEY, picture.metadata.settings)
     if picture.metadata.dpi:
         options["dpi"] = picture.metadata.dpi
     # By way of memory: Pillow's encoders do not say what the system's complaint was when a disk is full.

@@ -5,7 +5,9 @@ none: the outer pixels of a result are smooth, and strokes run along them. Aroun
 a picture that goes on. The margin has no part in the statistics, and is cut off in the end.
 """
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,36 +15,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from wct_jax.guides import Guides
 from wct_jax.sheet import Sheet, sheet
 
 # Of a large image that need not be in memory.
 _ROWS = 64
 
 
-def surround(image: Any, margin: int, content_weights: Any, maps: dict[str, Any]) -> dict[str, Any]:
-    """What belongs to an image's pixels with as many more on each side.
+def surround(guides: Guides, sides: Sequence[int], margin: int) -> Guides:
+    """Guides of an image with as many more pixels on each side.
 
     Args:
-        image: `[..., H, W, 3]`.
+        guides: Of the image, not on a canvas.
+        sides: Height and width of the image.
         margin: In pixels.
-        content_weights: `[..., H, W]`, or None for 1.
-        maps: By name None, a scalar, `[..., H, W]`, or a list of these.
 
     Returns:
-        `maps` mirrored, and `content_weights` with zeros in the margin.
+        Guides with their maps mirrored, and weights of zero in the margin.
     """
-    sides = image.shape[-3:-1]
     rows, columns = (mirrored(side, margin) for side in sides)
-
-    def wide(values: Any) -> Any:
-        if isinstance(values, list):
-            return [wide(each) for each in values]
-        return values if np.ndim(values) == 0 else _at_hand(values)[..., rows[:, None], columns]
-
-    weights = np.ones(sides, np.float32) if content_weights is None else _at_hand(content_weights)
+    weights = np.ones(sides, np.float32) if guides.weights is None else _at_hand(guides.weights)
     xp = np if isinstance(weights, np.ndarray) else jnp
     around = [(0, 0)] * (weights.ndim - 2) + [(margin, margin)] * 2
-    return {name: wide(values) for name, values in maps.items()} | {"content_weights": xp.pad(weights, around)}
+    rest = dataclasses.replace(guides, weights=None).each(lambda x: _at_hand(x)[..., rows[:, None], columns])
+    return dataclasses.replace(rest, weights=xp.pad(weights, around))
 
 
 def widen(image: Any, margin: int) -> Any:

@@ -13,10 +13,12 @@ class Metadata:
         exif: An EXIF block: the camera, the exposure, the place, the author, the resolution. Not the
             orientation, the thumbnail, the maker's private note and whatever else speaks of the old pixels.
         dpi: Horizontal and vertical resolution in pixels per inch, or None where the file gives none.
+        settings: JSON on how a result was made, which PNG files carry; "" for none.
     """
 
     exif: bytes = b""
     dpi: tuple[float, float] | None = None
+    settings: str = ""
 
 
 @dataclass(frozen=True, eq=False)

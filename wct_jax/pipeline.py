@@ -1,38 +1,29 @@
 """Coarse to fine: the cascade of Li et al., NIPS 2017, section 3.3."""
 
-import functools
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.arguments import (
-    as_integer,
-    as_names,
-    as_number,
-    as_numbers,
-    check_kind,
-    check_progress,
-    described,
-    is_traced,
-)
-from wct_jax.arrays import as_image, as_masks
-from wct_jax.canvas import as_array, cut_out, lay_out, lay_out_map, outline
+from wct_jax.arguments import as_number, as_numbers, check_kind, check_progress, described, is_traced
+from wct_jax.arrays import as_image, as_masks, as_weights
+from wct_jax.canvas import as_array, cut_out, lay_out, outline
 from wct_jax.compilation import ahead, by_parts, part
+from wct_jax.guides import Guides
+from wct_jax.level import Level, paint_feature
 from wct_jax.margin import narrow, surround, widen
 from wct_jax.mesh import has_rows_apart, on_any_mesh
-from wct_jax.method import PLAIN, Method, method_of, paint_feature
 from wct_jax.model import Model, size_at
+from wct_jax.options import Options
 from wct_jax.platforms import platform_of
-from wct_jax.regions import Regions, share_out
+from wct_jax.regions import share_out
 from wct_jax.strength import as_strength, between, blend
-from wct_jax.style import Style, extract_from_canvas, feature_moments, weights_of, white_style
-
-# After three, nothing changes that can be seen.
-_MOST_PASSES = 1000
+from wct_jax.style import Style, extract_from_canvas, feature_moments, white_style
 
 
 def stylize(
@@ -99,123 +90,157 @@ def stylize(
     """
     check_progress(progress)
     image = as_array(as_image("content", content))
-    eps, margin = as_number("eps", eps, 0, 1), as_integer("margin", margin, 0)
-    weights = None if content_weights is None else weights_of("content_weights", content_weights, image)
-    masks = [weights_of("mask", one, image) for one in as_masks("mask", mask)]
-    alpha_map = None if alpha_map is None else weights_of("alpha_map", alpha_map, image)
-    share = as_strength(strength, image.shape[:-1], image.dtype)
-    if margin:
-        maps = {"mask": masks, "alpha_map": alpha_map, "strength": 1.0 if share is None else share}
-        options: dict[str, Any] = surround(image, margin, weights, maps)
-        options |= {"layers": layers, "eps": eps, "transform": transform, "swap_layers": swap_layers, "patch": patch}
-        options |= {"stride": stride, "passes": passes, "progress": progress}
-        return narrow(stylize(model, widen(image, margin), style, alpha, **options), margin)
-    method = method_of(transform, swap_layers, patch, stride)
-    regions = regions_of(style, masks)
-    levels = levels_of(model, regions.styles, layers, alpha, method, passes)
-    names, alphas = zip(*levels, strict=True)
-    cascade = functools.partial(_cascade, layers=names, method=method, progress=progress)
-    counted = None if weights is None else as_array(weights)
-    arrays = model, counted, regions, alpha_map, share, alphas, eps
-    if has_rows_apart(image):
-        return on_any_mesh(cascade, lambda lead, pixels: pixels, image, *arrays)
-    return cascade(image, *arrays)
-
-
-def _cascade(
-    content: Array,
-    model: Model,
-    weights: Array | None,
-    regions: Regions,
-    alpha_map: Any,
-    share: Any,
-    alphas: Sequence[ArrayLike],
-    eps: ArrayLike,
-    *,
-    layers: Sequence[str],
-    method: Method,
-    progress: Callable[[str], None] | None,
-) -> Array:
-    # Within jit a constant is traced, too.
-    traced = any(map(is_traced, jax.tree.leaves((content, model, weights, regions, alphas, eps, lax.full((), 0)))))
-    image, weights, size = lay_out(content, weights)
-    shares = tuple(lay_out_map(share, size, image) for share in regions.shares)
-    # Each level before the last is blended, too.
-    maps = alpha_map, regions.rest, share, None if share is None else between(share)
-    alpha_map, rest, share, shallower = (
-        each if each is None or not each.ndim else lay_out_map(each, size, image) for each in maps
+    options = Options(
+        layers=layers,  # type: ignore[arg-type]
+        transform=transform,
+        swap_layers=swap_layers,  # type: ignore[arg-type]
+        patch=patch,
+        stride=stride,
+        passes=passes,
+        margin=margin,
     )
-    photo = image
-    for number, (layer, alpha) in enumerate(zip(layers, alphas, strict=True), 1):
-        if progress and not traced:
-            image.block_until_ready()
-            progress(layer)
-        before = image
-        image = stylize_level(
-            model,
-            image,
-            regions.styles,
-            layer,
-            alpha,
-            eps=eps,
-            content_weights=weights,
-            shares=shares,
-            alpha_map=alpha_map,
-            size=size,
-            method=method,
-        )
-        if shallower is not None and number < len(layers):
-            image = blend(before, image, shallower)
-    if rest is not None:
-        image = _leave(image, photo, rest)
-    return cut_out(image if share is None else blend(photo, image, share), content.shape[-3:-1])
+    eps = as_number("eps", eps, 0, 1)
+    styles, guides = guide(style, image.shape, image.dtype, content_weights, mask, alpha_map, strength)
+    levels = levels_of(model, styles, options, alpha, eps)
+    if not options.margin:
+        return cascade(model, image, styles, levels, guides, progress)
+    guides = surround(guides, image.shape[-3:-1], options.margin)
+    wide = as_array(widen(image, options.margin))
+    return narrow(cascade(model, wide, styles, levels, guides, progress), options.margin)
 
 
-def regions_of(style: Style | Sequence[Style | None], masks: Sequence[Any]) -> Regions:
-    """What `share_out` makes of styles and masks, or one style for all.
+def guide(
+    style: Style | Sequence[Style | None],
+    shape: Sequence[int],
+    dtype: Any,
+    content_weights: ArrayLike | None,
+    mask: Sequence[ArrayLike],
+    alpha_map: ArrayLike | None,
+    strength: ArrayLike,
+) -> tuple[tuple[Style, ...], Guides]:
+    """Check the styles and maps that `stylize` was given, and divide the image between the styles.
 
     Args:
         style: As for `stylize`.
-        masks: As for `share_out`.
+        shape: The image's, `[..., H, W, 3]`.
+        dtype: The image's.
+        content_weights: As for `stylize`.
+        mask: As for `stylize`.
+        alpha_map: As for `stylize`.
+        strength: As for `stylize`.
+
+    Returns:
+        The styles that are used, and the guides of the image.
 
     Raises:
-        ValueError: As `share_out`; what is no style; or several styles without masks.
+        ValueError: A map of another shape, dtype or range, what is no style, or several styles without masks.
     """
+    counted = np.promote_types(dtype, np.float32)
+
+    def fitted(name: str, value: Any) -> Any:
+        return as_weights(name, value, shape[:-1], counted)
+
+    maps = {
+        "weights": None if content_weights is None else fitted("content_weights", content_weights),
+        "alpha_map": None if alpha_map is None else fitted("alpha_map", alpha_map),
+        "strength": as_strength(strength, shape[:-1], dtype),
+    }
+    masks = [fitted("mask", one) for one in as_masks("mask", mask)]
     styles: list[Any] = list(style) if isinstance(style, (list, tuple)) and style else [style]
     for one in styles:
         if one is not None or not masks:
             check_kind("style", one, Style, "extract_style or load_style")
     if masks:
-        return share_out(styles, masks)
+        used, guides = share_out(styles, masks)
+        return used, dataclasses.replace(guides, **maps)
     if len(styles) > 1:
         raise ValueError("several styles need masks that say where each is: mix_styles makes one of them")
-    return Regions((styles[0],), (), None)
+    return (styles[0],), Guides(**maps)
+
+
+def cascade(
+    model: Model,
+    content: Array,
+    styles: Sequence[Style],
+    levels: Sequence[Level],
+    guides: Guides,
+    progress: Callable[[str], None] | None = None,
+) -> Array:
+    """Paint an image at each level in turn, on a canvas where that spares compiling.
+
+    Args:
+        model: Encoder and decoders.
+        content: `[..., H, W, 3]`.
+        styles: One, or one for each of the guides' shares.
+        levels: In the order to run them.
+        guides: Of the image, not on a canvas.
+        progress: As for `stylize`.
+
+    Returns:
+        `[..., H, W, 3]` in the dtype of the content.
+    """
+    if guides.weights is not None:
+        guides = dataclasses.replace(guides, weights=as_array(guides.weights))
+    if has_rows_apart(content):
+
+        def on_mesh(content: Array, *rest: Any) -> Array:
+            model, styles, levels, guides = rest
+            return _cascade(model, content, styles, levels, guides, progress)
+
+        return on_any_mesh(on_mesh, lambda lead, pixels: pixels, content, model, styles, levels, guides)
+    return _cascade(model, content, styles, levels, guides, progress)
+
+
+def _cascade(
+    model: Model,
+    content: Array,
+    styles: Sequence[Style],
+    levels: Sequence[Level],
+    guides: Guides,
+    progress: Callable[[str], None] | None,
+) -> Array:
+    # Within jit a constant is traced, too.
+    traced = any(map(is_traced, jax.tree.leaves((content, model, styles, levels, guides, lax.full((), 0)))))
+    image, weights, size = lay_out(content, guides.weights)
+    # Every level before the last is blended, too.
+    shallower = Guides(strength=None if guides.strength is None else between(guides.strength))
+    guides, shallower = (each.on_canvas(weights, size, image) for each in (guides, shallower))
+    of_levels = dataclasses.replace(guides, rest=None, strength=None)
+    photo = image
+    for number, level in enumerate(levels, 1):
+        if progress and not traced:
+            image.block_until_ready()
+            progress(level.layer)
+        before = image
+        image = stylize_level(model, image, styles, level, of_levels)
+        if shallower.strength is not None and number < len(levels):
+            image = blend(before, image, shallower.strength)
+    if guides.rest is not None:
+        image = _leave(image, photo, guides.rest)
+    return cut_out(image if guides.strength is None else blend(photo, image, guides.strength), content.shape[-3:-1])
 
 
 def levels_of(
     model: Model,
     styles: Sequence[Style],
-    layers: Sequence[str] | None,
+    options: Options,
     alpha: ArrayLike | Sequence[ArrayLike],
-    method: Method = PLAIN,
-    passes: int = 1,
-) -> list[tuple[str, ArrayLike]]:
-    """What `plan` makes of the layers that a model and some styles have, for all passes.
+    eps: ArrayLike,
+) -> list[Level]:
+    """The levels of all passes, in the order to run them.
 
     Args:
         model: Encoder and decoders.
         styles: Of the same encoder.
-        layers: The layers to use; None for all that all have.
+        options: Layers, transform, swap layers, patches and passes; alpha and eps may be arrays and come separately.
         alpha: As for `plan`.
-        method: How the styles are taken.
-        passes: As for `stylize`.
+        eps: Relative cut of the spectra.
 
     Raises:
-        ValueError: A layer without decoder or statistics, a style of another encoder or without the features that the
-            method needs, or a number of passes that there is not; as `plan`.
+        ValueError: A layer without decoder or statistics, a style of another encoder or without the features that style
+            swap needs; as `plan`.
     """
     check_kind("model", model, Model, "load_model")
-    passes = as_integer("passes", passes, 1, _MOST_PASSES)
     for style in styles:
         if style.digest != model.digest:
             raise ValueError(
@@ -223,20 +248,25 @@ def levels_of(
                 f"the model's {model.digest[:12]}"
             )
     usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
-    levels = plan(usable if layers is None else as_names("layers", layers), alpha)
-    for layer, _ in levels:
+    steps = plan(usable if options.layers is None else options.layers, alpha)
+    for layer, _ in steps:
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
-    for layer in method.swap_layers:
-        if layer not in [layer for layer, _ in levels]:
+    for layer in options.swap_layers:
+        if layer not in [layer for layer, _ in steps]:
             raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
         if any(layer not in style.features for style in styles):
             raise ValueError(
                 f"style swap at {layer} needs the feature of the style's picture, which mixed styles and style files "
                 "do not have: expected one that extract_style made with swap_layers"
             )
-    return levels * passes
+    patches, eps = (options.patch, options.stride), jnp.asarray(eps)
+    # As arrays, so that what is compiled serves all values.
+    return (options.passes or 1) * [
+        Level(layer, jnp.asarray(alpha), eps, options.transform, patches if layer in options.swap_layers else None)
+        for layer, alpha in steps
+    ]
 
 
 def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
@@ -266,46 +296,32 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
     return sorted(zip(layers, alphas, strict=True), key=lambda level: level[0], reverse=True)
 
 
-@by_parts(static=("layer", "method"))
+@by_parts()
 def stylize_level(
     model: Model,
     image: Array,
     styles: Sequence[Style],
-    layer: str,
-    alpha: ArrayLike = 1.0,
-    *,
-    eps: ArrayLike = 1e-6,
-    content_weights: Array | None = None,
-    shares: Sequence[Array] = (),
-    alpha_map: Array | None = None,
-    size: Array | None = None,
-    method: Method = PLAIN,
+    level: Level,
+    guides: Guides = Guides(),
 ) -> Array:
-    """One level of the cascade: the image's feature at `layer`, transformed and decoded.
+    """One level of the cascade: the image's feature at the layer, transformed and decoded.
 
     Args:
         model: Encoder and decoders.
         image: `[..., H, W, 3]`.
-        styles: With statistics for `layer`.
-        layer: The level.
-        alpha: Scalar strength in 0..1.
-        eps: Where the spectra are cut, see `wct`.
-        content_weights: `[..., H, W]` or None.
-        shares: How much each style has of a pixel, `[..., H, W]` each; none for one style.
-        alpha_map: `[..., H, W]` or None.
-        size: Rows and columns of the image, if it lies on a larger canvas, as `lay_out` made it with its weights.
-        method: How the styles are taken.
+        styles: With statistics for the layer.
+        level: The level.
+        guides: Laid out as the image.
 
     Returns:
         `[..., H, W, 3]`, the size of the image, in its dtype.
     """
+    layer, size = level.layer, guides.size
     feature = model.encode(image, (layer,), size)[layer]
-    counted: list[Array | None] = [_both(content_weights, share) for share in shares]
-    counted = counted or [content_weights]
+    counted: list[Array | None] = [_both(guides.weights, share) for share in guides.shares]
+    counted = counted or [guides.weights]
     statistics = [feature_moments(feature, weights, size, layer) for weights in counted]
-    # As arrays, so that what is compiled serves all values.
-    alpha, eps = jnp.asarray(alpha), jnp.asarray(eps)
-    feature = paint_feature(feature, statistics, styles, layer, alpha, eps, shares, alpha_map, size, method)
+    feature = paint_feature(feature, statistics, styles, level, guides)
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
 
 
@@ -324,12 +340,11 @@ def prepare(
     model: Model,
     content: Sequence[int],
     pictures: Sequence[tuple[Sequence[int], bool]],
-    layers: Sequence[str],
+    options: Options,
     *,
     content_weighted: bool = False,
     regions: int = 0,
     mapped: bool = False,
-    method: Method = PLAIN,
 ) -> None:
     """Compile what `extract_style` and `stylize` will need on the CPU, on all its cores.
 
@@ -339,14 +354,14 @@ def prepare(
         model: Encoder and decoders.
         content: Shape of the content, `[..., H, W, 3]`.
         pictures: Shape of each style's picture, and whether it will have weights; none for styles that are there.
-        layers: The layers that will be used.
+        options: Layers, by name, and the transform. Patches have shapes of their own and are left.
         content_weighted: Whether the content will have weights.
         regions: How many masks there will be for styles.
         mapped: Whether there will be an alpha map.
-        method: How the styles will be taken.
     """
     if platform_of(model) != "cpu" or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         return
+    layers = options.layers or model.layers
     with ahead():
         for shape, weighted in pictures:
             picture, weights, size = outline(shape, weighted)
@@ -354,18 +369,6 @@ def prepare(
         image, weights, size = outline(content, content_weighted)
         area: Any = jax.ShapeDtypeStruct(image.shape[:-1], jnp.float32)
         style = jax.eval_shape(lambda: white_style(model, layers))
+        guides = Guides(weights, (area,) * regions, area if mapped else None, size=size)
         for layer in layers:
-            stylize_level(
-                model,
-                image,
-                (style,) * max(1, regions),
-                layer,
-                1.0,
-                eps=1e-6,
-                content_weights=weights,
-                shares=(area,) * regions,
-                alpha_map=area if mapped else None,
-                size=size,
-                # Patches have shapes of their own, and are compiled when they are there.
-                method=method._replace(swap_layers=()),
-            )
+            stylize_level(model, image, (style,) * max(1, regions), Level(layer, transform=options.transform), guides)

@@ -1,10 +1,11 @@
 """One image in several styles: which has how much of each pixel."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from wct_jax.guides import Guides
 from wct_jax.style import Style
 
 # Where the regions have less than this together there is no region.
@@ -12,21 +13,7 @@ _NONE = 1e-6
 _ROWS = 64
 
 
-class Regions(NamedTuple):
-    """Styles and what each has of the pixels.
-
-    Attributes:
-        styles: Those that are used.
-        shares: For each of them `[..., H, W]`, in 0..1, together at most 1.
-        rest: `[..., H, W]`, what stays as it was, or None for nothing.
-    """
-
-    styles: tuple[Style, ...]
-    shares: tuple[Any, ...]
-    rest: Any
-
-
-def share_out(styles: Sequence[Style | None], masks: Sequence[Any]) -> Regions:
+def share_out(styles: Sequence[Style | None], masks: Sequence[Any]) -> tuple[tuple[Style, ...], Guides]:
     """Divide the pixels of an image between styles.
 
     Where masks add up to more than 1 they are scaled to 1. What no mask covers goes to the last style if there is one
@@ -35,6 +22,9 @@ def share_out(styles: Sequence[Style | None], masks: Sequence[Any]) -> Regions:
     Args:
         styles: One for each mask, None for those that have none; and perhaps one for what is left.
         masks: `[..., H, W]` in 0..1, soft, arrays of NumPy or JAX.
+
+    Returns:
+        The styles that are used, and guides with their shares, together at most 1, and the rest.
 
     Raises:
         ValueError: Another number of styles, or nothing but None.
@@ -57,7 +47,7 @@ def share_out(styles: Sequence[Style | None], masks: Sequence[Any]) -> Regions:
     if not used:
         raise ValueError("there must be a style for at least one of the masks, got none")
     rest = sum(rests[1:], start=rests[0]) if rests else None
-    return Regions(tuple(style for style, _ in used), tuple(share for _, share in used), rest)
+    return tuple(style for style, _ in used), Guides(shares=tuple(share for _, share in used), rest=rest)
 
 
 def relative(shares: Sequence[Any]) -> list[Any]:

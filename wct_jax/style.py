@@ -66,7 +66,7 @@ def extract_style(
     picture = as_array(as_image("style", image))
     if not set(swap_layers) <= set(layers):
         raise ValueError(f"swap_layers must be among {', '.join(layers)}, got {', '.join(swap_layers)}")
-    counted = None if weights is None else as_array(weights_of("weights", weights, picture))
+    counted = None if weights is None else as_array(_counted(weights, picture))
     if has_rows_apart(picture):
 
         def extract(picture: Array, model: Model, counted: Array | None) -> Style:
@@ -229,6 +229,6 @@ def layers_of(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     return names
 
 
-def weights_of(name: str, value: ArrayLike, image: Array | np.ndarray) -> Array | np.ndarray:
-    """What there is for each pixel of an image, see `as_weights`: single precision at least, since it is counted."""
-    return as_weights(name, value, image.shape[:-1], np.promote_types(image.dtype, np.float32))
+def _counted(weights: ArrayLike, picture: Array) -> Array | np.ndarray:
+    # In single precision at least, since weights are summed.
+    return as_weights("weights", weights, picture.shape[:-1], np.promote_types(picture.dtype, np.float32))

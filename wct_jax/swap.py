@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.arguments import as_integer
+from wct_jax.arguments import check_patch
 from wct_jax.arrays import as_feature, as_map
 from wct_jax.mesh import on_any_mesh
 
@@ -75,18 +75,6 @@ def _swap_each(
     )
     one = functools.partial(_swap, patch=patch, stride=stride, size=size)
     return jnp.vectorize(one, signature="(h,w,c),(i,j,c),(i,j)->(h,w,c)")(content, style, weights)
-
-
-def check_patch(patch: int, stride: int) -> tuple[int, int]:
-    """Side of a patch and stride, checked.
-
-    Raises:
-        ValueError: No integers, or a stride that leaves pixels without a patch.
-    """
-    patch, stride = as_integer("patch", patch, 1), as_integer("stride", stride, 1)
-    if stride > patch:
-        raise ValueError(f"stride must be from 1 to patch, {patch}, got {stride}")
-    return patch, stride
 
 
 def _swap(content: Array, style: Array, weights: Array, *, patch: int, stride: int, size: Array) -> Array:

@@ -6,6 +6,7 @@ as much around it as reaches into it through the layers. At the border of the im
 the whole would be.
 """
 
+import dataclasses
 import functools
 import os
 from collections import deque
@@ -15,22 +16,23 @@ from itertools import cycle
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.arguments import as_integer, as_number, as_path, check_progress
-from wct_jax.arrays import as_image, as_masks, as_weights, on_host
+from wct_jax.arrays import as_image, as_weights, on_host
 from wct_jax.canvas import as_array
 from wct_jax.compilation import by_parts
+from wct_jax.guides import Guides
+from wct_jax.level import Level, paint_feature
 from wct_jax.margin import narrow, surround, widen_in_rows
-from wct_jax.method import Method, method_of, paint_feature
 from wct_jax.model import Model, size_at
-from wct_jax.pipeline import levels_of, regions_of, stylize
+from wct_jax.options import Options
+from wct_jax.pipeline import cascade, guide, levels_of
 from wct_jax.regions import leave
 from wct_jax.sheet import Sheet, sheet
-from wct_jax.strength import as_strength, between
+from wct_jax.strength import between
 from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments, layers_of
 from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
@@ -89,33 +91,40 @@ def stylize_tiled(
         ValueError: As `stylize`; too small a tile; or no space for the intermediate images.
     """
     check_progress(progress)
-    photo, eps = on_host("content", as_image("content", content, single=True)), as_number("eps", eps, 0, 1)
-    sides, margin = photo.shape[:2], as_integer("margin", margin, 0)
-    weights = None if content_weights is None else _on_sides("content_weights", content_weights, sides)
-    alphas = None if alpha_map is None else _on_sides("alpha_map", alpha_map, sides)
-    masks = [_on_sides("mask", one, sides) for one in as_masks("mask", mask)]
-    share = as_strength(strength, sides, np.float32)
-    share = None if share is None else on_host("strength", share)
-    folder = None if folder is None else as_path("folder", folder)
+    photo = on_host("content", as_image("content", content, single=True))
+    options = Options(layers=layers, transform=transform, passes=passes, margin=margin)  # type: ignore[arg-type]
+    eps, margin, folder = (
+        as_number("eps", eps, 0, 1),
+        options.margin,
+        None if folder is None else as_path("folder", folder),
+    )
+    styles, guides = guide(style, photo.shape, np.float32, content_weights, mask, alpha_map, strength)
+    levels = levels_of(model, styles, options, alpha, eps)
+    guides = guides.each(lambda values: on_host("what there is for each pixel", values))
     if margin:
-        maps = {"mask": masks, "alpha_map": alphas, "strength": 1.0 if share is None else share}
-        more: dict[str, Any] = surround(photo, margin, weights, maps)
-        more |= {"layers": layers, "eps": eps, "transform": transform, "passes": passes, "progress": progress}
-        wide = widen_in_rows(photo, margin, folder)
-        return narrow(stylize_tiled(model, wide, style, alpha, tile=tile, folder=folder, **more), margin)
-    method = method_of(transform)
-    regions = regions_of(style, masks)
-    levels = levels_of(model, regions.styles, layers, alpha, method, passes)
-    tile = _check_tile(tile, [layer for layer, _ in levels])
-    if is_one(sides, tile):
-        options: dict[str, Any] = {"layers": layers, "eps": eps, "content_weights": weights}
-        options |= {"mask": masks, "alpha_map": alphas, "transform": transform, "passes": passes}
-        options["strength"] = 1.0 if share is None else share
+        photo, guides = widen_in_rows(photo, margin, folder), surround(guides, photo.shape[:2], margin)
+    paper = _Paper(photo.shape[:2], _check_tile(tile, [level.layer for level in levels]), folder)
+    result = _painted(model, photo, styles, levels, guides, paper, progress)
+    return narrow(result, margin) if margin else result
+
+
+def _painted(
+    model: Model,
+    photo: np.ndarray,
+    styles: Sequence[Style],
+    levels: Sequence[Level],
+    guides: Guides,
+    paper: "_Paper",
+    progress: Progress | None,
+) -> np.ndarray:
+    if is_one(paper.sides, paper.tile):
         with _counting(len(levels), progress) as begun:
-            whole = stylize(model, photo.astype(np.float32, copy=False), style, alpha, progress=begun, **options)
-            return np.asarray(whole)
-    pixels = _Values(weights, regions.shares, alphas)
-    steps = [_Level(model, regions.styles, layer, sides, tile, folder, method) for layer, _ in levels]
+            whole = as_array(photo.astype(np.float32, copy=False))
+            return np.asarray(cascade(model, whole, styles, levels, guides, begun))
+    strength = guides.strength
+    if strength is not None:  # Of one number this takes no memory.
+        guides = dataclasses.replace(guides, strength=np.broadcast_to(strength, paper.sides))
+    steps = [_Step(model, styles, level, paper) for level in levels]
     total, done = sum(step.tiles for step in steps), 0
 
     def tell(layer: str) -> None:
@@ -125,14 +134,13 @@ def stylize_tiled(
             progress(layer, done, total)
 
     image: Any = photo
-    # Of one number this takes no memory.
-    share = None if share is None else np.broadcast_to(share, sides)
-    for number, (step, (layer, level_alpha)) in enumerate(zip(steps, levels, strict=True), 1):
-        blended = share if number < len(levels) else None
-        image = step.run(image, pixels, level_alpha, eps, blended, functools.partial(tell, layer))
+    # The last level is blended with the photo, below.
+    for step, level, last in zip(steps, levels, [*[False] * (len(levels) - 1), True], strict=True):
+        here = dataclasses.replace(guides, strength=None) if last else guides
+        image = step.run(image, here, functools.partial(tell, level.layer))
     result = image.mapped() if isinstance(image, Sheet) else image
-    if regions.rest is not None or share is not None:
-        leave(result, photo, regions.rest, share)
+    if guides.rest is not None or guides.strength is not None:
+        leave(result, photo, guides.rest, guides.strength)
     return result
 
 
@@ -164,7 +172,8 @@ def extract_style_tiled(
     check_progress(progress)
     layers = layers_of(model, layers)
     picture = on_host("image", as_image("image", image, single=True))
-    counted = None if weights is None else _on_sides("weights", weights, picture.shape[:2])
+    sides = picture.shape[:2]
+    counted = None if weights is None else on_host("weights", as_weights("weights", weights, sides, np.float32))
     deepest = max(layers)
     tile = _check_tile(tile, layers)
     if is_one(picture.shape[:2], tile):
@@ -187,10 +196,6 @@ def extract_style_tiled(
             progress(deepest, done, len(tiles))
     assert style is not None
     return style
-
-
-def _on_sides(name: str, values: Any, sides: tuple[int, ...]) -> np.ndarray:
-    return on_host(name, as_weights(name, values, sides, np.float32))
 
 
 @contextmanager
@@ -217,76 +222,61 @@ def _check_tile(tile: int, layers: Sequence[str]) -> int:
     return tile
 
 
-class _Values(NamedTuple):
-    """What there is for each pixel of the image, `[H, W]`."""
+class _Paper(NamedTuple):
+    """Where an image is painted.
 
-    weights: np.ndarray | None
-    shares: Sequence[np.ndarray]
-    alpha_map: np.ndarray | None
+    Attributes:
+        sides: Height and width of the image.
+        tile: The longest side of a tile, in pixels.
+        folder: Where large intermediate images are.
+    """
 
-    def counted(self, window: Window) -> tuple[Array, ...]:
-        """The weights in the statistics of each region, in what is taken."""
-        if not self.shares:
-            return (as_array(window.counted(self.weights)),)
-        return tuple(
-            as_array(window.counted(share if self.weights is None else share * self.weights)) for share in self.shares
-        )
-
-    def around(self, window: Window) -> tuple[tuple[Array, ...], Array | None]:
-        """Shares and alpha map in all that is read."""
-        shares = tuple(_read_map(window, share) for share in self.shares)
-        return shares, None if self.alpha_map is None else _read_map(window, self.alpha_map)
+    sides: tuple[int, ...]
+    tile: int
+    folder: str | None
 
 
-def _read_map(window: Window, values: np.ndarray) -> Array:
-    return as_array(window.read(values[..., None])[0][..., 0])
+def _counted(guides: Guides, window: Window) -> tuple[Array, ...]:
+    """The weights in the statistics of each region, in what is taken."""
+    each: Sequence[np.ndarray | None] = [guides.weights]
+    if guides.shares:
+        each = [share if guides.weights is None else share * guides.weights for share in guides.shares]
+    return tuple(as_array(window.counted(weights)) for weights in each)
 
 
-class _Level:
+def _around(guides: Guides, window: Window, size: Array) -> Guides:
+    """Shares and alpha map in all that is read."""
+    shared = Guides(shares=guides.shares, alpha_map=guides.alpha_map, size=size)
+    return shared.each(lambda values: as_array(window.read(values[..., None])[0][..., 0]))
+
+
+class _Step:
     """One level of the cascade over an image of some size."""
 
-    def __init__(
-        self,
-        model: Model,
-        styles: Sequence[Style],
-        layer: str,
-        sides: Sequence[int],
-        tile: int,
-        folder: str | os.PathLike[str] | None,
-        method: Method,
-    ) -> None:
-        self._model, self._styles, self._layer, self._method = model, tuple(styles), layer, method
-        self._folder = folder
-        self._sides, self._cell, self._keeps = tuple(sides), cell_of(layer), keeps(layer)
-        self._encoded = windows(sides, tile, seen_by_encoder(layer), self._cell)
+    def __init__(self, model: Model, styles: Sequence[Style], level: Level, paper: _Paper) -> None:
+        self._model, self._styles, self._level, self._paper = model, tuple(styles), level, paper
+        layer = level.layer
+        self._cell, self._keeps = cell_of(layer), keeps(layer)
+        self._encoded = windows(paper.sides, paper.tile, seen_by_encoder(layer), self._cell)
         reach = seen_by_decoder(layer) if self._keeps else reach_of(layer)
-        self._decoded = windows(sides, tile, reach, self._cell)
+        self._decoded = windows(paper.sides, paper.tile, reach, self._cell)
 
     @property
     def tiles(self) -> int:
         """How many tiles there are in both passes."""
         return len(self._encoded) + len(self._decoded)
 
-    def run(
-        self,
-        image: Any,
-        values: _Values,
-        alpha: ArrayLike,
-        eps: float,
-        strength: np.ndarray | None,
-        tell: Callable[[], None],
-    ) -> Any:
+    def run(self, image: Any, guides: Guides, tell: Callable[[], None]) -> Any:
         """The image after this level, blended with the one before if there is a strength `[H, W]`."""
-        models, cell, layer = _on_each_device(self._model), self._cell, self._layer
+        models, cell, level, (sides, _, folder) = _on_each_device(self._model), self._cell, self._level, self._paper
         statistics: Any = None
         feature: Any = None
         if self._keeps:
-            channels = self._model.channels_at(layer)
-            feature = sheet((*(-(-side // cell) for side in self._sides), channels), self._folder)
+            feature = sheet((*(-(-side // cell) for side in sides), self._model.channels_at(level.layer)), folder)
 
         def measure(window: Window, model: Model) -> tuple[tuple[Moments, ...], Array]:
             pixels, size = map(as_array, window.read(image))
-            return _measure(model, pixels, values.counted(window), size, layer)
+            return _measure(model, pixels, _counted(guides, window), size, level.layer)
 
         for window, (own, encoded) in _in_turn(measure, self._encoded, models):
             own = _at_hand(own)
@@ -298,25 +288,13 @@ class _Level:
 
         def repaint(window: Window, model: Model) -> Array:
             source, size = map(as_array, window.read(feature, cell) if self._keeps else window.read(image))
-            level_alpha, cut = jnp.asarray(alpha), jnp.asarray(eps)
-            return _repaint(
-                model,
-                source,
-                statistics,
-                self._styles,
-                layer,
-                level_alpha,
-                cut,
-                *values.around(window),
-                size,
-                self._method,
-            )
+            return _repaint(model, source, statistics, self._styles, level, _around(guides, window, size))
 
-        result = sheet((*self._sides, 3), self._folder)
+        result = sheet((*sides, 3), folder)
         for window, painted in _in_turn(repaint, self._decoded, models):
             after = np.asarray(painted)[window.taken_here]
-            if strength is not None:
-                share = between(strength[window.taken])[..., None]
+            if guides.strength is not None:
+                share = between(guides.strength[window.taken])[..., None]
                 after = (1 - share) * image[window.taken] + share * after
             result[window.taken] = after
             tell()
@@ -335,22 +313,13 @@ def _measure(
     return tuple(feature_moments(feature, one, size, layer) for one in weights), feature
 
 
-@by_parts(static=("layer", "method"))
+@by_parts()
 def _repaint(
-    model: Model,
-    source: Array,
-    statistics: Sequence[Moments],
-    styles: Sequence[Style],
-    layer: str,
-    alpha: Array,
-    eps: Array,
-    shares: Sequence[Array],
-    alpha_map: Array | None,
-    size: Array,
-    method: Method,
+    model: Model, source: Array, statistics: Sequence[Moments], styles: Sequence[Style], level: Level, guides: Guides
 ) -> Array:
+    layer, size = level.layer, guides.size
     feature = source if keeps(layer) else model.encode(source, (layer,), size)[layer]
-    painted = paint_feature(feature, statistics, styles, layer, alpha, eps, shares, alpha_map, size, method)
+    painted = paint_feature(feature, statistics, styles, level, guides)
     return model.decode(layer, painted, size_at(layer, size))
 
 

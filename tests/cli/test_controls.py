@@ -306,7 +306,7 @@ def test_all_pairs_of_two_folders(grid, run, paths, folders, tmp_path):
 
 
 def test_each_style_is_encoded_once(grid, monkeypatch):
-    from wct_jax.cli import studio
+    from wct_jax import session
 
     encoded = []
 
@@ -314,7 +314,7 @@ def test_each_style_is_encoded_once(grid, monkeypatch):
         encoded.append(1)
         return extract_style(*arguments, **options)
 
-    monkeypatch.setattr(studio, "extract_style", extract)
+    monkeypatch.setattr(session, "extract_style", extract)
     assert grid()[0] == 0
     assert len(encoded) == 4
 
@@ -513,7 +513,7 @@ def test_contradictions(refuse, paths, folders):
         (["--style", a, "--random", 1], "--pair and --random need a folder or pattern of styles"),
         (["--style", a, "--seed", 1], "--seed needs --random or --synthesize"),
         (["--style", a, "--patch", 3], "--patch and --stride need --swap-layers"),
-        (["--style", a, "--swap-layers", "relu3_1", "--stride", 4], "--stride must be at most --patch, 3, got 4"),
+        (["--style", a, "--swap-layers", "relu3_1", "--stride", 4], "--stride must be from 1 to --patch, 3, got 4"),
         (["--style", a, b, "--swap-layers", "relu3_1"], "styles that are mixed have none"),
         (["--style", a, "--swap-layers", "relu4_1"], "swap_layers must be among"),
         (["--style", a, "--style-mask", left, right], "got 2 for 1 styles"),
@@ -598,3 +598,19 @@ def test_help_is_in_groups(run):
     assert status == 0
     for group in ("what is repainted", "styles:", "how it looks:", "many results:", "model and machine:"):
         assert group in out
+
+
+def test_the_options_of_a_result_serve_another(run, repaint, refuse, paths, tmp_path):
+    a, b, _ = paths["pictures"]
+    flags = ["--alpha", 0.5, "--layers", "relu2_1", "--passes", 2, "--preserve-color", "luminance", "--strength", 0.7]
+    expected = repaint("--style", b, *flags)
+    repaint("--style", a, *flags, output="like.png")
+    like = ["--like", tmp_path / "like.png"]
+    np.testing.assert_array_equal(repaint("--style", b, *like), expected)
+    # What is given beside it comes first.
+    np.testing.assert_array_equal(
+        repaint("--style", b, *like, "--passes", 1), repaint("--style", b, *flags[:4], *flags[6:])
+    )
+    repaint("--style", a, "--no-settings", output="none.png")
+    for path, reason in (("none.png", "does not say how it was made"), ("missing.png", "No such file")):
+        assert reason in refuse("--style", a, "--like", tmp_path / path)

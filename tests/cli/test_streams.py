@@ -36,7 +36,7 @@ def given(monkeypatch):
 def result(files, run, tmp_path):
     """The result for the photo and the picture by their names."""
     model = files / "model.safetensors"
-    names = ("--content", files / "photo.png", "--style", files / "picture.png", "--model", model)
+    names = ("--content", files / "photo.png", "--style", files / "picture.png", "--model", model, "--no-settings")
     assert run(main, *names, "--output", tmp_path / "expected.png")[0] == 0
     return (tmp_path / "expected.png").read_bytes()
 
@@ -45,7 +45,7 @@ def test_a_photo_through_a_pipe_and_a_result_through_another(files, result, run,
     given((files / "photo.png").read_bytes())
     written = stream()
     monkeypatch.setattr(sys, "stdout", written)
-    model = ("--model", str(files / "model.safetensors"))
+    model = ("--model", str(files / "model.safetensors"), "--no-settings")
     main(["--content", "-", "--style", str(files / "picture.png"), *model, "--output", "-"])
     assert written.buffer.getvalue() == result
 
@@ -55,7 +55,8 @@ def test_either_picture_through_a_pipe(files, result, run, given, tmp_path, opti
     given((files / {"--content": "photo.png", "--style": "picture.png"}[option]).read_bytes())
     names = {"--content": files / "photo.png", "--style": files / "picture.png"} | {option: "-"}
     flags = [flag for pair in names.items() for flag in pair]
-    status, _, err = run(main, *flags, "--model", files / "model.safetensors", "--output", tmp_path / "out.png")
+    flags += ["--no-settings", "--output", tmp_path / "out.png"]
+    status, _, err = run(main, *flags, "--model", files / "model.safetensors")
     assert (status, err) == (0, "")
     assert (tmp_path / "out.png").read_bytes() == result
 
@@ -70,7 +71,7 @@ def test_what_a_shell_substitutes_for_a_command(files, result, run, tmp_path):
         pipes.append(reading)
     content, style = (f"/dev/fd/{reading}" for reading in pipes)
     flags = ("--content", content, "--style", style, "--model", files / "model.safetensors")
-    status, _, err = run(main, *flags, "--output", tmp_path / "out.png")
+    status, _, err = run(main, *flags, "--no-settings", "--output", tmp_path / "out.png")
     assert (status, err) == (0, "")
     assert (tmp_path / "out.png").read_bytes() == result
     for reading in pipes:

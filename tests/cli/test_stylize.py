@@ -141,7 +141,7 @@ def test_the_model_named_vgg19_is_in_the_cache(run, files, tmp_path, monkeypatch
     assert run(main, *named)[0] == 0
     explicit = run(main, *arguments, tmp_path / "explicit.png", "--model", files / "model.safetensors")
     assert explicit[0] == 0
-    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "explicit.png").read_bytes()
+    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), pixels(tmp_path / "explicit.png"))
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_bad_size(refuse, flag, size):
 
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert "more than 178956970 pixels" in refuse("--content-size", 10**9)
-    monkeypatch.setattr("wct_jax.cli.memory._present_memory", lambda: Memory(4e5, 4e5))
+    monkeypatch.setattr("wct_jax.memory._present_memory", lambda: Memory(4e5, 4e5))
     sentence = refuse("--style-size", 200)
     assert "photo.png cannot be repainted: 24 x 17 pixels take 501 MB of memory at least with this model" in sentence
     assert sentence.endswith("and there are 0 MB to take")
@@ -433,7 +433,7 @@ def test_a_file_that_cannot_grow(refuse, tmp_path):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
 )
-@pytest.mark.parametrize("where", ["wct_jax.cli.studio.extract_style", "wct_jax.pipeline.stylize_level"])
+@pytest.mark.parametrize("where", ["wct_jax.session.extract_style", "wct_jax.pipeline.stylize_level"])
 def test_out_of_memory(refuse, monkeypatch, where, error):
     def fail(*arguments, **options):
         raise error

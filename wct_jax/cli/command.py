@@ -14,14 +14,15 @@ from typing import NoReturn, TextIO
 
 import wct_jax
 from wct_jax.atomic import discard_unfinished
+from wct_jax.cli.terms import in_flags
 
 
 class Parser(argparse.ArgumentParser):
     """`argparse` that says what is wrong in one sentence, without the usage before it."""
 
-    def __init__(self, description: str, epilog: str | None = None) -> None:
+    def __init__(self, description: str, epilog: str | None = None, prog: str | None = None) -> None:
         _open_standard_streams()
-        super().__init__(description=description, epilog=epilog, allow_abbrev=False)
+        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
         self.add_argument("--version", action="version", version=f"wct_jax {wct_jax.__version__}")
 
     def error(self, message: str) -> NoReturn:
@@ -47,7 +48,7 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
         with _interruptible(parser.prog):
             body()
     except ValueError as error:
-        parser.error(str(error))
+        parser.error(in_flags(error))
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted\n")
     except Exception as error:

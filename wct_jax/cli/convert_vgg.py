@@ -20,13 +20,14 @@ file to add decoders or encoders to. PyTorch is not needed, and nothing that a f
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and convert.
 
     Args:
         argv: Arguments; None for those of the process.
+        prog: The name of the command; None for that of the process.
     """
-    parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS)
+    parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS, prog=prog)
     parser.add_argument(
         "source",
         nargs="*",

@@ -22,16 +22,18 @@ from wct_jax.cli.training import (
 _MOST_CHANNELS = 4096
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and distill a model.
 
     Args:
         argv: Arguments; None for those of the process.
+        prog: The name of the command; None for that of the process.
     """
     parser = Parser(
         "Make a small model: an encoder from whose features those of larger ones can be predicted and photos rebuilt, "
         "and its decoders.",
         "Ctrl-C and SIGTERM save first. The same command goes on with a training that was broken off.",
+        prog=prog,
     )
     parser.add_argument(
         "--teachers",

@@ -5,12 +5,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from wct_jax.batch import (
     Job,
-    Look,
     by_name,
     check_folder,
     draw,
@@ -19,8 +19,10 @@ from wct_jax.batch import (
     named,
     plain_name,
 )
-from wct_jax.cli.streams import STANDARD, check_streams, is_stream
+from wct_jax.cli.streams import STANDARD, check_streams, hold, is_stream
 from wct_jax.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
+from wct_jax.options import Options
+from wct_jax.request import Look, Request, Texture
 from wct_jax.scan import is_many, scan
 
 _NONE = Path("none")
@@ -32,14 +34,38 @@ class Order(NamedTuple):
     Attributes:
         jobs: A result each.
         look: The styles, if they are the same for all.
+        options: How they are painted.
+        request: Of the first job; the others differ in photo and look.
         many: Whether one failure is to leave the others alone.
         notes: What the person should know of the files, in sentences.
+        streams: What was read of the streams among the files.
     """
 
     jobs: list[Job]
     look: Look | None
+    options: Options
+    request: Request | None
     many: bool
     notes: list[str]
+    streams: dict[Path, BinaryIO]
+
+    def request_of(self, job: Job) -> Request:
+        """What a job asks for."""
+        request = self.request
+        assert request
+        photo = self._opened(job.content) or request.photo
+        alpha_map, strength = map(self._opened, (request.alpha_map, request.strength))
+        return replace(request, photo=photo, look=self.opened(job.look), alpha_map=alpha_map, strength=strength)
+
+    def opened(self, look: Look) -> Look:
+        """A look whose streams can be read again and again."""
+        files, style_masks, masks = (
+            tuple(map(self._opened, paths)) for paths in (look.files, look.style_masks, look.masks)
+        )
+        return replace(look, files=files, style_masks=style_masks, masks=masks)
+
+    def _opened(self, path: Any) -> Any:
+        return self.streams.get(path, path)
 
 
 def order_of(arguments: argparse.Namespace) -> Order:
@@ -52,44 +78,69 @@ def order_of(arguments: argparse.Namespace) -> Order:
         ValueError: It contradicts itself, or names files that are not there or results that cannot be written.
     """
     _check(arguments)
-    _fill_in(arguments)
     check_streams(arguments)
-    styles = [None if arguments.mask and path == _NONE else path for path in arguments.style or []]
+    arguments.seed = arguments.seed or 0
+    options = options_of(arguments)
+    masks, style_masks = tuple(arguments.mask or ()), tuple(_or_none(path) for path in arguments.style_mask or ())
+    styles = [_or_none(path) if masks else path for path in arguments.style or []]
     several = [path for path in styles if path and is_many(path)]
     notes: list[str] = []
     contents: list[Path | None] = [None] if arguments.synthesize else []
     contents += each_once(file for path in arguments.content or [] for file in _files(path, PICTURE_SUFFIXES, notes))
+    look: Look | None = None
     if several:
-        look, looks = None, [Look((file,)) for file in _files(several[0], (*PICTURE_SUFFIXES, ".safetensors"), notes)]
+        looks = [Look((file,)) for file in _files(several[0], (*PICTURE_SUFFIXES, ".safetensors"), notes)]
     else:
-        look = Look(tuple(styles))
+        weights = tuple(arguments.style_weights) if arguments.style_weights else None
+        look = Look(tuple(styles), weights, style_masks, masks)
         looks = [look]
-    if look and len(look.files) > 1 and not (arguments.mask or arguments.style_weights):
+    if look and len(look.files) > 1 and not (look.masks or look.weights):
         notes.append(f"mixing {len(styles)} styles; to take each alone, name their folder or put a pattern in quotes")
     many = bool(several) or len(contents) > 1 or any(map(is_many, arguments.content or [])) or _is_folder(arguments)
     if not contents:
         _check_style_target(arguments)
         _check_readable(path for path in styles if path)
-        return Order([], look, False, notes)
+        return Order([], look, options, None, False, notes, _held([*styles, *style_masks]))
     if arguments.pair:
         pairs = by_name([path for path in contents if path], looks)
     elif arguments.random:
         pairs = draw(contents, looks, arguments.random, arguments.seed)
     else:
         pairs = grid(contents, looks)
+    strength = arguments.strength if isinstance(arguments.strength, Path) else None
+    content, first = pairs[0]
+    request = Request(content or _texture(arguments), first, options, arguments.alpha_map, strength)
     _check_style_target(arguments)
     if arguments.sheet:
         _check_target(arguments, arguments.sheet)
-    masks = [*(arguments.mask or []), *(arguments.style_mask or []), arguments.alpha_map]
-    masks += [arguments.strength] if isinstance(arguments.strength, Path) else []
-    _check_readable(path for path in masks if path)
+    maps = [*masks, *style_masks, arguments.alpha_map, strength]
+    _check_readable(path for path in maps if path)
     if many:
         sources = [path for path in (*(arguments.content or []), *several) if os.path.isdir(path)]
         jobs = _jobs_in_a_folder(arguments, pairs, sources)
     else:
         jobs = _one_job(arguments, *pairs[0])
-    _check_apart(arguments, jobs, masks)
-    return Order(jobs, look, many, notes)
+    _check_apart(arguments, jobs, maps)
+    streams = _held([*contents, *styles, *maps])
+    return Order(jobs, look, options, request, many, notes, streams)
+
+
+def _texture(arguments: argparse.Namespace) -> Texture:
+    width, height = arguments.synthesize
+    return Texture(width, height, arguments.seed)
+
+
+def _held(paths: Iterable[Path | None]) -> dict[Path, BinaryIO]:
+    return {path: hold(path) for path in paths if path and is_stream(path)}
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """The options that a command line gives."""
+    names = {field.name for field in fields(Options)} & set(vars(arguments))
+    values = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    if isinstance(arguments.strength, Path):
+        del values["strength"]
+    return Options(**values)
 
 
 def _is_folder(arguments: argparse.Namespace) -> bool:
@@ -117,50 +168,15 @@ def _check(arguments: argparse.Namespace) -> None:
     rules = [
         (not (a.content or a.synthesize or a.save_style), "expected --content, --synthesize or --save-style, got none"),
         (not styles and not a.whiten_only, "expected --style PICTURE, or --whiten-only, got neither"),
-        (styles and a.whiten_only, "--whiten-only takes no --style: expected one of them"),
         (folders and len(styles) > 1, f"--style takes files or one folder or pattern, got {len(styles)} names"),
         (folders and masks, f"--mask needs a file for each style, got {alone}"),
         (folders and a.style_mask, f"--style-mask needs a file for each style, got {alone}"),
         (folders and a.style_weights, f"--style-weights needs a file for each style, got {alone}"),
         (folders and a.save_style, f"--save-style needs files, which it mixes, got {alone}"),
-        (
-            masks and a.style_weights,
-            "--style-weights mixes styles and --mask puts each in its place: expected one",
-        ),
         (masks and a.save_style, "--save-style keeps one style and --mask has several: expected one"),
-        (
-            masks and len(styles) - len(masks) not in (0, 1),
-            f"there must be a style for each mask ('none' to leave it as it is), and perhaps one for what is left, "
-            f"got {len(masks)} masks and {len(styles)} styles",
-        ),
-        (
-            a.style_weights and len(a.style_weights) != len(styles),
-            f"there must be a weight for each style, got {len(a.style_weights or [])} for {len(styles)} styles",
-        ),
-        (
-            a.style_weights and not any(a.style_weights),
-            "--style-weights must not all be 0",
-        ),
-        (
-            a.style_mask and len(a.style_mask) != len(styles),
-            f"there must be a --style-mask for each style ('none' for all of it), got {len(a.style_mask or [])} for "
-            f"{len(styles)} styles",
-        ),
-        (masks and all(path == _NONE for path in styles), "expected a style for one of the masks at least, got none"),
-        (a.synthesize and a.preserve_color, "a texture has no photo whose colours --preserve-color could keep"),
-        (a.synthesize and a.strength != 1, "--strength keeps some of the photo, and --synthesize has none"),
-        (a.synthesize and a.content_size, "--content-size resizes photos, and --synthesize has none"),
         (a.synthesize and a.pair, "--pair needs photos, and --synthesize has none"),
-        (a.whiten_only and a.transform != "zca", "--whiten-only is a transform of its own, got --transform, too"),
-        (a.whiten_only and a.swap_layers, "--swap-layers needs the patches of a style, got --whiten-only"),
         (a.whiten_only and a.save_style, "--save-style needs a style, got --whiten-only"),
-        (a.whiten_only and masks, "--mask needs styles, got --whiten-only"),
         ((a.patch or a.stride) and not a.swap_layers, "--patch and --stride need --swap-layers"),
-        (
-            a.swap_layers and len(styles) > 1 and not masks,
-            "--swap-layers needs the patches of one picture: styles that are mixed have none",
-        ),
-        ((a.stride or 1) > (a.patch or 3), f"--stride must be at most --patch, {a.patch or 3}, got {a.stride}"),
         ((a.pair or a.random) and not folders, "--pair and --random need a folder or pattern of styles"),
         (a.sheet and not (a.content or a.synthesize), "--sheet needs --content or --synthesize"),
         (a.seed is not None and not (a.random or a.synthesize), "--seed needs --random or --synthesize"),
@@ -171,13 +187,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError(sentence)
 
 
-def _fill_in(arguments: argparse.Namespace) -> None:
-    arguments.seed = arguments.seed or 0
-    arguments.passes = arguments.passes or (3 if arguments.synthesize else 1)
-    arguments.margin = arguments.margin or 0
-    arguments.patch, arguments.stride = arguments.patch or 3, arguments.stride or 1
-    if arguments.style_mask:
-        arguments.style_mask = [None if path == _NONE else path for path in arguments.style_mask]
+def _or_none(path: Path) -> Path | None:
+    return None if path == _NONE else path
 
 
 def _check_style_target(arguments: argparse.Namespace) -> None:

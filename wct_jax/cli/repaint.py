@@ -5,16 +5,18 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import is_out_of_memory, say, start_jax, tell
-from wct_jax.cli.order import order_of
+from wct_jax.cli.order import Order, order_of
 from wct_jax.cli.streams import STANDARD
+from wct_jax.cli.terms import in_flags
 
 if TYPE_CHECKING:
-    from wct_jax.batch import Job, Look
-    from wct_jax.cli.studio import Studio
+    from wct_jax.batch import Job
+    from wct_jax.session import Session
 
 Report = Callable[[str, int, int], None]
 
@@ -40,28 +42,24 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     start_jax()
 
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
-    from wct_jax.cli.studio import Studio
     from wct_jax.contact import draw_sheet
-    from wct_jax.pipeline import plan
-    from wct_jax.weights import load_model, require_decoders
+    from wct_jax.session import Limits, Session
 
-    model = load_model(arguments.model)
-    wanted = arguments.layers
-    if wanted is None and arguments.whiten_only and "relu4_1" in model.layers:
-        wanted = ["relu4_1"]  # As in the paper's figure 3.
-    layers = require_decoders(model, arguments.model, wanted)
-    # All of the layers need no mention.
-    names = ", ".join(layer for layer, _ in plan(layers, arguments.alpha)) if set(layers) != set(model.layers) else ""
-    studio = Studio(arguments, model, layers, note)
+    max_pixels = None if arguments.max_megapixels is None else arguments.max_megapixels * 10**6
+    limits = Limits(arguments.memory, arguments.tile, max_pixels)
+    # Unfinished images go where the results go, which has room for them.
+    folder = order.jobs[0].output.parent if order.jobs else None
+    session = Session(arguments.model, limits, folder=folder, keep_compiled=True, note=note)
+    session.layers(order.options)
     with _progress(len(order.jobs)) as report:
         if arguments.save_style and order.look and not _is_left(arguments, arguments.save_style):
-            _save_style(arguments, order.look, studio)
-        made, failures = _make_all(arguments, order.jobs, order.many, studio, names, report)
+            _save_style(arguments, order, session)
+        made, failures = _make_all(arguments, order, session, report)
     for failure in dict.fromkeys(failures):
         note(failure)
     there = [job for job in order.jobs if job.output.is_file()]
     if arguments.sheet and there and not _is_left(arguments, arguments.sheet):
-        draw_sheet(arguments.sheet, there, studio.max_pixels)
+        draw_sheet(arguments.sheet, there, max_pixels)
         tell(f"{arguments.sheet}: a sheet of {len(there)} results")
     if not order.many:
         return
@@ -80,23 +78,20 @@ def _is_left(arguments: argparse.Namespace, path: "os.PathLike[str]") -> bool:
     return left
 
 
-def _save_style(arguments: argparse.Namespace, look: "Look", studio: "Studio") -> None:
-    from wct_jax.style import Style
+def _save_style(arguments: argparse.Namespace, order: Order, session: "Session") -> None:
     from wct_jax.style_file import save_style
 
-    style = studio.style(look, studio.read_styles(look))
-    assert isinstance(style, Style)
+    assert order.look
+    style = session.style(order.opened(order.look), order.options)
     save_style(arguments.save_style, style)
     report = say if arguments.output == STANDARD else tell
     report(f"{arguments.save_style}: the style at {', '.join(sorted(style.moments, reverse=True))}")
 
 
-def _make_all(
-    arguments: argparse.Namespace, jobs: Sequence["Job"], many: bool, studio: "Studio", names: str, report: Report
-) -> tuple[int, list[str]]:
+def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", report: Report) -> tuple[int, list[str]]:
     """Make the results: how many were made, and why those of many that could not be made could not."""
     failures: list[str] = []
-    made = 0
+    made, jobs, many = 0, order.jobs, order.many
     if many:
         os.makedirs(arguments.output, exist_ok=True)
     for number, job in enumerate(jobs):
@@ -109,24 +104,24 @@ def _make_all(
             report(f"{number + 1}/{len(jobs)} {name}" if many else name, number * total + done, len(jobs) * total)
 
         try:
-            _make(arguments, job, many, studio, names, report_one)
+            _make(arguments, order, job, session, report_one)
             made += 1
         except Exception as error:
             if not many or not (isinstance(error, ValueError | OSError) or is_out_of_memory(error)):
                 raise
             small = f"there is not enough memory for {job.output}: make it smaller, as with --content-size 512"
-            failures.append(small if is_out_of_memory(error) else str(error))
+            failures.append(small if is_out_of_memory(error) else in_flags(error))
     return made, failures
 
 
-def _make(arguments: argparse.Namespace, job: "Job", many: bool, studio: "Studio", names: str, report: Report) -> None:
+def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Session", report: Report) -> None:
     from wct_jax.images import check_output, write_picture
+    from wct_jax.pipeline import plan
 
     start = time.perf_counter()
-    read = studio.read(job)
-    studio.prepare(read, job.look)
-    style = studio.style(job.look, read.pictures, report)
-    picture = studio.paint(read, style, job.output.parent, report)
+    picture = session.serve(order.request_of(job), progress=report)
+    if arguments.no_settings:
+        picture = replace(picture, metadata=replace(picture.metadata, settings=""))
     if job.output == STANDARD:
         write_picture(sys.stdout.buffer, picture)
     else:
@@ -134,7 +129,11 @@ def _make(arguments: argparse.Namespace, job: "Job", many: bool, studio: "Studio
         check_output(job.output, arguments.overwrite)
         write_picture(job.output, picture)
     height, width = picture.pixels.shape[:2]
-    of = f"of {job.content}" if many and job.content else ""
+    layers = session.layers(order.options)
+    # All of the layers need no mention.
+    every = set(layers) == set(session.model.layers)
+    names = "" if every else ", ".join(layer for layer, _ in plan(layers, order.options.alpha))
+    of = f"of {job.content}" if order.many and job.content else ""
     facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
     report_to = say if job.output == STANDARD else tell
     report_to(f"{job.output}: {', '.join(facts)}")

@@ -1,11 +1,14 @@
 """`-` in the place of a file: standard input, or standard output."""
 
 import argparse
+import io
 import os
 import re
 import sys
 from pathlib import Path
 from typing import BinaryIO
+
+from wct_jax.source import open_source, source_name
 
 STANDARD = Path("-")
 
@@ -42,6 +45,26 @@ def check_streams(arguments: argparse.Namespace) -> None:
         raise ValueError("--output - writes a PNG to standard output: expected a pipe or a file there, got a terminal")
 
 
-def source_of(path: Path) -> Path | BinaryIO:
-    """What to read a picture from."""
-    return sys.stdin.buffer if path == STANDARD else path
+class _Held(io.BytesIO):
+    """What a stream had, under its name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def hold(path: Path) -> BinaryIO:
+    """Read a stream to its end, so that it can be read again and again.
+
+    Args:
+        path: A path that stands for one.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    source = sys.stdin.buffer if path == STANDARD else path
+    try:
+        with open_source(source) as file:
+            return _Held(file.read(), source_name(source))
+    except OSError as error:
+        raise ValueError(f"cannot read {source_name(source)}: {error.strerror or error}") from None

@@ -3,25 +3,28 @@
 import argparse
 import contextlib
 import functools
+import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
+from wct_jax.options import COLORS, TRANSFORMS, Options
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; a folder, or a pattern in quotes
 such as 'art/*.jpg', stands for files of which each makes a result of its own."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and repaint photos.
 
     Args:
         argv: Arguments; None for those of the process.
+        prog: The name of the command; None for that of the process.
     """
-    parser = Parser("Repaint photos in the style of pictures.", _EPILOG)
+    parser = Parser("Repaint photos in the style of pictures.", _EPILOG, prog=prog)
     # Argparse would name all options here, and once more below.
     parser.usage = "%(prog)s --content PHOTO ... --style PICTURE ... [--output FILE] [options]"
     _add_files(parser)
@@ -36,9 +39,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         repaint(arguments, parser.prog)
 
     arguments = parser.parse_args(argv)
+    if arguments.like:
+        run(parser, functools.partial(_take_options, parser, arguments.like))
+        arguments = parser.parse_args(argv)
     smaller = "a smaller --synthesize" if arguments.synthesize else "--content-size 512"
     remedy = f" for pictures of this size: make them smaller, as with {smaller}"
     run(parser, functools.partial(body, arguments), remedy)
+
+
+def _take_options(parser: Parser, path: Path) -> None:
+    """Make the options of a result the defaults."""
+    from wct_jax.images import read_settings
+
+    settings = json.loads(read_settings(path))
+    parser.set_defaults(**Options.from_json(json.dumps(settings["options"])).changed)
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +84,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a .png, .jpg, .webp or .tif, - for a PNG on standard output, or for several results a folder (default: "
         "PHOTO__PICTURE.png by the photo)",
+    )
+    group.add_argument(
+        "--no-settings", action="store_true", help="leave out of a PNG what options, styles and model it was made with"
     )
     there = group.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace results that exist")
@@ -118,6 +135,9 @@ def _add_styles(parser: argparse.ArgumentParser) -> None:
 def _add_looks(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how it looks")
     group.add_argument(
+        "--like", type=file_path, metavar="RESULT", help="take the options from a PNG that this program wrote"
+    )
+    group.add_argument(
         "--strength",
         type=_strength,
         default=1.0,
@@ -158,12 +178,12 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--preserve-color",
-        choices=["luminance", "histogram", "coral"],
+        choices=COLORS,
         help="the photo's colours, by its hues, by the distribution of red, green and blue, or by mean and covariance",
     )
     group.add_argument(
         "--transform",
-        choices=["zca", "ot", "cholesky", "adain"],
+        choices=TRANSFORMS,
         default="zca",
         help="the paper's, optimal transport, triangular, or mean and variance of channels (default: %(default)s)",
     )

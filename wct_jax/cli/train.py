@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from wct_jax.model import Model, Taps
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and train decoders.
 
     Args:
         argv: Arguments; None for those of the process.
+        prog: The name of the command; None for that of the process.
     """
     parser = Parser(
         "Train the decoder of a layer, which rebuilds photos from the encoder's feature, and add it to the model.",
         "Ctrl-C and SIGTERM save first. The same command goes on with a training that was broken off.",
+        prog=prog,
     )
     parser.add_argument(
         "--layer", required=True, choices=(*LAYERS, "all"), help="the layer to invert, or all that the model has"

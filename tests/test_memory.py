@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from wct_jax.cli import memory
-from wct_jax.cli.memory import tile_of
+from wct_jax import memory
 from wct_jax.machine import Memory
+from wct_jax.memory import tile_of
 
 LAYERS = ("relu1_1", "relu2_1")
 GB = 10**9

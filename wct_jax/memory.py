@@ -32,7 +32,7 @@ def tile_of(
     if tile:
         least = least_tile(layers)
         if tile < least:
-            raise ValueError(f"--tile must be at least {least} with {max(layers)}, got {tile}")
+            raise ValueError(f"`tile` must be at least {least} with {max(layers)}, got {tile}")
         return None if is_one(sides, tile) else tile
     present = Memory(memory, memory) if memory else _present_memory()
     for share in () if memory else (min(present.most / 2, present.free), present.free):
