@@ -1,0 +1,42 @@
+"""The command `wct-jax` and its verbs."""
+
+import subprocess
+import sys
+
+import pytest
+
+from wct_jax.cli.main import _VERBS, main
+
+
+@pytest.mark.parametrize("verb", _VERBS)
+def test_a_verb_is_the_command(run, verb):
+    status, out, err = run(main, verb, "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: wct-jax {verb} ")
+    status, _, err = run(main, verb, "--nonsense")
+    assert status == 2
+    assert err.startswith(f"wct-jax {verb}: error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 2, "wct-jax: error: the following arguments are required: VERB"),
+        (["paint"], 2, "wct-jax: error: argument VERB: invalid choice: 'paint'"),
+        (["--help"], 0, "repaint photos in the style of pictures"),
+        (["--version"], 0, "wct_jax 0"),
+    ],
+)
+def test_without_a_verb(run, arguments, status, said):
+    got, out, err = run(main, *arguments)
+    assert got == status
+    assert said in out + err
+
+
+def test_as_a_module_it_is_the_command(files, tmp_path):
+    output = tmp_path / "out.png"
+    flags = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
+    command = [sys.executable, "-m", "wct_jax", "stylize", *flags, "--model", files / "model.safetensors"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{output}: 24 x 17 pixels, ")
