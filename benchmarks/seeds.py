@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from wct_jax import extract_style, load_model, save_style
-from wct_jax.model import Model, decoder_shapes, encoder_shapes
+from wct_jax.model import Model
+from wct_jax.vgg import decoder_shapes, encoder_shapes
 from wct_jax.weights import save_model
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -21,7 +21,8 @@ import optax
 import pytest
 
 from wct_jax.conv import algorithm
-from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.model import Model
+from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.weights import encoder_digest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -17,10 +17,11 @@ from rich.console import Console
 from wct_jax import recipe as recipe_module
 from wct_jax.loop import Interrupted
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, encoder_shapes
+from wct_jax.model import Model, choose_taps
 from wct_jax.recipe import Recipe, evaluate, train_decoder
 from wct_jax.report import read_metrics
 from wct_jax.training import LossWeights, make_optimizer
+from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.weights import add_decoder, encoder_digest, load_model, save_model
 
 RECIPE = Recipe(

@@ -10,11 +10,12 @@ import optax
 import pytest
 
 from wct_jax.loop import State
-from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, read
+from wct_jax.model import Model, choose_taps, read
 from wct_jax.pipeline import stylize
 from wct_jax.style import extract_style
 from wct_jax.training import LossWeights, init_state, make_optimizer, make_schedule, reconstruct, train_step
 from wct_jax.transform import wct
+from wct_jax.vgg import LAYERS, cell_of, decoder_shapes
 from wct_jax.weights import encoder_digest
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
@@ -207,8 +208,8 @@ def test_a_reconstruction_has_the_photos_size(model, rng, layer, size):
     assert output.shape == images.shape
     whole = jax.jit(lambda x: model.decode(layer, model.encode(x, (layer,))[layer]))(images)
     np.testing.assert_allclose(output, whole[:, : size[0], : size[1]], rtol=1e-5, atol=1e-6)
-    halved = [-(-length // 2 ** (int(layer[4]) - 1)) for length in size]
-    assert feature.shape == (2, *halved, model.widths[int(layer[4]) - 1])
+    halved = [-(-length // cell_of(layer)) for length in size]
+    assert feature.shape == (2, *halved, model.channels_at(layer))
 
 
 def test_a_reconstruction_is_by_the_decoder_given(model, rng):

@@ -22,75 +22,26 @@ from wct_jax.canvas import halved, inside
 from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
 from wct_jax.mesh import has_rows_apart
-
-VGG19_WIDTHS = (64, 128, 256, 512, 512)
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
-# The one table of the network, in the order an image meets it. Taps are after the ReLU of convN_1.
-_TABLE = (
-    *("conv1_1", "conv1_2", "pool"),
-    *("conv2_1", "conv2_2", "pool"),
-    *("conv3_1", "conv3_2", "conv3_3", "conv3_4", "pool"),
-    *("conv4_1", "conv4_2", "conv4_3", "conv4_4", "pool"),
-    "conv5_1",
+from wct_jax.vgg import (
+    LAYERS,
+    VGG19_WIDTHS,
+    convolution_of,
+    decoder_shapes,
+    deepest,
+    deepest_first,
+    depth_of,
+    encoder_shapes,
+    table_to,
+    tap_of,
 )
 
 Parameters = Mapping[str, Mapping[str, Array]]
 
 
-def table_to(layer: str) -> tuple[str, ...]:
-    """The rows of the table from the image to a tap, "pool" included.
-
-    Args:
-        layer: A tap, "relu1_1" to "relu5_1".
-
-    Raises:
-        ValueError: An unknown name.
-    """
-    if layer not in LAYERS:
-        raise ValueError(f"unknown layer {layer!r}, expected one of {', '.join(LAYERS)}")
-    return _TABLE[: _TABLE.index(layer.replace("relu", "conv")) + 1]
-
-
-def encoder_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Input and output channels of each convolution of an encoder, in order.
-
-    Args:
-        widths: Channels of its blocks; as many blocks as the encoder has.
-
-    Raises:
-        ValueError: Not one to five positive widths.
-    """
-    if not 1 <= len(widths) <= len(LAYERS) or min(widths) < 1:
-        raise ValueError(f"an encoder has one to {len(LAYERS)} blocks of positive width, got widths {tuple(widths)}")
-    shapes, fan_in = {}, 3
-    for name in table_to(LAYERS[len(widths) - 1]):
-        if name != "pool":
-            width = widths[int(name[4]) - 1]
-            shapes[name] = (fan_in, width)
-            fan_in = width
-    return shapes
-
-
 def widths_of(encoder: Parameters) -> tuple[int, ...]:
     """Channels of the blocks of an encoder."""
-    return tuple(encoder[name]["bias"].shape[-1] for name in sorted(encoder) if name.endswith("_1"))
-
-
-def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Input and output channels of each convolution of a decoder, in order: the encoder's, mirrored.
-
-    Args:
-        layer: The tap it inverts.
-        widths: Channels of the encoder's blocks, at least down to `layer`.
-
-    Raises:
-        ValueError: An unknown layer, or fewer widths than it needs.
-    """
-    depth = LAYERS.index(layer) + 1 if layer in LAYERS else len(table_to(layer))
-    if len(widths) < depth:
-        raise ValueError(f"a decoder of {layer} needs {depth} widths, got {tuple(widths)}")
-    return {name: (outputs, inputs) for name, (inputs, outputs) in reversed(encoder_shapes(widths[:depth]).items())}
+    taken = map(convolution_of, LAYERS)
+    return tuple(encoder[name]["bias"].shape[-1] for name in taken if name in encoder)
 
 
 class _Convolution(nn.Module):
@@ -146,13 +97,12 @@ class Encoder(nn.Module):
                 )
         shapes = encoder_shapes(self.widths)
         taps, x = {}, images
-        for name in table_to(max(wanted)):
+        for name in table_to(deepest(wanted)):
             if name == "pool":
                 x, size = max_pool(x, size), halved(size)
             else:
                 x = _Convolution(shapes[name][1], name=name)(x, size)
-                tap = name.replace("conv", "relu")
-                if tap in wanted:
+                if (tap := tap_of(name)) in wanted:
                     taps[tap] = x
         return taps
 
@@ -233,7 +183,7 @@ class Model:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that can be stylized, deepest first."""
-        return tuple(sorted(self.decoders, reverse=True))
+        return deepest_first(self.decoders)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -260,7 +210,7 @@ class Model:
 
     def channels_at(self, layer: str) -> int:
         """Channels of a layer's feature."""
-        return self.widths_at(layer)[LAYERS.index(layer)]
+        return self.widths_at(layer)[depth_of(layer) - 1]
 
     def decode(self, layer: str, feature: Array, size: Array | None = None) -> Array:
         """The image of a feature, see `Decoder`.
@@ -328,7 +278,7 @@ def _deepest(model: Model) -> str:
 
 def size_at(layer: str, size: Array | None) -> Array | None:
     """Rows and columns of the feature of an image of that size; None stays None."""
-    return functools.reduce(lambda size, _: halved(size), range(table_to(layer).count("pool")), size)
+    return functools.reduce(lambda size, _: halved(size), range(depth_of(layer) - 1), size)
 
 
 def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array:
@@ -342,7 +292,7 @@ def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array
     Returns:
         `[..., H', W']`.
     """
-    for _ in range(table_to(layer).count("pool")):
+    for _ in range(depth_of(layer) - 1):
         if size is None:
             weights = _mean_pool(weights)
         else:

@@ -30,6 +30,7 @@ from wct_jax.platforms import platform_of
 from wct_jax.regions import Regions, share_out
 from wct_jax.strength import as_strength, between, blend
 from wct_jax.style import Style, extract_from_canvas, feature_moments, weights_of, white_style
+from wct_jax.vgg import depth_of
 
 # After three, nothing changes that can be seen.
 _MOST_PASSES = 1000
@@ -223,13 +224,14 @@ def levels_of(
                 f"the model's {model.digest[:12]}"
             )
     usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
-    levels = plan(usable if layers is None else as_names("layers", layers), alpha)
-    for layer, _ in levels:
+    names = usable if layers is None else as_names("layers", layers)
+    for layer in names:
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
+    levels = plan(names, alpha)
     for layer in method.swap_layers:
-        if layer not in [layer for layer, _ in levels]:
+        if layer not in names:
             raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
         if any(layer not in style.features for style in styles):
             raise ValueError(
@@ -263,7 +265,7 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
         alphas *= len(layers)
     if len(alphas) != len(layers):
         raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(alphas)} numbers")
-    return sorted(zip(layers, alphas, strict=True), key=lambda level: level[0], reverse=True)
+    return sorted(zip(layers, alphas, strict=True), key=lambda level: depth_of(level[0]), reverse=True)
 
 
 @by_parts(static=("layer", "method"))

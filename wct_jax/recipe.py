@@ -27,6 +27,7 @@ from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid, read_metrics
 from wct_jax.run import Run, last_step, settings_of
 from wct_jax.training import LossWeights, init_state, make_optimizer, train_step
+from wct_jax.vgg import deeper_than, depth_of
 from wct_jax.weights import encoder_digest, save_model, with_decoder
 
 LOSSES = {
@@ -113,9 +114,9 @@ def train_decoder(
         return with_decoder(bare, layer, decoder, record)
 
     identity = {"layer": layer, "encoder": model.digest, **dataclasses.asdict(weights), "finetune": finetune}
-    deeper = {name: parameters for name, parameters in model.decoders.items() if weights.style and name > layer}
+    deeper = deeper_than(layer, model.decoders) if weights.style else ()
     if deeper:
-        identity["after"] = sorted(deeper, reverse=True)
+        identity["after"] = list(deeper)
     if judges:
         identity["judges"] = {name: judge.model.digest for judge in judges for name in judge.layers}
     task = _Task(
@@ -123,7 +124,7 @@ def train_decoder(
         identity=identity,
         begin=begin,
         step=functools.partial(train_step, layer=layer, weights=weights),
-        frozen=(dataclasses.replace(bare, decoders=deeper), tuple(judges)),
+        frozen=(dataclasses.replace(bare, decoders={name: model.decoders[name] for name in deeper}), tuple(judges)),
         losses={name: title for name, title in LOSSES.items() if getattr(weights, name)},
         result=result,
     )
@@ -170,7 +171,7 @@ def distill(
         Interrupted: As `loop.train`.
     """
     widths = tuple(widths)
-    layers = sorted(layer for teacher in teachers for layer in teacher.layers)
+    layers = sorted((layer for teacher in teachers for layer in teacher.layers), key=depth_of)
     fixed = fixed_convolutions(model, layers) if model else {}
 
     def begin(optimizer: optax.GradientTransformation) -> State:

@@ -15,8 +15,9 @@ from wct_jax.arrays import as_image, as_weights
 from wct_jax.canvas import as_array, cut_out, lay_out
 from wct_jax.compilation import by_parts, part
 from wct_jax.mesh import has_rows_apart, on_any_mesh
-from wct_jax.model import LAYERS, Model, pool_weights, size_at
+from wct_jax.model import Model, pool_weights, size_at
 from wct_jax.transform import Moments, moments, root_of
+from wct_jax.vgg import LAYERS
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))

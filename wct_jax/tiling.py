@@ -34,7 +34,8 @@ from wct_jax.strength import as_strength, between
 from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments, layers_of
 from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
-from wct_jax.windows import Window, cell_of, seen_by_decoder, seen_by_encoder, windows
+from wct_jax.vgg import cell_of, deepest, seen_by_decoder, seen_by_encoder
+from wct_jax.windows import Window, windows
 
 Progress = Callable[[str, int, int], None]
 
@@ -165,15 +166,15 @@ def extract_style_tiled(
     layers = layers_of(model, layers)
     picture = on_host("image", as_image("image", image, single=True))
     counted = None if weights is None else _on_sides("weights", weights, picture.shape[:2])
-    deepest = max(layers)
+    last = deepest(layers)
     tile = _check_tile(tile, layers)
     if is_one(picture.shape[:2], tile):
         whole = extract_style(model, picture.astype(np.float32, copy=False), layers, weights=counted)
         if progress:
             jax.block_until_ready(whole)
-            progress(deepest, 1, 1)
+            progress(last, 1, 1)
         return whole
-    tiles = windows(picture.shape[:2], tile, seen_by_encoder(deepest), cell_of(deepest))
+    tiles = windows(picture.shape[:2], tile, seen_by_encoder(last), cell_of(last))
     models, style = _on_each_device(model), None
 
     def extract(window: Window, model: Model) -> Style:
@@ -184,7 +185,7 @@ def extract_style_tiled(
         own = _at_hand(own)
         style = own if style is None else _merge(style, own)
         if progress:
-            progress(deepest, done, len(tiles))
+            progress(last, done, len(tiles))
     assert style is not None
     return style
 
@@ -213,7 +214,7 @@ def _counting(total: int, progress: Progress | None) -> Iterator[Callable[[str],
 def _check_tile(tile: int, layers: Sequence[str]) -> int:
     tile, least = as_integer("tile", tile, 1), least_tile(layers)
     if tile < least:
-        raise ValueError(f"a tile must have sides of {least} pixels at least with {max(layers)}, got {tile}")
+        raise ValueError(f"a tile must have sides of {least} pixels at least with {deepest(layers)}, got {tile}")
     return tile
 
 

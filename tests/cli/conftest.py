@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from wct_jax.conv import algorithm
-from wct_jax.model import Model, decoder_shapes, encoder_shapes
+from wct_jax.model import Model
+from wct_jax.vgg import decoder_shapes, encoder_shapes
 from wct_jax.weights import save_model
 
 _spec = importlib.util.spec_from_file_location("checkpoints", Path(__file__).parents[1] / "convert" / "conftest.py")

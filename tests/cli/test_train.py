@@ -23,10 +23,11 @@ import wct_jax.weights
 from wct_jax.cli import stylize
 from wct_jax.cli.train import main
 from wct_jax.data import Folder
-from wct_jax.model import LAYERS, Model, encoder_shapes
+from wct_jax.model import Model
 from wct_jax.recipe import Recipe
 from wct_jax.report import read_metrics
 from wct_jax.training import LossWeights
+from wct_jax.vgg import LAYERS, encoder_shapes
 from wct_jax.weights import load_model, save_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,8 @@ import pytest
 
 from wct_jax import extract_style, stylize, white_style
 from wct_jax.convert.joining import join
-from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.model import Model
+from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.weights import encoder_digest
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")

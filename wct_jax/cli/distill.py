@@ -9,7 +9,6 @@ from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, tell
 from wct_jax.cli.training import (
-    LAYERS,
     VAL_SIDE,
     add_options,
     exit_when_interrupted,
@@ -18,6 +17,7 @@ from wct_jax.cli.training import (
     prepare,
     say_if_finished,
 )
+from wct_jax.vgg import LAYERS, encoder_shapes
 
 _MOST_CHANNELS = 4096
 
@@ -119,7 +119,7 @@ def make(arguments: argparse.Namespace) -> None:
         raise ValueError("--finetune without --model: expected the model to begin with")
     prepare(arguments)
 
-    from wct_jax.model import choose_taps, encoder_shapes
+    from wct_jax.model import choose_taps
     from wct_jax.run import holds_run, last_step
     from wct_jax.weights import load_model, save_model
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, file_path, number, run, tell
 from wct_jax.cli.training import (
-    LAYERS,
     VAL_SIDE,
     Photos,
     add_options,
@@ -18,6 +17,7 @@ from wct_jax.cli.training import (
     prepare,
     say_if_finished,
 )
+from wct_jax.vgg import LAYERS
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Taps

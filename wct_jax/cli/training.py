@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from wct_jax.data import Folder, Source
     from wct_jax.recipe import Recipe
 
-# As wct_jax.model has them, which takes a second to import.
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VAL_SIDE = 256
 _SHOWN = 8
 _LISTED = 20
