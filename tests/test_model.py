@@ -1,13 +1,16 @@
-"""The networks: their shapes, their topology, and the golden features of real weights."""
+"""The networks: their shapes, their topology, and what of a model JAX sees."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import Decoder, Encoder, Model
+from wct_jax import Decoder, Encoder, Model, compilation, extract_style, stylize
 from wct_jax.model import choose_taps, max_pool, pool_weights, read, size_at
 from wct_jax.vgg import LAYERS, encoder_shapes
+from wct_jax.weights import encoder_digest
 
 WIDTHS = (4, 6, 8, 8, 8)
 
@@ -86,6 +89,49 @@ def test_model_passes_through_jit(model, rng):
 
     np.testing.assert_allclose(feature(model, image), model.encode(image)["relu1_1"], atol=1e-6)
     assert jax.tree.structure(model) == jax.tree.structure(jax.tree.map(lambda x: x + 0, model))
+
+
+@pytest.fixture
+def other(model):
+    """The same shapes, other values."""
+    other = jax.tree.map(lambda x: x / 2, model)
+    return dataclasses.replace(other, digest=encoder_digest(other.encoder), document='{"licence": "MIT"}')
+
+
+def test_models_that_differ_in_their_documents_share_what_is_compiled(model):
+    one, other = (dataclasses.replace(model, document=document) for document in ('{"n": 1}', '{"n": 2}'))
+    double = jax.jit(lambda model: jax.tree.map(lambda x: 2 * x, model))
+    # What comes out of it could have that of the first alone.
+    assert [double(each).metadata for each in (one, other)] == [{}, {}]
+    assert double._cache_size() == 1
+    assert jax.tree.map(lambda x: 2 * x, other).metadata == {"n": 2}
+    assert jax.tree.map(lambda x, y: x + y, one, other).metadata == {"n": 1}
+    assert jax.device_put(other, jax.devices()[1]).metadata == {"n": 2}
+    assert other.bare.digest == ""
+    assert next(path[0].name for path, _ in jax.tree.leaves_with_path(other)) == "encoder"
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_models_of_equal_shapes_share_the_networks_and_not_the_digest(model, other, rng, monkeypatch, caplog, jitted):
+    """Also where functions are compiled whole, as on other platforms than the CPU."""
+    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+    extract, repaint = (
+        lambda model, image: extract_style(model, image, "relu1_1"),
+        lambda model, image, style: stylize(model, image, style, layers="relu1_1"),
+    )
+    if jitted:
+        extract, repaint = jax.jit(extract), jax.jit(repaint)
+    image = jnp.asarray(rng.random((8, 8, 3)), jnp.float32)
+    with jax.log_compiles():
+        styles = [extract(each, image) for each in (model, other)]
+        pictures = [repaint(each, image, style) for each, style in zip((model, other), styles, strict=True)]
+    assert [style.digest for style in styles] == [model.digest, other.digest]
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
+    with pytest.raises(ValueError, match="the style was made with another encoder"):
+        repaint(model, image, styles[1])
+    if not jitted:
+        for name in ("extract_from_canvas", "stylize_level"):
+            assert sum(f"Compiling jit({name})" in message for message in caplog.messages) == 1
 
 
 def test_layers_are_deepest_first(model, several):

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from wct_jax import compilation
 from wct_jax import recipe as recipe_module
 from wct_jax.loop import Interrupted
 from wct_jax.metrics import psnr, ssim
@@ -158,6 +159,15 @@ def test_the_model_file_of_the_run_is_the_decoder_at_the_last_save(model, photos
     with pytest.raises(AssertionError):
         assert_equal(seen[3].decoders, trained.decoders)
     assert load_model(folder / "model.safetensors").metadata["decoders"]["relu1_1"]["steps"] == 4
+
+
+def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, monkeypatch, caplog):
+    """Where functions are compiled whole, as on other platforms than the CPU."""
+    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+    with jax.log_compiles():
+        go(model, tmp_path / "run", [rng.random((70, 70, 3), np.float32)], steps=3)
+    assert len(list((tmp_path / "run" / "reconstructions").iterdir())) == 3
+    assert sum("Compiling jit(_on_canvas)" in message for message in caplog.messages) == 1
 
 
 # Going on.

@@ -50,9 +50,7 @@ def small_model(widths=(2, 3), layers=("relu2_1", "relu1_1"), seed=0, **fields):
 
 
 def assert_same(one, other):
-    assert jax.tree.structure(dataclasses.replace(one, document="{}")) == jax.tree.structure(
-        dataclasses.replace(other, document="{}")
-    )
+    assert jax.tree.structure(one) == jax.tree.structure(other)
     jax.tree.map(
         np.testing.assert_array_equal,
         (one.encoder, one.decoders, one.auxiliary, one.encoders),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
-from wct_jax.arguments import as_names
+from wct_jax.arguments import as_names, is_traced
 from wct_jax.arrays import as_feature, as_image
 from wct_jax.canvas import halved, inside
 from wct_jax.compilation import part
@@ -149,17 +149,14 @@ class Decoder(nn.Module):
         return x
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("encoder", "decoders", "auxiliary", "encoders"),
-    meta_fields=("widths", "digest", "document"),
-)
 @dataclass(frozen=True, eq=False)
 class Model:
     """An encoder and the decoders there are for it; some of the layers may have an encoder of their own.
 
-    A pytree of parameters that passes through `jit`; what is not an array is static. Equal to itself alone, and hashed
-    by that; models with the same `digest` have the same encoder.
+    A pytree of parameters that passes through `jit`. Widths and digest are static: models that differ in them are
+    compiled for separately. The document does not count there, so `jax.tree.map` and `jax.device_put` keep it, and a
+    model that JAX traces, or that a jitted function returns, has an empty one. Equal to itself alone, and hashed by
+    that; models with the same `digest` have the same encoder.
 
     Attributes:
         encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
@@ -189,6 +186,11 @@ class Model:
     def metadata(self) -> dict[str, Any]:
         """The document as a dictionary."""
         return dict(json.loads(self.document))
+
+    @property
+    def bare(self) -> "Model":
+        """The networks without digest and document: all models of the same shapes share what is compiled for it."""
+        return replace(self, digest="", document="{}")
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
         """The encoders' features, see `Encoder`."""
@@ -222,6 +224,32 @@ class Model:
             have = ", ".join(self.layers) or "none"
             raise ValueError(f"the model has no decoder for {layer} (it has {have})")
         return Decoder(layer, self.widths_at(layer)).apply({"params": self.decoders[layer]}, feature, size)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """A text that does not count where pytrees are compared."""
+
+    text: str = field(compare=False)
+
+
+_NETWORKS = ("encoder", "decoders", "auxiliary", "encoders")
+
+
+def _flatten(model: Model) -> tuple[Any, tuple[tuple[int, ...], str, _Aside]]:
+    networks = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in _NETWORKS]
+    return networks, (model.widths, model.digest, _Aside(model.document))
+
+
+def _unflatten(static: tuple[tuple[int, ...], str, _Aside], networks: Any) -> Model:
+    widths, digest, document = static
+    # What was traced once serves models of other documents, which must not come out with that of the first.
+    traced = any(map(is_traced, jax.tree.leaves(networks)))
+    named = dict(zip(_NETWORKS, networks, strict=True))
+    return Model(**named, widths=widths, digest=digest, document="{}" if traced else document.text)
+
+
+jax.tree_util.register_pytree_with_keys(Model, _flatten, _unflatten)
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("model",), meta_fields=("layers",))

@@ -146,7 +146,7 @@ def _cascade(
     alpha_map, rest, share, shallower = (
         each if each is None or not each.ndim else lay_out_map(each, size, image) for each in maps
     )
-    photo = image
+    photo, model, styles = image, model.bare, tuple(style.bare for style in regions.styles)
     for number, (layer, alpha) in enumerate(zip(layers, alphas, strict=True), 1):
         if progress and not traced:
             image.block_until_ready()
@@ -155,7 +155,7 @@ def _cascade(
         image = stylize_level(
             model,
             image,
-            regions.styles,
+            styles,
             layer,
             alpha,
             eps=eps,

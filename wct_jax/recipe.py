@@ -332,7 +332,7 @@ def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str
 def _reconstruct(model: Model, photo: np.ndarray, layer: str) -> np.ndarray:
     # On a canvas, since photos have many sizes.
     image, _, size = lay_out(as_array(photo), None)
-    return np.asarray(cut_out(_on_canvas(model, image, size, layer), photo.shape[-3:-1]))
+    return np.asarray(cut_out(_on_canvas(model.bare, image, size, layer), photo.shape[-3:-1]))
 
 
 @by_parts(static=("layer",))

@@ -38,6 +38,11 @@ class Style:
     digest: str
     features: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
 
+    @property
+    def bare(self) -> "Style":
+        """The statistics without the digest, which what is compiled for them does not depend on."""
+        return replace(self, digest="")
+
 
 def extract_style(
     model: Model,
@@ -73,10 +78,12 @@ def extract_style(
         def extract(picture: Array, model: Model, counted: Array | None) -> Style:
             return extract_from_canvas(model, picture, layers, counted, None, swap_layers)
 
-        return on_any_mesh(extract, lambda lead, pixels: lead, picture, model, counted)
+        style = on_any_mesh(extract, lambda lead, pixels: lead, picture, model.bare, counted)
+        return replace(style, digest=model.digest)
     picture, counted, size = lay_out(picture, counted)
-    style = extract_from_canvas(model, picture, layers, counted, size, swap_layers)
-    return style if size is None else replace(style, features=_cut_out(style.features, size))
+    style = extract_from_canvas(model.bare, picture, layers, counted, size, swap_layers)
+    features = style.features if size is None else _cut_out(style.features, size)
+    return replace(style, digest=model.digest, features=features)
 
 
 def _cut_out(features: Mapping[str, tuple[Array, Array]], size: Array) -> dict[str, tuple[Array, Array]]:

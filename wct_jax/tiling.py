@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -175,7 +176,7 @@ def extract_style_tiled(
             progress(last, 1, 1)
         return whole
     tiles = windows(picture.shape[:2], tile, seen_by_encoder(last), cell_of(last))
-    models, style = _on_each_device(model), None
+    models, style = _on_each_device(model.bare), None
 
     def extract(window: Window, model: Model) -> Style:
         pixels, size = map(as_array, window.read(picture))
@@ -187,7 +188,7 @@ def extract_style_tiled(
         if progress:
             progress(last, done, len(tiles))
     assert style is not None
-    return style
+    return replace(style, digest=model.digest)
 
 
 def _on_sides(name: str, values: Any, sides: tuple[int, ...]) -> np.ndarray:
@@ -256,7 +257,12 @@ class _Level:
         folder: str | os.PathLike[str] | None,
         method: Method,
     ) -> None:
-        self._model, self._styles, self._layer, self._method = model, tuple(styles), layer, method
+        self._model, self._styles, self._layer, self._method = (
+            model.bare,
+            tuple(style.bare for style in styles),
+            layer,
+            method,
+        )
         self._folder = folder
         self._sides, self._cell, self._keeps = tuple(sides), cell_of(layer), keeps(layer)
         self._encoded = windows(sides, tile, seen_by_encoder(layer), self._cell)
