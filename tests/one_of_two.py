@@ -10,10 +10,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from wct_jax import recipe as recipe_module
+from wct_jax import task
 from wct_jax.data import Folder, batches
 from wct_jax.loop import Interrupted
-from wct_jax.recipe import Recipe, train_decoder
+from wct_jax.recipe import train_decoder
+from wct_jax.task import Recipe
 from wct_jax.training import LossWeights
 from wct_jax.weights import load_model
 
@@ -73,7 +74,7 @@ def main(address, index, root):
     if index:
         # Only the first process is to write.
         for name in ("save_model", "draw_curves", "draw_grid"):
-            setattr(recipe_module, name, None)
+            setattr(task, name, None)
     found = {}
 
     # A signal to one of them; then both go on.

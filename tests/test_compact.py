@@ -8,8 +8,8 @@ import pytest
 
 import wct_jax
 from wct_jax.conv import algorithm
+from wct_jax.evaluation import evaluate
 from wct_jax.metrics import psnr
-from wct_jax.recipe import evaluate
 from wct_jax.vgg import LAYERS, block_of, decoder_shapes, encoder_shapes
 from wct_jax.weights import model_path
 

@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from wct_jax import compilation
-from wct_jax import recipe as recipe_module
+from wct_jax import compilation, task
+from wct_jax.evaluation import evaluate
 from wct_jax.loop import Interrupted
 from wct_jax.metrics import psnr, ssim
 from wct_jax.model import Model, choose_taps
-from wct_jax.recipe import Recipe, evaluate, train_decoder
+from wct_jax.recipe import train_decoder
 from wct_jax.report import read_metrics
+from wct_jax.task import Recipe
 from wct_jax.training import LossWeights, make_optimizer
 from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.weights import add_decoder, encoder_digest, load_model, save_model
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 @pytest.fixture(autouse=True)
 def lenient_optimizer(lenient, monkeypatch):
-    monkeypatch.setattr(recipe_module, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
+    monkeypatch.setattr(task, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
 
 
 def parameters(shapes, rng):
@@ -79,7 +80,7 @@ def go(model, folder, photos, layer="relu1_1", batches=None, **changes):
     """Train and say what was printed."""
     console = Console(file=io.StringIO(), width=1000)
     options = {"save_every": changes.pop("save_every", 1)}
-    options |= {name: changes.pop(name) for name in ("judges", "finetune") if name in changes}
+    options |= {name: changes.pop(name) for name in ("judges", "finetune", "val") if name in changes}
     weights = changes.pop("weights", WEIGHTS)
     own = dataclasses.replace(RECIPE, **changes)
     trained, record = train_decoder(
@@ -261,7 +262,12 @@ def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
         weights=LossWeights(1, 0, 0, 2, 3),
         judges=choose_taps((model,), LAYERS[:2]),
         finetune=True,
+        val=lambda: iter(photos),
     )
+    assert record["val"] == evaluate(trained, "relu1_1", photos)
+    assert trained.metadata["decoders"] == {"relu1_1": record}
+    saved = load_model(tmp_path / "run" / "model.safetensors").metadata["decoders"]["relu1_1"]
+    assert saved == {name: value for name, value in record.items() if name != "val"}
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), trained.decoders, dict(model.decoders))
     assert set(record["losses"]) == {"pixel", "perceptual", "style"}
     assert record["judges"] == {"relu1_1": model.digest, "relu2_1": model.digest}

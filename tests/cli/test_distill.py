@@ -12,8 +12,8 @@ from wct_jax.cli import train
 from wct_jax.cli.distill import main
 from wct_jax.distill import DistillWeights
 from wct_jax.model import Model
-from wct_jax.recipe import Recipe
 from wct_jax.report import read_metrics
+from wct_jax.task import Recipe
 from wct_jax.vgg import LAYERS, encoder_shapes
 from wct_jax.weights import load_model, save_model
 

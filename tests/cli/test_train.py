@@ -24,8 +24,8 @@ from wct_jax.cli import stylize
 from wct_jax.cli.train import main
 from wct_jax.data import Folder
 from wct_jax.model import Model
-from wct_jax.recipe import Recipe
 from wct_jax.report import read_metrics
+from wct_jax.task import Recipe
 from wct_jax.training import LossWeights
 from wct_jax.vgg import LAYERS, encoder_shapes
 from wct_jax.weights import load_model, save_model
@@ -240,7 +240,7 @@ def test_the_flags_are_the_recipe(asked, files, photos):
     assert (layer, folder, shape, options["save_every"]) == ("relu2_1", Path("runs", "relu2_1"), (8, 256, 256, 3), 500)
     assert recipe == Recipe(15_000, 8, 256, 5e-3, "float32", 0, f"8 photos of {photos.name}")
     assert options["weights"] == LossWeights(1, 1, 0, 0, 0)
-    assert (options["judges"], options["finetune"]) == ((), False)
+    assert (options["judges"], options["finetune"], options["val"]) == ((), False, None)
     assert len(options["photos"]) == 8
     first = options["photos"][0]
 
@@ -257,6 +257,7 @@ def test_the_flags_are_the_recipe(asked, files, photos):
     judged = asked(*arguments, "--judge-layers", "relu2_1", "relu1_1", "relu2_1")[3]["judges"]
     assert [judge.layers for judge in judged] == [("relu2_1", "relu1_1")]
     assert [photo.shape for photo in options["photos"]] == [(256, 256, 3)]
+    assert [photo.shape for photo in options["val"]()] == [(256, 256, 3)]
     assert first.shape == (256, 256, 3)
     assert asked("--layer=all", *arguments[1:])[:2] == ("relu1_1", files / "out" / "relu1_1")
 

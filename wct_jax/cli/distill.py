@@ -1,15 +1,12 @@
 """The command `wct-distill`: a parser, the data, then one library call."""
 
 import argparse
-import dataclasses
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, tell
 from wct_jax.cli.training import (
-    VAL_SIDE,
     add_options,
     exit_when_interrupted,
     make_recipe,
@@ -143,9 +140,8 @@ def make(arguments: argparse.Namespace) -> None:
 
     import jax
 
-    from wct_jax.data import centre_crops
     from wct_jax.distill import DistillWeights
-    from wct_jax.recipe import distill, evaluate
+    from wct_jax.recipe import distill
 
     recipe = make_recipe(arguments, photos)
     before = last_step(arguments.out)
@@ -161,21 +157,15 @@ def make(arguments: argparse.Namespace) -> None:
             model=model,
             finetune=arguments.finetune,
             photos=photos.shown(recipe),
+            val=photos.measured,
             save_every=arguments.save_every,
         )
     if jax.process_index():
         return
     say_if_finished(before, arguments, "another --out")
     target = arguments.out / "model.safetensors"
-    if photos.val:
-        scores = {}
-        for layer in model.layers:
-            scores[layer] = evaluate(model, layer, (pixels for _, pixels in centre_crops(photos.val, VAL_SIDE)))
-        document = model.metadata
-        document["distillations"][-1]["val"] = scores
-        model = dataclasses.replace(model, document=json.dumps(document))
-        for layer, score in scores.items():
-            tell("{layer}: {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(layer=layer, **score))
+    for layer, score in record.get("val", {}).items():
+        tell("{layer}: {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(layer=layer, **score))
     save_model(target, model)
     losses = ", ".join(f"{term} loss {value:.4g}" for term, value in record["losses"].items())
     tell(f"{record['steps']} steps, {losses}; the model is {target}")

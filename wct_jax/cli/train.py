@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, file_path, number, run, tell
 from wct_jax.cli.training import (
-    VAL_SIDE,
     Photos,
     add_options,
     exit_when_interrupted,
@@ -120,11 +119,10 @@ def _train_layer(
 ) -> None:
     import jax
 
-    from wct_jax.data import centre_crops
-    from wct_jax.recipe import evaluate, train_decoder
+    from wct_jax.recipe import train_decoder
     from wct_jax.run import last_step
     from wct_jax.training import LossWeights
-    from wct_jax.weights import add_decoder, model_path, save_model, with_decoder
+    from wct_jax.weights import add_decoder, model_path, save_model
 
     recipe = make_recipe(arguments, photos)
     before = last_step(folder)
@@ -145,19 +143,16 @@ def _train_layer(
         judges=judges,
         finetune=arguments.finetune,
         photos=photos.shown(recipe),
+        val=photos.measured,
         save_every=arguments.save_every,
     )
-    if photos.val:
-        crops = (pixels for _, pixels in centre_crops(photos.val, VAL_SIDE))
-        record["val"] = evaluate(trained, layer, crops)
     if jax.process_index():
         return
     say_if_finished(before, arguments, "another --out with --overwrite")
-    trained = with_decoder(trained, layer, trained.decoders[layer], record)
     save_model(folder / "model.safetensors", trained)
     add_decoder(model_path(arguments.model), trained, layer, record)
     losses = ", ".join(f"{term} loss {value:.4g}" for term, value in record["losses"].items())
-    score = "; {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(**record["val"]) if photos.val else ""
+    score = "; {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(**record["val"]) if "val" in record else ""
     tell(f"{layer}: {record['steps']} steps, {losses}{score}; the decoder is in {model_path(arguments.model)}")
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from wct_jax.data import Folder, Source
-    from wct_jax.recipe import Recipe
+    from wct_jax.task import Recipe
 
-VAL_SIDE = 256
+_VAL_SIDE = 256
 _SHOWN = 8
 _LISTED = 20
 _MOST_BYTES = 2**30  # Of a batch, of which the networks make a hundred times as much.
@@ -164,12 +164,23 @@ class Photos:
 
         import numpy as np
 
-        from wct_jax.data import batches, centre_crops
+        from wct_jax.data import batches
 
         if self.val:
-            return [pixels for _, pixels in itertools.islice(centre_crops(self.val, VAL_SIDE), _SHOWN)]
+            return list(itertools.islice(self._val_crops(), _SHOWN))
         crops = batches(self.source, batch_size=_SHOWN, crop=recipe.crop, seed=recipe.seed)
         return list(next(crops).astype(np.float32) / 255)
+
+    @property
+    def measured(self) -> "Callable[[], Iterator[np.ndarray]] | None":
+        """What gives the photos to measure on, if there are any."""
+        return self._val_crops if self.val else None
+
+    def _val_crops(self) -> "Iterator[np.ndarray]":
+        from wct_jax.data import centre_crops
+
+        assert self.val is not None
+        return (pixels for _, pixels in centre_crops(self.val, _VAL_SIDE))
 
 
 def open_photos(arguments: argparse.Namespace) -> Photos:
@@ -196,7 +207,7 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
 
 def make_recipe(arguments: argparse.Namespace, photos: Photos) -> "Recipe":
     """The recipe that the options describe."""
-    from wct_jax.recipe import Recipe
+    from wct_jax.task import Recipe
 
     names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
     return Recipe(data=photos.name, **{name: getattr(arguments, name) for name in names})
