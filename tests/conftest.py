@@ -57,6 +57,11 @@ def random_model(widths, layers=LAYERS, seed=0):
     return Model(encoder, decoders, widths, encoder_digest(encoder))
 
 
+@pytest.fixture(scope="session", name="random_model")
+def _random_model():
+    return random_model
+
+
 @pytest.fixture(scope="session")
 def model():
     """Five levels, a few channels each."""

@@ -18,23 +18,16 @@ from wct_jax import compilation, task
 from wct_jax.evaluation import evaluate
 from wct_jax.loop import Interrupted
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import Model, choose_taps
+from wct_jax.model import choose_taps
 from wct_jax.recipe import train_decoder
 from wct_jax.report import read_metrics
 from wct_jax.task import Recipe
 from wct_jax.training import LossWeights, make_optimizer
-from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
-from wct_jax.weights import add_decoder, encoder_digest, load_model, save_model
+from wct_jax.vgg import LAYERS, decoder_shapes
+from wct_jax.weights import add_decoder, load_model, save_model
 
-RECIPE = Recipe(
-    steps=2,
-    batch_size=4,
-    crop=16,
-    learning_rate=1e-2,
-    precision="float32",
-    seed=3,
-    data="noise",
-)
+RECIPE = Recipe(steps=2, batch_size=4, crop=16, learning_rate=1e-2, precision="float32", seed=3, data="noise")
+WIDTHS = (4,) * 5  # Kernels of one shape are quicker to draw.
 WEIGHTS = LossWeights(total_variation=0.5)
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
@@ -45,24 +38,11 @@ def lenient_optimizer(lenient, monkeypatch):
     monkeypatch.setattr(task, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
 
 
-def parameters(shapes, rng):
-    return {
-        name: {
-            "kernel": jnp.asarray(rng.normal(0, (1 / shape[0]) ** 0.5, (3, 3, *shape)), jnp.float32),
-            "bias": jnp.asarray(rng.normal(0, 0.1, shape[1]), jnp.float32),
-        }
-        for name, shape in shapes.items()
-    }
-
-
 @pytest.fixture
-def model(rng):
-    """All kernels of one shape but the first, which are quicker to draw; a decoder that was there; a document."""
-    widths = (4, 4, 4, 4, 4)
-    encoder = parameters(encoder_shapes(widths), rng)
-    decoders = {"relu1_1": parameters(decoder_shapes("relu1_1", widths), rng)}
+def model(random_model):
+    """With a decoder that was there, and a document."""
     document = json.dumps({"licence": "MIT", "decoders": {"relu1_1": {"kind": "published"}}})
-    return Model(encoder, decoders, widths, encoder_digest(encoder), document=document)
+    return dataclasses.replace(random_model(WIDTHS, ("relu1_1",)), document=document)
 
 
 @pytest.fixture
@@ -225,8 +205,8 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_at_once(model, photos,
 
 
 @pytest.mark.parametrize("layer", ["relu1_1", "relu3_1"])
-def test_evaluation_is_of_the_reconstructions(model, rng, photos, layer):
-    model = dataclasses.replace(model, decoders={layer: parameters(decoder_shapes(layer, model.widths), rng)})
+def test_evaluation_is_of_the_reconstructions(random_model, photos, layer):
+    model = random_model(WIDTHS, (layer,))
     scores = []
     for photo in photos:
         decoded = np.asarray(model.decode(layer, model.encode(jnp.asarray(photo), (layer,))[layer]))
@@ -277,7 +257,7 @@ def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
     np.testing.assert_allclose(metrics["loss"], total, rtol=1e-4)
 
 
-def test_a_decoder_enters_the_model_file(model, photos, tmp_path):
+def test_a_decoder_enters_the_model_file(model, random_model, photos, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(path, model)
     trained, record, _ = go(load_model(path), tmp_path / "run", photos, "relu2_1", steps=1)
@@ -288,7 +268,6 @@ def test_a_decoder_enters_the_model_file(model, photos, tmp_path):
     assert_equal(after.decoders, {**model.decoders, **trained.decoders})
     assert after.metadata["decoders"] == {"relu1_1": {"kind": "published"}, "relu2_1": record}
 
-    other = parameters(encoder_shapes(model.widths), np.random.default_rng(1))
-    save_model(path, dataclasses.replace(model, encoder=other, decoders={}))
+    save_model(path, random_model(WIDTHS, (), seed=1))
     with pytest.raises(ValueError, match="has another encoder than the one the decoder of relu2_1 was trained for"):
         add_decoder(path, trained, "relu2_1", record)

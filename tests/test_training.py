@@ -26,6 +26,11 @@ def jitted(layer, optimizer, weights=LossWeights(), dtype="float32", donate=Fals
     return jax.jit(step, donate_argnums=0 if donate else ())
 
 
+def shapes_of(parameters):
+    """Input and output channels of each convolution."""
+    return {name: leaves["kernel"].shape[2:] for name, leaves in parameters.items()}
+
+
 def begun(model, layer, optimizer):
     """The state of a decoder that is not grey, so that each of its kernels has a gradient."""
     decoder = model.decoders[layer]
@@ -61,7 +66,7 @@ def test_a_decoder_is_trained_against_the_encoder_of_its_layer(several, batch):
     for layer, widths in (("relu1_1", (7,)), ("relu2_1", (3, 5)), ("relu3_1", (4, 6, 8))):
         optimizer = optax.sgd(0.1)
         state = init_state(several, layer, optimizer, 0)
-        assert {n: p["kernel"].shape[2:] for n, p in state.parameters.items()} == decoder_shapes(layer, widths)
+        assert shapes_of(state.parameters) == decoder_shapes(layer, widths)
     own = Model(several.encoders["relu2_1"], {}, (3, 5))
     decoder = several.decoders["relu2_1"]
     for joined, alone in zip(*(networks(m, "relu2_1", decoder, batch / 255) for m in (several, own)), strict=True):
@@ -174,9 +179,7 @@ def test_steps_lower_the_loss_and_leave_the_encoder_and_the_key_alone(model, bat
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.7 * losses[0]
     assert int(state.step) == 30
-    assert {name: leaves["kernel"].shape[2:] for name, leaves in state.parameters.items()} == decoder_shapes(
-        "relu1_1", model.widths
-    )
+    assert shapes_of(state.parameters) == decoder_shapes("relu1_1", model.widths)
     assert step._cache_size() == 1  # The first state has the types of those that follow, or it is compiled again.
     assert encoder_digest(model.encoder) == model.digest
     np.testing.assert_array_equal(state.key, key)
@@ -233,8 +236,7 @@ def test_the_first_decoder_paints_grey(model, rng, layer):
     np.testing.assert_array_equal(networks(model, layer, state.parameters, images)[0], 0.5)
     assert state.step.dtype == jnp.int32
     assert int(state.step) == 0
-    shapes = {name: leaves["kernel"].shape[2:] for name, leaves in state.parameters.items()}
-    assert shapes == decoder_shapes(layer, model.widths)
+    assert shapes_of(state.parameters) == decoder_shapes(layer, model.widths)
     for name, leaves in state.parameters.items():
         assert name == "conv1_1" or np.std(leaves["kernel"]) > 0.05
 

@@ -90,7 +90,7 @@ def train_decoder(
     if deeper:
         identity["after"] = list(deeper)
     if judges:
-        identity["judges"] = {name: judge.model.digest for judge in judges for name in judge.layers}
+        identity["judges"] = _digests(judges)
     task = Task(
         name=layer,
         identity=identity,
@@ -173,12 +173,12 @@ def distill(
         return {layer: evaluate(student, layer, val()) for layer in student.layers}
 
     identity = {
-        "teachers": {layer: teacher.model.digest for teacher in teachers for layer in teacher.layers},
+        "teachers": _digests(teachers),
         "widths": list(widths),
         **dataclasses.asdict(weights),
     }
     if judges:
-        identity["judges"] = {name: judge.model.digest for judge in judges for name in judge.layers}
+        identity["judges"] = _digests(judges)
     if model:
         identity |= {"model": model.digest, "finetune": finetune}
     task = Task(
@@ -195,6 +195,11 @@ def distill(
         weight_decay=0.1,
     )
     return perform(task, batches, folder, recipe, photos, save_every, console)
+
+
+def _digests(taps: Iterable[Taps]) -> dict[str, str]:
+    """Of the encoder of each layer."""
+    return {layer: tap.model.digest for tap in taps for layer in tap.layers}
 
 
 def _name(teacher: Taps) -> str:

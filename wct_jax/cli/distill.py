@@ -5,9 +5,11 @@ import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from wct_jax.cli.command import Parser, file_path, number, positive, run, tell
+from wct_jax.cli.command import Parser, file_path, positive, run, tell
 from wct_jax.cli.training import (
+    add_judges,
     add_options,
+    add_weight,
     exit_when_interrupted,
     make_recipe,
     open_photos,
@@ -70,27 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="the folder of the run (default: %(default)s)",
     )
     add_options(parser, steps=15_000, crop=128, learning_rate=1e-2)
-    parser.add_argument(
-        "--feature-weight",
-        type=number,
-        default=1.0,
-        metavar="W",
-        help="what the teachers' features count in the loss, where pixels count 1 (default: 1)",
-    )
-    parser.add_argument(
-        "--perceptual-weight",
-        type=number,
-        default=0.0,
-        metavar="W",
-        help="what the relative error of the judges' features of the decoders' pictures counts (default: 0)",
-    )
-    parser.add_argument(
-        "--judges",
-        type=file_path,
-        nargs="+",
-        metavar="MODEL",
-        help="model files whose encoders --perceptual-weight compares pictures by, each layer in the first that has it",
-    )
+    add_weight(parser, "feature", 1.0, "the teachers' features count in the loss, where pixels count 1")
+    add_weight(parser, "perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts")
+    add_judges(parser, "--perceptual-weight compares")
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(make, arguments), ": try a smaller --batch-size or --crop")
 

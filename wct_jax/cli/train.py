@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, number, run, tell
+from wct_jax.cli.command import Parser, file_path, run, tell
 from wct_jax.cli.training import (
     Photos,
+    add_judges,
     add_options,
+    add_weight,
     exit_when_interrupted,
     make_recipe,
     open_photos,
@@ -52,21 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("perceptual", 0.0, "relative error of the judges' features"),
         ("style", 0.0, "error of the judges' covariances, and of the feature, on photos that took another's style,"),
     ):
-        parser.add_argument(
-            f"--{term}-weight",
-            type=number,
-            default=default,
-            metavar="W",
-            help=f"what the {what} counts in the loss (default: {default:g})",
-        )
-    parser.add_argument(
-        "--judges",
-        type=file_path,
-        nargs="+",
-        metavar="MODEL",
-        help="model files whose encoders --perceptual-weight and --style-weight compare pictures by, each layer in "
-        "the first that has it (default: that of --model)",
-    )
+        add_weight(parser, term, default, f"the {what} counts in the loss")
+    add_judges(parser, "--perceptual-weight and --style-weight compare", " (default: that of --model)")
     parser.add_argument(
         "--judge-layers",
         nargs="+",

@@ -87,6 +87,31 @@ def add_options(parser: Parser, *, steps: int, crop: int, learning_rate: float) 
     )
 
 
+def add_weight(parser: Parser, term: str, default: float, what: str) -> None:
+    """Add the option that weighs a term of the loss.
+
+    Args:
+        parser: To which.
+        term: The term, as the option is called.
+        default: The default.
+        what: The help before the default.
+    """
+    help_text = f"what {what} (default: {default:g})"
+    parser.add_argument(f"--{term}-weight", type=number, default=default, metavar="W", help=help_text)
+
+
+def add_judges(parser: Parser, compare: str, default: str = "") -> None:
+    """Add the option that names the judges of pictures.
+
+    Args:
+        parser: To which.
+        compare: The options for which they compare pictures, and that verb.
+        default: What to say of the default.
+    """
+    what = f"model files whose encoders {compare} pictures by, each layer in the first that has it{default}"
+    parser.add_argument("--judges", type=file_path, nargs="+", metavar="MODEL", help=what)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Make sure that this process can train, and become one process of several where that was asked for.
 
