@@ -21,7 +21,7 @@ from wct_jax.metrics import psnr, ssim
 from wct_jax.model import choose_taps
 from wct_jax.recipe import train_decoder
 from wct_jax.report import read_metrics
-from wct_jax.task import Recipe
+from wct_jax.task import Recipe, Setup
 from wct_jax.training import LossWeights, make_optimizer
 from wct_jax.vgg import LAYERS, decoder_shapes
 from wct_jax.weights import add_decoder, load_model, save_model
@@ -59,13 +59,11 @@ def noise(at=lambda number: None):
 def go(model, folder, photos, layer="relu1_1", batches=None, **changes):
     """Train and say what was printed."""
     console = Console(file=io.StringIO(), width=1000)
-    options = {"save_every": changes.pop("save_every", 1)}
-    options |= {name: changes.pop(name) for name in ("judges", "finetune", "val") if name in changes}
-    weights = changes.pop("weights", WEIGHTS)
+    options = {name: changes.pop(name) for name in ("judges", "finetune") if name in changes}
+    weights, val, save_every = changes.pop("weights", WEIGHTS), changes.pop("val", None), changes.pop("save_every", 1)
     own = dataclasses.replace(RECIPE, **changes)
-    trained, record = train_decoder(
-        model, layer, batches or noise(), folder, own, weights, photos=photos, console=console, **options
-    )
+    setup = Setup(batches or noise(), folder, own, photos, val, save_every, console)
+    trained, record = train_decoder(model, layer, weights, setup, **options)
     return trained, record, console.file.getvalue()
 
 

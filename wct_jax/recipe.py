@@ -3,19 +3,16 @@
 import dataclasses
 import functools
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import optax
-from rich.console import Console
 
 from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.evaluation import evaluate
 from wct_jax.loop import State
 from wct_jax.model import Model, Parameters, Taps
-from wct_jax.task import Recipe, Task, perform
+from wct_jax.task import Setup, Task, perform
 from wct_jax.training import LossWeights, init_state, train_step
 from wct_jax.vgg import deeper_than, depth_of
 from wct_jax.weights import encoder_digest, with_decoder
@@ -36,48 +33,33 @@ DISTILLATION_LOSSES = {
 def train_decoder(
     model: Model,
     layer: str,
-    batches: Iterator[np.ndarray],
-    folder: str | os.PathLike[str],
-    recipe: Recipe,
     weights: LossWeights,
+    setup: Setup,
     *,
     judges: Sequence[Taps] = (),
     finetune: bool = False,
-    photos: Sequence[np.ndarray],
-    val: Callable[[], Iterable[np.ndarray]] | None = None,
-    save_every: int = 500,
-    console: Console | None = None,
 ) -> tuple[Model, dict[str, Any]]:
-    """Train the decoder of a layer, or go on with its training, in the folder of a run.
-
-    Besides what `Run` keeps there, the folder gets the curves of the losses, reconstructions of some photos and a
-    model file with the decoder as it is, at each save.
+    """Train the decoder of a layer, or go on with its training.
 
     Args:
         model: The encoder, and the decoders that the loss of style takes.
         layer: The layer to invert.
-        batches: This process's uint8 `[B / processes, crop, crop, 3]`, see `loop.train`.
-        folder: Of the run.
-        recipe: What to train with.
         weights: Of the loss.
+        setup: Photos, folder and recipe.
         judges: Encoders for the losses that take them, see `train_step`.
         finetune: Begin with the model's decoder rather than a new one.
-        photos: To show reconstructions of, `[H, W, 3]` in 0..1 each.
-        val: Gives such photos to measure the result on, each time it is called; None not to.
-        save_every: Steps between saves.
-        console: Where to show the progress; standard error by default.
 
     Returns:
         The model with this decoder alone, and the record of its training: JSON.
 
     Raises:
-        ValueError: As `loop.train`, `Run` and `check_batch_size`.
-        Interrupted: As `loop.train`.
+        ValueError: As `perform`.
+        Interrupted: As `perform`.
     """
     bare = dataclasses.replace(model, decoders={}, auxiliary={}, document=json.dumps(model.metadata | {"decoders": {}}))
 
     def begin(optimizer: optax.GradientTransformation) -> State:
-        return init_state(model, layer, optimizer, recipe.seed, model.decoders[layer] if finetune else None)
+        return init_state(model, layer, optimizer, setup.recipe.seed, model.decoders[layer] if finetune else None)
 
     def networks(decoder: Parameters) -> Model:
         return dataclasses.replace(bare, decoders={layer: decoder})
@@ -99,59 +81,47 @@ def train_decoder(
         frozen=(dataclasses.replace(bare, decoders={name: model.decoders[name] for name in deeper}), tuple(judges)),
         losses={name: title for name, title in LOSSES.items() if getattr(weights, name)},
         networks=networks,
-        measure=None if val is None else lambda trained: evaluate(trained, layer, val()),
+        measure=lambda trained, val: evaluate(trained, layer, val()),
         recorded=recorded,
     )
-    return perform(task, batches, folder, recipe, photos, save_every, console)
+    return perform(task, setup)
 
 
 def distill(
     teachers: Sequence[Taps],
     widths: Sequence[int],
-    batches: Iterator[np.ndarray],
-    folder: str | os.PathLike[str],
-    recipe: Recipe,
     weights: DistillWeights,
+    setup: Setup,
     *,
     judges: Sequence[Taps] = (),
     model: Model | None = None,
     finetune: bool = False,
-    photos: Sequence[np.ndarray],
-    val: Callable[[], Iterable[np.ndarray]] | None = None,
-    save_every: int = 500,
-    console: Console | None = None,
 ) -> tuple[Model, dict[str, Any]]:
-    """Make a small encoder and its decoders, or go on with that, in the folder of a run.
+    """Make a small encoder and its decoders, or go on with that.
 
     Args:
         teachers: Whose features the encoder's are to hold: one for each of the layers that are to be learned, which
             are all or, with a model, its last ones.
         widths: Channels of the encoder's blocks.
-        batches: As for `train_decoder`.
-        folder: Of the run.
-        recipe: What to train with.
         weights: Of the loss.
+        setup: Photos, folder and recipe.
         judges: Encoders for the perceptual loss, see `distill_step`.
         model: Whose encoder stays as it is down to the layer before the first that is to be learned.
         finetune: Begin with what the model has of the layers to be learned rather than anew.
-        photos: To show reconstructions of, by the deepest decoder.
-        val: As for `train_decoder`, for each decoder.
-        save_every: Steps between saves.
-        console: Where to show the progress; standard error by default.
 
     Returns:
         The model, and the record of its training: JSON.
 
     Raises:
-        ValueError: A layer without a teacher; and as `train_decoder`.
-        Interrupted: As `loop.train`.
+        ValueError: A layer without a teacher; and as `perform`.
+        Interrupted: As `perform`.
     """
     widths = tuple(widths)
     layers = sorted((layer for teacher in teachers for layer in teacher.layers), key=depth_of)
     fixed = fixed_convolutions(model, layers) if model else {}
 
     def begin(optimizer: optax.GradientTransformation) -> State:
-        return init_student(widths, teachers, optimizer, recipe.seed, model, finetune)
+        return init_student(widths, teachers, optimizer, setup.recipe.seed, model, finetune)
 
     def networks(student: Any) -> Model:
         encoder = {**fixed, **student["encoder"]}
@@ -168,15 +138,7 @@ def distill(
         }
         return dataclasses.replace(student, document=json.dumps(document))
 
-    def measure(student: Model) -> dict[str, Any]:
-        assert val is not None
-        return {layer: evaluate(student, layer, val()) for layer in student.layers}
-
-    identity = {
-        "teachers": _digests(teachers),
-        "widths": list(widths),
-        **dataclasses.asdict(weights),
-    }
+    identity = {"teachers": _digests(teachers), "widths": list(widths), **dataclasses.asdict(weights)}
     if judges:
         identity["judges"] = _digests(judges)
     if model:
@@ -189,12 +151,12 @@ def distill(
         frozen=(tuple(teachers), tuple(judges), fixed),
         losses={name: title for name, title in DISTILLATION_LOSSES.items() if getattr(weights, name, 1)},
         networks=networks,
-        measure=None if val is None else measure,
+        measure=lambda student, val: {layer: evaluate(student, layer, val()) for layer in student.layers},
         recorded=recorded,
         more={"teachers": [teacher.model.metadata | {"layers": list(teacher.layers)} for teacher in teachers]},
         weight_decay=0.1,
     )
-    return perform(task, batches, folder, recipe, photos, save_every, console)
+    return perform(task, setup)
 
 
 def _digests(taps: Iterable[Taps]) -> dict[str, str]:

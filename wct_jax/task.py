@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from wct_jax.report import draw_curves, draw_grid
 from wct_jax.run import Run, last_step, settings_of
 from wct_jax.training import make_optimizer
 from wct_jax.weights import save_model
+
+Photos = Callable[[], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,29 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """What a training is given, whatever it trains.
+
+    Attributes:
+        batches: This process's uint8 `[B / processes, crop, crop, 3]`, see `loop.train`.
+        folder: Of the run.
+        recipe: What to train with.
+        photos: To show reconstructions of, by the deepest decoder: `[H, W, 3]` in 0..1 each.
+        val: Gives such photos to measure the result on, each time it is called; None for none.
+        save_every: Steps between saves.
+        console: Where to show the progress; None for standard error.
+    """
+
+    batches: Iterator[np.ndarray]
+    folder: str | os.PathLike[str]
+    recipe: Recipe
+    photos: Sequence[np.ndarray]
+    val: Photos | None = None
+    save_every: int = 500
+    console: Console | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """What is trained.
 
@@ -63,7 +88,7 @@ class Task:
         losses: Which metrics to draw, and their titles.
         networks: From the parameters to a model.
         recorded: From a model and the record of its training to the model with that in its document.
-        measure: From a model to what its record says of how good it is; None for nothing.
+        measure: From a model and photos to what its record says of how well it rebuilds them.
         more: What else the record says.
         weight_decay: Of the optimizer.
     """
@@ -76,30 +101,16 @@ class Task:
     losses: dict[str, str]
     networks: Callable[[Any], Model]
     recorded: Callable[[Model, dict[str, Any]], Model]
-    measure: Callable[[Model], dict[str, Any]] | None = None
+    measure: Callable[[Model, Photos], dict[str, Any]]
     more: Mapping[str, Any] = field(default_factory=dict)
     weight_decay: float = 0.0
 
 
-def perform(
-    task: Task,
-    batches: Iterator[np.ndarray],
-    folder: str | os.PathLike[str],
-    recipe: Recipe,
-    photos: Sequence[np.ndarray],
-    save_every: int,
-    console: Console | None,
-) -> tuple[Model, dict[str, Any]]:
-    """Train, or go on with it, in the folder of a run, and show at each save what has become of it.
+def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
+    """Train, or go on with a training, in the folder of a run.
 
-    Args:
-        task: What is trained.
-        batches: As for `train_decoder`, as are the others.
-        folder: Of the run.
-        recipe: What to train with.
-        photos: To show reconstructions of.
-        save_every: Steps between saves.
-        console: Where to show the progress.
+    Besides what `Run` keeps there, the folder gets at each save the curves of the losses, reconstructions of some
+    photos and a model file with what is trained as it is.
 
     Returns:
         The model, and the record of its training: JSON.
@@ -108,12 +119,12 @@ def perform(
         ValueError: As `loop.train`, `Run` and `check_batch_size`.
         Interrupted: As `loop.train`.
     """
+    recipe, folder = setup.recipe, Path(setup.folder)
     check_batch_size(recipe.batch_size)
-    folder = Path(folder)
     # A run that has taken its steps took them with the settings of then.
     settings = settings_of(folder) if last_step(folder) >= recipe.steps else dataclasses.asdict(recipe)
     first = jax.process_index() == 0
-    console = console or Console(stderr=True, quiet=not first)
+    console = setup.console or Console(stderr=True, quiet=not first)
     optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay)
     step = functools.partial(task.step, optimizer=optimizer, dtype=jnp.dtype(recipe.precision))
     jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
@@ -130,8 +141,8 @@ def perform(
         draw_curves(folder / "curves.png", metrics, task.losses)
         pictures = folder / "reconstructions"
         pictures.mkdir(exist_ok=True)
-        rebuilt = [rebuild(partial, partial.layers[0], photo) for photo in photos]
-        draw_grid(pictures / f"{number:06d}.png", photos, rebuilt)
+        rebuilt = [rebuild(partial, partial.layers[0], photo) for photo in setup.photos]
+        draw_grid(pictures / f"{number:06d}.png", setup.photos, rebuilt)
 
     with (
         Run(folder, task.identity, settings) as run,
@@ -146,15 +157,15 @@ def perform(
         state = train(
             lambda state, batch: jitted(state, batch, *frozen),
             task.begin(optimizer),
-            batches,
+            setup.batches,
             run,
             steps=recipe.steps,
-            save_every=save_every,
+            save_every=setup.save_every,
             progress=progress,
             report=report,
         )
     model = networks(state)
-    record = _record(task, settings, run.metrics.columns, task.measure(model) if task.measure else None)
+    record = _record(task, settings, run.metrics.columns, task.measure(model, setup.val) if setup.val else None)
     return task.recorded(model, record), record
 
 

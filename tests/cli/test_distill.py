@@ -123,9 +123,9 @@ def model_decoders(*paths):
 def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
     calls = []
 
-    def distill(teachers, widths, batches, folder, recipe, weights, **options):
-        assert (options["judges"], options["model"], options["finetune"]) == ((), None, False)
-        calls.append((widths, folder, recipe, weights, options["save_every"], next(batches).shape))
+    def distill(teachers, widths, weights, setup, **options):
+        assert options == {"judges": (), "model": None, "finetune": False}
+        calls.append((widths, setup.folder, setup.recipe, weights, setup.save_every, next(setup.batches).shape))
         raise ValueError("enough")
 
     monkeypatch.setattr(wct_jax.recipe, "distill", distill)

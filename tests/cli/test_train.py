@@ -213,9 +213,9 @@ def asked(monkeypatch, run):
     def asked(*arguments):
         calls = []
 
-        def train_decoder(model, layer, batches, folder, recipe, weights, **options):
-            options["weights"] = weights
-            calls.append((layer, folder, recipe, options, next(batches).shape))
+        def train_decoder(model, layer, weights, setup, **options):
+            options |= vars(setup) | {"weights": weights}
+            calls.append((layer, setup.folder, setup.recipe, options, next(setup.batches).shape))
             raise ValueError("enough")
 
         monkeypatch.setattr(wct_jax.recipe, "train_decoder", train_decoder)

@@ -11,7 +11,6 @@ from wct_jax.cli.training import (
     add_options,
     add_weight,
     exit_when_interrupted,
-    make_recipe,
     open_photos,
     prepare,
     say_if_finished,
@@ -127,23 +126,11 @@ def make(arguments: argparse.Namespace) -> None:
     from wct_jax.distill import DistillWeights
     from wct_jax.recipe import distill
 
-    recipe = make_recipe(arguments, photos)
-    before = last_step(arguments.out)
+    before, setup = last_step(arguments.out), photos.setup(arguments, arguments.out)
+    weights = DistillWeights(arguments.feature_weight, arguments.perceptual_weight)
     with exit_when_interrupted("the distillation", arguments.out):
-        model, record = distill(
-            teachers,
-            widths,
-            photos.batches(recipe),
-            arguments.out,
-            recipe,
-            DistillWeights(arguments.feature_weight, arguments.perceptual_weight),
-            judges=judges,
-            model=model,
-            finetune=arguments.finetune,
-            photos=photos.shown(recipe),
-            val=photos.measured,
-            save_every=arguments.save_every,
-        )
+        finetune = arguments.finetune
+        model, record = distill(teachers, widths, weights, setup, judges=judges, model=model, finetune=finetune)
     if jax.process_index():
         return
     say_if_finished(before, arguments, "another --out")

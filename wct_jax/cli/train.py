@@ -13,7 +13,6 @@ from wct_jax.cli.training import (
     add_options,
     add_weight,
     exit_when_interrupted,
-    make_recipe,
     open_photos,
     prepare,
     say_if_finished,
@@ -113,7 +112,6 @@ def _train_layer(
     from wct_jax.training import LossWeights
     from wct_jax.weights import add_decoder, model_path, save_model
 
-    recipe = make_recipe(arguments, photos)
     before = last_step(folder)
     weights = LossWeights(
         arguments.pixel_weight,
@@ -122,19 +120,8 @@ def _train_layer(
         arguments.perceptual_weight,
         arguments.style_weight,
     )
-    trained, record = train_decoder(
-        model,
-        layer,
-        photos.batches(recipe),
-        folder,
-        recipe,
-        weights,
-        judges=judges,
-        finetune=arguments.finetune,
-        photos=photos.shown(recipe),
-        val=photos.measured,
-        save_every=arguments.save_every,
-    )
+    setup = photos.setup(arguments, folder)
+    trained, record = train_decoder(model, layer, weights, setup, judges=judges, finetune=arguments.finetune)
     if jax.process_index():
         return
     say_if_finished(before, arguments, "another --out with --overwrite")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from wct_jax.data import Folder, Source
-    from wct_jax.task import Recipe
+    from wct_jax.task import Recipe, Setup
 
 _VAL_SIDE = 256
 _SHOWN = 8
@@ -168,7 +168,7 @@ class Photos:
     name: str
     val: "Folder | None"
 
-    def batches(self, recipe: "Recipe") -> "grain.DatasetIterator":
+    def _batches(self, recipe: "Recipe") -> "grain.DatasetIterator":
         """This process's batches for a recipe."""
         import jax
 
@@ -183,7 +183,7 @@ class Photos:
             process_count=jax.process_count(),
         )
 
-    def shown(self, recipe: "Recipe") -> "list[np.ndarray]":
+    def _shown(self, recipe: "Recipe") -> "list[np.ndarray]":
         """Some photos to show reconstructions of."""
         import itertools
 
@@ -196,10 +196,19 @@ class Photos:
         crops = batches(self.source, batch_size=_SHOWN, crop=recipe.crop, seed=recipe.seed)
         return list(next(crops).astype(np.float32) / 255)
 
-    @property
-    def measured(self) -> "Callable[[], Iterator[np.ndarray]] | None":
-        """What gives the photos to measure on, if there are any."""
-        return self._val_crops if self.val else None
+    def setup(self, arguments: argparse.Namespace, folder: Path) -> "Setup":
+        """What a training is given by the options.
+
+        Args:
+            arguments: Of `add_options`.
+            folder: Of the run.
+        """
+        from wct_jax.task import Recipe, Setup
+
+        names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
+        recipe = Recipe(data=self.name, **{name: getattr(arguments, name) for name in names})
+        val = self._val_crops if self.val else None
+        return Setup(self._batches(recipe), folder, recipe, self._shown(recipe), val, arguments.save_every)
 
     def _val_crops(self) -> "Iterator[np.ndarray]":
         from wct_jax.data import centre_crops
@@ -228,14 +237,6 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     tell = say if first else None
     val = _open_folder(arguments.val, tell) if arguments.val else None
     return Photos(*_open(arguments.data, tell), val)
-
-
-def make_recipe(arguments: argparse.Namespace, photos: Photos) -> "Recipe":
-    """The recipe that the options describe."""
-    from wct_jax.task import Recipe
-
-    names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
-    return Recipe(data=photos.name, **{name: getattr(arguments, name) for name in names})
 
 
 def say_if_finished(before: int, arguments: argparse.Namespace, anew: str) -> None:
