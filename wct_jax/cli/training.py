@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import importlib.util
+import itertools
 import os
 import re
 import tempfile
@@ -16,11 +17,10 @@ from typing import TYPE_CHECKING
 from wct_jax.cli.command import Parser, file_path, number, positive, say, seed, start_jax
 
 if TYPE_CHECKING:
-    import grain
     import numpy as np
 
     from wct_jax.data import Folder, Source
-    from wct_jax.task import Recipe, Setup
+    from wct_jax.task import Setup
 
 _VAL_SIDE = 256
 _SHOWN = 8
@@ -168,34 +168,6 @@ class Photos:
     name: str
     val: "Folder | None"
 
-    def _batches(self, recipe: "Recipe") -> "grain.DatasetIterator":
-        """This process's batches for a recipe."""
-        import jax
-
-        from wct_jax.data import batches
-
-        return batches(
-            self.source,
-            batch_size=recipe.batch_size,
-            crop=recipe.crop,
-            seed=recipe.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-
-    def _shown(self, recipe: "Recipe") -> "list[np.ndarray]":
-        """Some photos to show reconstructions of."""
-        import itertools
-
-        import numpy as np
-
-        from wct_jax.data import batches
-
-        if self.val:
-            return list(itertools.islice(self._val_crops(), _SHOWN))
-        crops = batches(self.source, batch_size=_SHOWN, crop=recipe.crop, seed=recipe.seed)
-        return list(next(crops).astype(np.float32) / 255)
-
     def setup(self, arguments: argparse.Namespace, folder: Path) -> "Setup":
         """What a training is given by the options.
 
@@ -203,12 +175,19 @@ class Photos:
             arguments: Of `add_options`.
             folder: Of the run.
         """
+        import jax
+        import numpy as np
+
+        from wct_jax.data import batches
         from wct_jax.task import Recipe, Setup
 
         names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
         recipe = Recipe(data=self.name, **{name: getattr(arguments, name) for name in names})
-        val = self._val_crops if self.val else None
-        return Setup(self._batches(recipe), folder, recipe, self._shown(recipe), val, arguments.save_every)
+        crops = functools.partial(batches, self.source, crop=recipe.crop, seed=recipe.seed)
+        process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        own, val = crops(batch_size=recipe.batch_size, **process), self._val_crops if self.val else None
+        some = itertools.islice(val(), _SHOWN) if val else next(crops(batch_size=_SHOWN)).astype(np.float32) / 255
+        return Setup(own, folder, recipe, list(some), val, arguments.save_every)
 
     def _val_crops(self) -> "Iterator[np.ndarray]":
         from wct_jax.data import centre_crops
