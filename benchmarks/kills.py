@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wct_jax.model import Model, encoder_shapes
+from wct_jax.model import Model
 from wct_jax.report import read_metrics
+from wct_jax.vgg import encoder_shapes
 from wct_jax.weights import load_model, save_model
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -3,13 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.model import Model
+from wct_jax.vgg import LAYERS, decoder_shapes, deepest, depth_of, encoder_shapes
 
 
 def random_model(widths, layers=LAYERS):
     """He's weights, so that features keep their scale at any depth; an encoder no deeper than the layers need."""
     rng = np.random.default_rng(0)
-    widths = widths[: LAYERS.index(max(layers)) + 1]
+    widths = widths[: depth_of(deepest(layers))]
     decoders = {layer: _parameters(decoder_shapes(layer, widths), rng) for layer in layers}
     return Model(_parameters(encoder_shapes(widths), rng), decoders, widths)
 

@@ -1,13 +1,15 @@
 """The networks and the transform as PyTorch's users write them: what this project is measured against.
 
 Eager, all cores, an encoder run for each level and picture, statistics in float64. Parameters are those of
-`wct_jax.model`: convolution name to kernel and bias; encoders apply them in the order of the names.
+`wct_jax.model`: convolution name to kernel and bias.
 """
 
 import contextlib
 
 import torch
 from torch.nn import functional
+
+from wct_jax.vgg import cell_of, deepest_first, table_to
 
 
 def tensors(parameters, memory_format=torch.contiguous_format):
@@ -27,30 +29,24 @@ def convolve(x, kernel, bias):
 
 def encode(encoder, x, layer):
     """The feature `[N, C, H', W']` of images `[N, 3, H, W]`."""
-    block = "1"
-    for name, parameters in sorted(encoder.items()):
-        if name[4] != block:
-            x, block = functional.max_pool2d(x, 2, ceil_mode=True), name[4]
-        x = functional.relu(convolve(x, *parameters))
-        if name == layer.replace("relu", "conv"):
-            break
+    for name in table_to(layer):
+        pools = name == "pool"
+        x = functional.max_pool2d(x, 2, ceil_mode=True) if pools else functional.relu(convolve(x, *encoder[name]))
     return x
 
 
-def decode(decoder, x):
-    block = max(decoder)[4]
-    for name, parameters in sorted(decoder.items(), reverse=True):
-        if name[4] != block:
-            x, block = functional.interpolate(x, scale_factor=2, mode="nearest"), name[4]
-        x = convolve(x, *parameters)
-        x = x if name == "conv1_1" else functional.relu(x)
+def decode(decoder, x, layer):
+    """The image of a feature of the layer."""
+    for name in reversed(table_to(layer)):
+        x = functional.interpolate(x, scale_factor=2, mode="nearest") if name == "pool" else convolve(x, *decoder[name])
+        x = x if name in ("pool", "conv1_1") else functional.relu(x)
     return x
 
 
 def stylize(encoder, decoders, content, style, stage=lambda name: contextlib.nullcontext()):
     """The cascade over `[1, 3, H, W]`; each stage within the context that `stage` makes for its name."""
     x = content
-    for layer in sorted(decoders, reverse=True):
+    for layer in deepest_first(decoders):
         with stage("encode"):
             features = [encode(encoder, image, layer)[0].flatten(1).double() for image in (x, style)]
         with stage("statistics"):
@@ -65,6 +61,6 @@ def stylize(encoder, decoders, content, style, stage=lambda name: contextlib.nul
         with stage("apply"):
             y = (coloring @ (whitening @ centered[0]) + means[1]).float()
         with stage("decode"):
-            sides = [-(-side // 2 ** (int(layer[4]) - 1)) for side in content.shape[2:]]
-            x = decode(decoders[layer], y.view(1, -1, *sides))[:, :, : content.shape[2], : content.shape[3]]
+            sides = [-(-side // cell_of(layer)) for side in content.shape[2:]]
+            x = decode(decoders[layer], y.view(1, -1, *sides), layer)[:, :, : content.shape[2], : content.shape[3]]
     return x

@@ -4,10 +4,10 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+from networks import random_model
 from PIL import Image
 
 from wct_jax import extract_style, load_model, save_style
-from wct_jax.model import Model, decoder_shapes, encoder_shapes
 from wct_jax.weights import save_model
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -35,20 +35,7 @@ def write_seeds(kind: str, folder: Path) -> list[Path]:
 
 def write_model(path: Path) -> None:
     """Write a model of two levels and a few channels."""
-    rng = np.random.default_rng(0)
-
-    def parameters(shapes: dict) -> dict:
-        return {
-            name: {
-                "kernel": rng.normal(0, 0.2, (3, 3, *shape)).astype(np.float32),
-                "bias": np.zeros(shape[1], np.float32),
-            }
-            for name, shape in shapes.items()
-        }
-
-    widths = (4, 6)
-    decoders = {layer: parameters(decoder_shapes(layer, widths)) for layer in ("relu1_1", "relu2_1")}
-    save_model(path, Model(parameters(encoder_shapes(widths)), decoders, widths))
+    save_model(path, random_model((4, 6), ("relu1_1", "relu2_1")))
 
 
 def _pictures(folder: Path) -> list[Path]:

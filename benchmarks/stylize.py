@@ -26,9 +26,11 @@ from pathlib import Path
 import numpy as np
 from table import machine, print_table
 
+from wct_jax.vgg import VGG19_WIDTHS
+
 # The libraries themselves are imported late: a process whose memory is measured must not have both.
 
-WIDTHS = {"VGG-19": (64, 128, 256, 512, 512), "compact": (16, 32, 64, 128, 128)}
+WIDTHS = {"VGG-19": VGG19_WIDTHS, "compact": (16, 32, 64, 128, 128)}
 GROWING = (256, 512, 1024, 2048)
 STAGES = ("encode", "statistics", "eigh", "apply", "decode")
 

@@ -28,9 +28,9 @@ from wct_jax import extract_style, load_model, read_image, save_model, stylize, 
 from wct_jax.cli.command import memory
 from wct_jax.metrics import psnr
 from wct_jax.tile import choose_tile
+from wct_jax.vgg import VGG19_WIDTHS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-VGG19 = (64, 128, 256, 512, 512)
 # Of both models, the processes that paint whole take no more than this.
 MOST_WHOLE = 14e9
 COLUMNS = [
@@ -43,7 +43,7 @@ COLUMNS.append("tile")
 
 def model_of(widths):
     """The model that a name stands for."""
-    return load_model("compact") if widths == "compact" else random_model(VGG19)
+    return load_model("compact") if widths == "compact" else random_model(VGG19_WIDTHS)
 
 
 def photo(height, width):
@@ -117,7 +117,7 @@ def command(arguments):
         model, content = "compact", folder / "photo.jpg"
         if arguments.of != "compact":
             model = folder / "model.safetensors"
-            save_model(model, random_model(VGG19))
+            save_model(model, random_model(VGG19_WIDTHS))
         height, width = sides(arguments.size)
         Image.fromarray(np.rint(photo(height, width) * 255).astype(np.uint8)).save(content, quality=95)
         line = [sys.executable, EXAMPLES.parent / "stylize.py", "--content", content]

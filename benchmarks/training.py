@@ -27,10 +27,10 @@ from networks import random_model
 from wct_jax.compilation import compiler_options
 from wct_jax.data import Folder, batches
 from wct_jax.loop import State, train
-from wct_jax.model import LAYERS, VGG19_WIDTHS
 from wct_jax.report import read_metrics
 from wct_jax.run import Run
 from wct_jax.training import LossWeights, make_optimizer, train_step
+from wct_jax.vgg import LAYERS, VGG19_WIDTHS
 
 try:
     import peer
@@ -95,7 +95,7 @@ class Theirs:
         images = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=self._format)
         with torch.no_grad():
             feature = peer.encode(self._encoder, images, self._layer)
-        output = peer.decode(self.decoder, feature)[:, :, : images.shape[2], : images.shape[3]]
+        output = peer.decode(self.decoder, feature, self._layer)[:, :, : images.shape[2], : images.shape[3]]
         loss = functional.mse_loss(output, images) + functional.mse_loss(
             peer.encode(self._encoder, output, self._layer), feature
         )

@@ -21,7 +21,8 @@ import optax
 import pytest
 
 from wct_jax.conv import algorithm
-from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.model import Model
+from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.weights import encoder_digest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -54,6 +55,11 @@ def random_model(widths, layers=LAYERS, seed=0):
     encoder = parameters(encoder_shapes(widths))
     decoders = {layer: parameters(decoder_shapes(layer, widths)) for layer in layers}
     return Model(encoder, decoders, widths, encoder_digest(encoder))
+
+
+@pytest.fixture(scope="session", name="random_model")
+def _random_model():
+    return random_model
 
 
 @pytest.fixture(scope="session")

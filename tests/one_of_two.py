@@ -10,23 +10,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from wct_jax import recipe as recipe_module
+from wct_jax import task
 from wct_jax.data import Folder, batches
 from wct_jax.loop import Interrupted
-from wct_jax.recipe import Recipe, train_decoder
+from wct_jax.recipe import train_decoder
+from wct_jax.task import Recipe, Setup
 from wct_jax.training import LossWeights
 from wct_jax.weights import load_model
 
 LAYER = "relu1_1"
-RECIPE = Recipe(
-    steps=5,
-    batch_size=4,
-    crop=12,
-    learning_rate=1e-2,
-    precision="float32",
-    seed=3,
-    data="noise",
-)
+RECIPE = Recipe(steps=5, batch_size=4, crop=12, learning_rate=1e-2, precision="float32", seed=3, data="noise")
 
 
 class Recorder:
@@ -55,7 +48,7 @@ def train(root, folder, stream, weights=LossWeights(), save_every=2, **changes):
     model = load_model(root / "model.safetensors")
     photos = [np.full((12, 12, 3), 0.5, np.float32)]
     own = dataclasses.replace(RECIPE, **changes)
-    return train_decoder(model, LAYER, stream, root / folder, own, weights, photos=photos, save_every=save_every)
+    return train_decoder(model, LAYER, weights, Setup(stream, root / folder, own, photos, save_every=save_every))
 
 
 def complaint(error, action):
@@ -73,7 +66,7 @@ def main(address, index, root):
     if index:
         # Only the first process is to write.
         for name in ("save_model", "draw_curves", "draw_grid"):
-            setattr(recipe_module, name, None)
+            setattr(task, name, None)
     found = {}
 
     # A signal to one of them; then both go on.

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import wct_jax
 from wct_jax import canvas, extract_style, stylize
 from wct_jax.canvas import canvas_sides, cut_out, halved, inside, lay_out, lay_out_map, outline
+from wct_jax.evaluation import evaluate
 from wct_jax.metrics import psnr
 from wct_jax.options import Options
 from wct_jax.pipeline import prepare
-from wct_jax.recipe import evaluate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

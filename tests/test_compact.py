@@ -8,9 +8,9 @@ import pytest
 
 import wct_jax
 from wct_jax.conv import algorithm
+from wct_jax.evaluation import evaluate
 from wct_jax.metrics import psnr
-from wct_jax.model import LAYERS, decoder_shapes, encoder_shapes
-from wct_jax.recipe import evaluate
+from wct_jax.vgg import LAYERS, block_of, decoder_shapes, encoder_shapes
 from wct_jax.weights import model_path
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -50,7 +50,7 @@ def test_it_is_small(compact):
 
 
 def multiplications(shapes):
-    return sum(9 * inputs * outputs / 4 ** (int(name[4]) - 1) for name, (inputs, outputs) in shapes.items())
+    return sum(9 * inputs * outputs / 4 ** (block_of(name) - 1) for name, (inputs, outputs) in shapes.items())
 
 
 @pytest.mark.parametrize(

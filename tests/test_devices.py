@@ -16,7 +16,7 @@ import optax
 import pytest
 from PIL import Image
 
-from wct_jax import recipe
+from wct_jax import task
 from wct_jax.devices import agree, check_batch_size, replicate, split
 from wct_jax.loop import State
 from wct_jax.report import read_metrics
@@ -145,7 +145,7 @@ def test_two_processes_are_one(root, lenient, monkeypatch):
         processes = start(root)
         try:
             # Meanwhile, the same in one process.
-            monkeypatch.setattr(recipe, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
+            monkeypatch.setattr(task, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
             whole = one_of_two.Recorder(root)
             trained, record = one_of_two.train(root, "whole", whole)
             outputs = [process.communicate(timeout=120)[0] for process in processes]

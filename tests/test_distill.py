@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
-from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, encoder_shapes
+from wct_jax.model import Model, choose_taps
 from wct_jax.training import make_optimizer
+from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
 
 WIDTHS = (3, 4, 5)
 LEARNED = LAYERS[: len(WIDTHS)]

@@ -1,49 +1,20 @@
-"""The networks: their shapes, their topology, and the golden features of real weights."""
+"""The networks: their shapes, their topology, and what of a model JAX sees."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import Decoder, Encoder, Model
-from wct_jax.model import (
-    LAYERS,
-    choose_taps,
-    decoder_shapes,
-    encoder_shapes,
-    max_pool,
-    pool_weights,
-    read,
-    size_at,
-    table_to,
-)
+from wct_jax import Decoder, Encoder, Model, compilation, extract_style, stylize
+from wct_jax.model import choose_taps, max_pool, pool_weights, read, size_at
+from wct_jax.vgg import LAYERS, encoder_shapes
+from wct_jax.weights import encoder_digest
 
 WIDTHS = (4, 6, 8, 8, 8)
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-def test_the_table_is_vgg19():
-    assert list(encoder_shapes((64, 128, 256, 512, 512)).items())[:6] == [
-        ("conv1_1", (3, 64)),
-        ("conv1_2", (64, 64)),
-        ("conv2_1", (64, 128)),
-        ("conv2_2", (128, 128)),
-        ("conv3_1", (128, 256)),
-        ("conv3_2", (256, 256)),
-    ]
-    assert [len(encoder_shapes(WIDTHS[:n])) for n in range(1, 6)] == [1, 3, 5, 9, 13]
-    assert [table_to(layer).count("pool") for layer in LAYERS] == [0, 1, 2, 3, 4]
-
-
-def test_decoder_of_relu3_1_is_the_designs():
-    assert list(decoder_shapes("relu3_1", WIDTHS).items()) == [
-        ("conv3_1", (8, 6)),
-        ("conv2_2", (6, 6)),
-        ("conv2_1", (6, 4)),
-        ("conv1_2", (4, 4)),
-        ("conv1_1", (4, 3)),
-    ]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (16, 16), (17, 33)])
@@ -120,8 +91,52 @@ def test_model_passes_through_jit(model, rng):
     assert jax.tree.structure(model) == jax.tree.structure(jax.tree.map(lambda x: x + 0, model))
 
 
-def test_layers_are_deepest_first(model):
+@pytest.fixture
+def other(model):
+    """The same shapes, other values."""
+    other = jax.tree.map(lambda x: x / 2, model)
+    return dataclasses.replace(other, digest=encoder_digest(other.encoder), document='{"licence": "MIT"}')
+
+
+def test_models_that_differ_in_their_documents_share_what_is_compiled(model):
+    one, other = (dataclasses.replace(model, document=document) for document in ('{"n": 1}', '{"n": 2}'))
+    double = jax.jit(lambda model: jax.tree.map(lambda x: 2 * x, model))
+    # What comes out of it could have that of the first alone.
+    assert [double(each).metadata for each in (one, other)] == [{}, {}]
+    assert double._cache_size() == 1
+    assert jax.tree.map(lambda x: 2 * x, other).metadata == {"n": 2}
+    assert jax.tree.map(lambda x, y: x + y, one, other).metadata == {"n": 1}
+    assert jax.device_put(other, jax.devices()[1]).metadata == {"n": 2}
+    assert other.bare.digest == ""
+    assert next(path[0].name for path, _ in jax.tree.leaves_with_path(other)) == "encoder"
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_models_of_equal_shapes_share_the_networks_and_not_the_digest(model, other, rng, monkeypatch, caplog, jitted):
+    """Also where functions are compiled whole, as on other platforms than the CPU."""
+    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+    extract, repaint = (
+        lambda model, image: extract_style(model, image, "relu1_1"),
+        lambda model, image, style: stylize(model, image, style, layers="relu1_1"),
+    )
+    if jitted:
+        extract, repaint = jax.jit(extract), jax.jit(repaint)
+    image = jnp.asarray(rng.random((8, 8, 3)), jnp.float32)
+    with jax.log_compiles():
+        styles = [extract(each, image) for each in (model, other)]
+        pictures = [repaint(each, image, style) for each, style in zip((model, other), styles, strict=True)]
+    assert [style.digest for style in styles] == [model.digest, other.digest]
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
+    with pytest.raises(ValueError, match="the style was made with another encoder"):
+        repaint(model, image, styles[1])
+    if not jitted:
+        for name in ("extract_from_canvas", "stylize_level"):
+            assert sum(f"Compiling jit({name})" in message for message in caplog.messages) == 1
+
+
+def test_layers_are_deepest_first(model, several):
     assert model.layers == tuple(reversed(LAYERS))
+    assert [several.widths_at(layer) for layer in several.layers] == [(4, 6, 8), (3, 5), (7,)]
 
 
 def test_pool_weights_averages_the_pixels_of_each_cell():
@@ -159,8 +174,6 @@ def test_pooling_has_no_constants_of_the_size_of_the_image():
 
 def test_bad_calls_are_refused(model):
     image = jnp.zeros((4, 4, 3))
-    with pytest.raises(ValueError, match="expected one of relu1_1"):
-        table_to("relu6_1")
     with pytest.raises(ValueError, match=r"has layers .*got relu9_1"):
         model.encode(image, ("relu9_1",))
     with pytest.raises(ValueError, match=r"\[..., H, W, 3\].*\(4, 4, 4\)"):
@@ -171,8 +184,6 @@ def test_bad_calls_are_refused(model):
         model.decode("relu1_1", image)
     with pytest.raises(ValueError, match="needs 3 widths"):
         Decoder("relu3_1", (4, 4)).init(jax.random.key(0), image)
-    with pytest.raises(ValueError, match="positive width"):
-        encoder_shapes((4, 0))
 
 
 def test_each_layer_is_read_from_the_first_encoder_that_has_it(model, rng):

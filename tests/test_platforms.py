@@ -30,37 +30,55 @@ def test_the_choice_is_made_where_a_program_is_lowered():
     np.testing.assert_array_equal(jax.vmap(choose)(jnp.arange(3.0)), jnp.arange(3.0) + 1)
 
 
+def exported(function, platforms, *arguments):
+    """What another machine gets: through bytes."""
+    return jax.export.deserialize(jax.export.export(jax.jit(function), platforms=platforms)(*arguments).serialize())
+
+
+OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Of which its singular values are made.
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("transform", "cpu", "cuda"),
-    [("zca", set(), set()), ("ot", {"lapack_sgesdd_ffi"}, {"cusolver_gesvdj_ffi"})],
+    ("transform", "further"),
+    [("zca", {}), ("ot", {"cpu": {"lapack_sgesdd_ffi"}, "cuda": {"cusolver_gesvdj_ffi"}, "tpu": OF_TPU}), ("wct", {})],
 )
-def test_each_platform_has_its_own_decompositions(model, rng, transform, cpu, cuda):
-    """On the CPU one after the other and in double precision, elsewhere in batches."""
-    image = rng.random((2, 64, 64, 3), np.float32)
-    style = extract_style(model, image[0], "relu1_1")
+def test_each_platform_gets_a_program_of_its_own(model, rng, transform, further):
+    """On the CPU decompositions are one after the other and in double precision, elsewhere in batches."""
+    layers, image = ("relu2_1", "relu1_1"), rng.random((2, 24, 20, 3), np.float32)
+    style = extract_style(model, image[0], layers)
 
     def repaint(image):
-        return stylize(model, image, style, transform=transform)
+        if transform == "wct":
+            return wct(image, image[0] ** 2)
+        return stylize(model, image, style, layers=layers, transform=transform)
 
-    text = lowered(repaint, "cpu", image)
-    assert called(text) == {"lapack_dsyevd_ffi"} | cpu
-    assert "stablehlo.while" in text
-    text = lowered(repaint, "cuda", image)
-    assert called(text) == {"cusolver_syevd_ffi"} | cuda
-    assert "f64" not in text
-    # Nor are rows and blocks done one after the other there.
-    assert "stablehlo.while" not in text
-    assert text.count("stablehlo.convolution") == 2
-    text = lowered(repaint, "tpu", image)
-    assert "f64" not in text
-    assert not {name for name in called(text) if name.startswith(("lapack", "cusolver"))}
+    convolutions = 0 if transform == "wct" else 6  # Those of relu1_1 have the shapes of two others.
+    expected = repaint(image)
+    for platform, decomposition in (("cpu", "lapack_dsyevd_ffi"), ("cuda", "cusolver_syevd_ffi"), ("tpu", "Eigh")):
+        program = exported(repaint, (platform,), image)
+        text = program.mlir_module()
+        assert called(text) == {decomposition} | further.get(platform, set())
+        assert ("f64" in text) == (platform == "cpu")
+        # Nor are rows and blocks done one after the other elsewhere.
+        assert ("stablehlo.while" in text) == (platform == "cpu" or further.get(platform) == OF_TPU)
+        if platform == "cpu":
+            assert text.count("stablehlo.convolution") <= convolutions / 2
+            np.testing.assert_allclose(program.call(image), expected, atol=1e-3)
+        else:
+            assert text.count("stablehlo.convolution") == convolutions
+            with pytest.raises(ValueError, match=f"exported for platforms .*{platform}"):
+                program.call(image)
 
 
-def test_an_exported_program_is_that_of_its_platforms(rng):
-    feature = rng.random((9, 9, 4), np.float32)
-    exported = jax.export.export(jax.jit(wct), platforms=("cpu", "cuda"))(feature, feature)
-    assert called(exported.mlir_module()) >= {"lapack_dsyevd_ffi", "cusolver_syevd_ffi"}
-    np.testing.assert_allclose(exported.call(feature, feature), wct(feature, feature), atol=1e-6)
+@pytest.mark.usefixtures("quick")
+def test_a_program_for_several_platforms_runs_here(model, rng):
+    image = rng.random((24, 20, 3), np.float32)
+    style = extract_style(model, image**2, "relu1_1")
+    for function in (lambda x: stylize(model, x, style, layers="relu1_1"), lambda x: wct(x, x**2)):
+        program = exported(function, ("cpu", "cuda", "tpu"), image)
+        assert called(program.mlir_module()) >= {"lapack_dsyevd_ffi", "cusolver_syevd_ffi", "Eigh"}
+        np.testing.assert_allclose(program.call(image), function(image), atol=1e-4)
 
 
 def test_forward_mode_is_only_missing_on_the_cpu(model, rng):

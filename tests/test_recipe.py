@@ -14,24 +14,20 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from wct_jax import recipe as recipe_module
+from wct_jax import compilation, task
+from wct_jax.evaluation import evaluate
 from wct_jax.loop import Interrupted
 from wct_jax.metrics import psnr, ssim
-from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, encoder_shapes
-from wct_jax.recipe import Recipe, evaluate, train_decoder
+from wct_jax.model import choose_taps
+from wct_jax.recipe import train_decoder
 from wct_jax.report import read_metrics
+from wct_jax.task import Recipe, Setup
 from wct_jax.training import LossWeights, make_optimizer
-from wct_jax.weights import add_decoder, encoder_digest, load_model, save_model
+from wct_jax.vgg import LAYERS, decoder_shapes
+from wct_jax.weights import add_decoder, load_model, save_model
 
-RECIPE = Recipe(
-    steps=2,
-    batch_size=4,
-    crop=16,
-    learning_rate=1e-2,
-    precision="float32",
-    seed=3,
-    data="noise",
-)
+RECIPE = Recipe(steps=2, batch_size=4, crop=16, learning_rate=1e-2, precision="float32", seed=3, data="noise")
+WIDTHS = (4,) * 5  # Kernels of one shape are quicker to draw.
 WEIGHTS = LossWeights(total_variation=0.5)
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
@@ -39,27 +35,14 @@ pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 @pytest.fixture(autouse=True)
 def lenient_optimizer(lenient, monkeypatch):
-    monkeypatch.setattr(recipe_module, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
-
-
-def parameters(shapes, rng):
-    return {
-        name: {
-            "kernel": jnp.asarray(rng.normal(0, (1 / shape[0]) ** 0.5, (3, 3, *shape)), jnp.float32),
-            "bias": jnp.asarray(rng.normal(0, 0.1, shape[1]), jnp.float32),
-        }
-        for name, shape in shapes.items()
-    }
+    monkeypatch.setattr(task, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
 
 
 @pytest.fixture
-def model(rng):
-    """All kernels of one shape but the first, which are quicker to draw; a decoder that was there; a document."""
-    widths = (4, 4, 4, 4, 4)
-    encoder = parameters(encoder_shapes(widths), rng)
-    decoders = {"relu1_1": parameters(decoder_shapes("relu1_1", widths), rng)}
+def model(random_model):
+    """With a decoder that was there, and a document."""
     document = json.dumps({"licence": "MIT", "decoders": {"relu1_1": {"kind": "published"}}})
-    return Model(encoder, decoders, widths, encoder_digest(encoder), document=document)
+    return dataclasses.replace(random_model(WIDTHS, ("relu1_1",)), document=document)
 
 
 @pytest.fixture
@@ -76,13 +59,11 @@ def noise(at=lambda number: None):
 def go(model, folder, photos, layer="relu1_1", batches=None, **changes):
     """Train and say what was printed."""
     console = Console(file=io.StringIO(), width=1000)
-    options = {"save_every": changes.pop("save_every", 1)}
-    options |= {name: changes.pop(name) for name in ("judges", "finetune") if name in changes}
-    weights = changes.pop("weights", WEIGHTS)
+    options = {name: changes.pop(name) for name in ("judges", "finetune") if name in changes}
+    weights, val, save_every = changes.pop("weights", WEIGHTS), changes.pop("val", None), changes.pop("save_every", 1)
     own = dataclasses.replace(RECIPE, **changes)
-    trained, record = train_decoder(
-        model, layer, batches or noise(), folder, own, weights, photos=photos, console=console, **options
-    )
+    setup = Setup(batches or noise(), folder, own, photos, val, save_every, console)
+    trained, record = train_decoder(model, layer, weights, setup, **options)
     return trained, record, console.file.getvalue()
 
 
@@ -159,6 +140,15 @@ def test_the_model_file_of_the_run_is_the_decoder_at_the_last_save(model, photos
     assert load_model(folder / "model.safetensors").metadata["decoders"]["relu1_1"]["steps"] == 4
 
 
+def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, monkeypatch, caplog):
+    """Where functions are compiled whole, as on other platforms than the CPU."""
+    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+    with jax.log_compiles():
+        go(model, tmp_path / "run", [rng.random((70, 70, 3), np.float32)], steps=3)
+    assert len(list((tmp_path / "run" / "reconstructions").iterdir())) == 3
+    assert sum("Compiling jit(_on_canvas)" in message for message in caplog.messages) == 1
+
+
 # Going on.
 
 
@@ -213,8 +203,8 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_at_once(model, photos,
 
 
 @pytest.mark.parametrize("layer", ["relu1_1", "relu3_1"])
-def test_evaluation_is_of_the_reconstructions(model, rng, photos, layer):
-    model = dataclasses.replace(model, decoders={layer: parameters(decoder_shapes(layer, model.widths), rng)})
+def test_evaluation_is_of_the_reconstructions(random_model, photos, layer):
+    model = random_model(WIDTHS, (layer,))
     scores = []
     for photo in photos:
         decoded = np.asarray(model.decode(layer, model.encode(jnp.asarray(photo), (layer,))[layer]))
@@ -250,7 +240,12 @@ def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
         weights=LossWeights(1, 0, 0, 2, 3),
         judges=choose_taps((model,), LAYERS[:2]),
         finetune=True,
+        val=lambda: iter(photos),
     )
+    assert record["val"] == evaluate(trained, "relu1_1", photos)
+    assert trained.metadata["decoders"] == {"relu1_1": record}
+    saved = load_model(tmp_path / "run" / "model.safetensors").metadata["decoders"]["relu1_1"]
+    assert saved == {name: value for name, value in record.items() if name != "val"}
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), trained.decoders, dict(model.decoders))
     assert set(record["losses"]) == {"pixel", "perceptual", "style"}
     assert record["judges"] == {"relu1_1": model.digest, "relu2_1": model.digest}
@@ -260,7 +255,7 @@ def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
     np.testing.assert_allclose(metrics["loss"], total, rtol=1e-4)
 
 
-def test_a_decoder_enters_the_model_file(model, photos, tmp_path):
+def test_a_decoder_enters_the_model_file(model, random_model, photos, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(path, model)
     trained, record, _ = go(load_model(path), tmp_path / "run", photos, "relu2_1", steps=1)
@@ -271,7 +266,6 @@ def test_a_decoder_enters_the_model_file(model, photos, tmp_path):
     assert_equal(after.decoders, {**model.decoders, **trained.decoders})
     assert after.metadata["decoders"] == {"relu1_1": {"kind": "published"}, "relu2_1": record}
 
-    other = parameters(encoder_shapes(model.widths), np.random.default_rng(1))
-    save_model(path, dataclasses.replace(model, encoder=other, decoders={}))
+    save_model(path, random_model(WIDTHS, (), seed=1))
     with pytest.raises(ValueError, match="has another encoder than the one the decoder of relu2_1 was trained for"):
         add_decoder(path, trained, "relu2_1", record)

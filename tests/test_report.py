@@ -45,6 +45,16 @@ def test_a_line_is_a_json_object_and_comes_back_to_the_bit(path):
     np.testing.assert_array_equal(metrics["pixel"], [np.float32(0.1), 1e-30])
     np.testing.assert_array_equal(metrics["feature"], [1 / 3, np.nan])
     np.testing.assert_array_equal(metrics["psnr"], [np.nan, 31])
+    # In memory, too, also of a process that does not write.
+    with MetricsLog(path, 2, writes=False) as reading:
+        for kept in (log.columns, reading.columns):
+            assert {name: column.dtype for name, column in kept.items()} == {n: c.dtype for n, c in metrics.items()}
+            for name, column in kept.items():
+                np.testing.assert_array_equal(column, metrics[name])
+        reading.append({"step": 3, "pixel": 1.0})
+        reading.sync()
+        assert reading.columns["pixel"].tolist() == [np.float32(0.1), 1e-30, 1]
+    assert path.read_bytes() == b"".join(lines)
 
 
 def test_what_json_cannot_hold_is_null(path):
@@ -90,6 +100,7 @@ def test_each_step_is_there_once_whatever_the_run_went_through(tmp_path_factory,
         assert path.stat().st_size == saved_size
     log.close()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == list(range(1, len(expected) + 1))
+    np.testing.assert_array_equal(log.columns.get("attempt", []), expected)
     np.testing.assert_array_equal(read_metrics(path).get("attempt", []), expected)
 
 

@@ -10,11 +10,12 @@ import optax
 import pytest
 
 from wct_jax.loop import State
-from wct_jax.model import LAYERS, Model, choose_taps, decoder_shapes, read
+from wct_jax.model import Model, choose_taps, read
 from wct_jax.pipeline import stylize
 from wct_jax.style import extract_style
 from wct_jax.training import LossWeights, init_state, make_optimizer, make_schedule, reconstruct, train_step
 from wct_jax.transform import wct
+from wct_jax.vgg import LAYERS, cell_of, decoder_shapes
 from wct_jax.weights import encoder_digest
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
@@ -23,6 +24,11 @@ pytestmark = pytest.mark.usefixtures("quick", "directly")
 def jitted(layer, optimizer, weights=LossWeights(), dtype="float32", donate=False):  # noqa: B008 (frozen)
     step = functools.partial(train_step, layer=layer, optimizer=optimizer, weights=weights, dtype=jnp.dtype(dtype))
     return jax.jit(step, donate_argnums=0 if donate else ())
+
+
+def shapes_of(parameters):
+    """Input and output channels of each convolution."""
+    return {name: leaves["kernel"].shape[2:] for name, leaves in parameters.items()}
 
 
 def begun(model, layer, optimizer):
@@ -60,7 +66,7 @@ def test_a_decoder_is_trained_against_the_encoder_of_its_layer(several, batch):
     for layer, widths in (("relu1_1", (7,)), ("relu2_1", (3, 5)), ("relu3_1", (4, 6, 8))):
         optimizer = optax.sgd(0.1)
         state = init_state(several, layer, optimizer, 0)
-        assert {n: p["kernel"].shape[2:] for n, p in state.parameters.items()} == decoder_shapes(layer, widths)
+        assert shapes_of(state.parameters) == decoder_shapes(layer, widths)
     own = Model(several.encoders["relu2_1"], {}, (3, 5))
     decoder = several.decoders["relu2_1"]
     for joined, alone in zip(*(networks(m, "relu2_1", decoder, batch / 255) for m in (several, own)), strict=True):
@@ -173,9 +179,7 @@ def test_steps_lower_the_loss_and_leave_the_encoder_and_the_key_alone(model, bat
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.7 * losses[0]
     assert int(state.step) == 30
-    assert {name: leaves["kernel"].shape[2:] for name, leaves in state.parameters.items()} == decoder_shapes(
-        "relu1_1", model.widths
-    )
+    assert shapes_of(state.parameters) == decoder_shapes("relu1_1", model.widths)
     assert step._cache_size() == 1  # The first state has the types of those that follow, or it is compiled again.
     assert encoder_digest(model.encoder) == model.digest
     np.testing.assert_array_equal(state.key, key)
@@ -207,8 +211,8 @@ def test_a_reconstruction_has_the_photos_size(model, rng, layer, size):
     assert output.shape == images.shape
     whole = jax.jit(lambda x: model.decode(layer, model.encode(x, (layer,))[layer]))(images)
     np.testing.assert_allclose(output, whole[:, : size[0], : size[1]], rtol=1e-5, atol=1e-6)
-    halved = [-(-length // 2 ** (int(layer[4]) - 1)) for length in size]
-    assert feature.shape == (2, *halved, model.widths[int(layer[4]) - 1])
+    halved = [-(-length // cell_of(layer)) for length in size]
+    assert feature.shape == (2, *halved, model.channels_at(layer))
 
 
 def test_a_reconstruction_is_by_the_decoder_given(model, rng):
@@ -232,8 +236,7 @@ def test_the_first_decoder_paints_grey(model, rng, layer):
     np.testing.assert_array_equal(networks(model, layer, state.parameters, images)[0], 0.5)
     assert state.step.dtype == jnp.int32
     assert int(state.step) == 0
-    shapes = {name: leaves["kernel"].shape[2:] for name, leaves in state.parameters.items()}
-    assert shapes == decoder_shapes(layer, model.widths)
+    assert shapes_of(state.parameters) == decoder_shapes(layer, model.widths)
     for name, leaves in state.parameters.items():
         assert name == "conv1_1" or np.std(leaves["kernel"]) > 0.05
 

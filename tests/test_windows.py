@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wct_jax.canvas import largest_canvas
-from wct_jax.model import LAYERS
-from wct_jax.windows import cell_of, seen_by_decoder, seen_by_encoder, windows
+from wct_jax.vgg import LAYERS, cell_of, seen_by_decoder, seen_by_encoder
+from wct_jax.windows import windows
 
 EVERY_LAYER = pytest.mark.parametrize("layer", LAYERS)
 pytestmark = pytest.mark.usefixtures("directly", "quick")

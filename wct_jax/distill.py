@@ -11,8 +11,9 @@ from jax import Array
 
 from wct_jax.loop import State
 from wct_jax.losses import mean_squared_error, perceptual_error
-from wct_jax.model import LAYERS, Encoder, Model, Parameters, Taps, read, table_to
+from wct_jax.model import Encoder, Model, Parameters, Taps, read
 from wct_jax.training import descend, initial_decoder
+from wct_jax.vgg import LAYERS, deepest, depth_of, table_to
 
 # 40 dB: a layer that rebuilds photos better than that leaves the encoder to the others.
 _UNSEEN = {"pixel": 1e-4}
@@ -57,7 +58,7 @@ def init_student(
     key, encode, *decode = jax.random.split(jax.random.key(seed), 2 + len(widths))
     keys = dict(zip(LAYERS, decode, strict=False))
     taught = {layer: teacher.model.channels_at(layer) for teacher in teachers for layer in teacher.layers}
-    layers = sorted(taught)
+    layers = sorted(taught, key=depth_of)
     if model and finetune:
         # Copies, since the step donates the state.
         encoder = jax.tree.map(jnp.copy, dict(model.encoder))
@@ -68,7 +69,7 @@ def init_student(
         decoders = {layer: initial_decoder(layer, widths, keys[layer]) for layer in layers}
     fixed = fixed_convolutions(model, layers) if model else {}
     encoder = {name: leaves for name, leaves in encoder.items() if name not in fixed}
-    maps = {layer: jnp.zeros((1, 1, widths[LAYERS.index(layer)], taught[layer])) for layer in layers}
+    maps = {layer: jnp.zeros((1, 1, widths[depth_of(layer) - 1], taught[layer])) for layer in layers}
     parameters = {"encoder": encoder, "decoders": decoders, "maps": maps}
     return State(jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters), jax.random.key_data(key))
 
@@ -83,8 +84,8 @@ def fixed_convolutions(model: Model, layers: Sequence[str]) -> Parameters:
     Returns:
         Those down to the layer before: none if all are to be learned.
     """
-    first = LAYERS.index(min(layers))
-    names = table_to(LAYERS[first - 1]) if first else ()
+    kept = LAYERS[: min(map(depth_of, layers)) - 1]
+    names = table_to(deepest(kept)) if kept else ()
     return {name: model.encoder[name] for name in names if name != "pool"}
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wct_jax.model import LAYERS
 from wct_jax.printable import printable
+from wct_jax.vgg import LAYERS, depth_of
 
 # With one encoder, and with several.
 FORMAT, FORMAT_OF_SEVERAL = 1, 2
@@ -69,7 +69,7 @@ def own_encoders(path: str | os.PathLike[str], metadata: Mapping[str, Any]) -> d
     fits = isinstance(own, dict) and all(
         layer in shallow
         and isinstance(widths, list)
-        and len(widths) == LAYERS.index(layer) + 1
+        and len(widths) == depth_of(layer)
         and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
         for layer, widths in own.items()
     )

@@ -21,7 +21,6 @@ from jax import Array
 
 from wct_jax.devices import agree, replicate, split
 from wct_jax.progress import Progress
-from wct_jax.report import read_metrics
 from wct_jax.run import Run
 
 
@@ -103,7 +102,7 @@ def train(
     if taken:
         state, data = run.restore(state)
         behind = _go_to(batches, data, taken)
-        for loss in read_metrics(run.metrics_file)["loss"][:taken]:
+        for loss in run.metrics.columns["loss"]:
             watch.see(float(loss))
     saved, pending, clock = taken, None, time.perf_counter()
 
@@ -118,8 +117,7 @@ def train(
         if complaint := watch.see(values["loss"]):
             raise ValueError(_advice(complaint, number, run))
         now = time.perf_counter()
-        if run.metrics:
-            run.metrics.append({"step": number, **values, "seconds": now - clock, "waiting": waiting})
+        run.metrics.append({"step": number, **values, "seconds": now - clock, "waiting": waiting})
         clock = now
         if progress:
             progress.update(number, values)

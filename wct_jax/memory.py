@@ -10,6 +10,7 @@ import jax
 from wct_jax.machine import Memory, usable_memory
 from wct_jax.model import Model
 from wct_jax.tile import choose_tile, is_one, least_tile
+from wct_jax.vgg import deepest
 
 
 def tile_of(
@@ -32,7 +33,7 @@ def tile_of(
     if tile:
         least = least_tile(layers)
         if tile < least:
-            raise ValueError(f"`tile` must be at least {least} with {max(layers)}, got {tile}")
+            raise ValueError(f"`tile` must be at least {least} with {deepest(layers)}, got {tile}")
         return None if is_one(sides, tile) else tile
     present = Memory(memory, memory) if memory else _present_memory()
     for share in () if memory else (min(present.most / 2, present.free), present.free):

@@ -16,81 +16,32 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
-from wct_jax.arguments import as_names
+from wct_jax.arguments import as_names, is_traced
 from wct_jax.arrays import as_feature, as_image
 from wct_jax.canvas import halved, inside
 from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
 from wct_jax.mesh import has_rows_apart
-
-VGG19_WIDTHS = (64, 128, 256, 512, 512)
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
-# The one table of the network, in the order an image meets it. Taps are after the ReLU of convN_1.
-_TABLE = (
-    *("conv1_1", "conv1_2", "pool"),
-    *("conv2_1", "conv2_2", "pool"),
-    *("conv3_1", "conv3_2", "conv3_3", "conv3_4", "pool"),
-    *("conv4_1", "conv4_2", "conv4_3", "conv4_4", "pool"),
-    "conv5_1",
+from wct_jax.vgg import (
+    LAYERS,
+    VGG19_WIDTHS,
+    convolution_of,
+    decoder_shapes,
+    deepest,
+    deepest_first,
+    depth_of,
+    encoder_shapes,
+    table_to,
+    tap_of,
 )
 
 Parameters = Mapping[str, Mapping[str, Array]]
 
 
-def table_to(layer: str) -> tuple[str, ...]:
-    """The rows of the table from the image to a tap, "pool" included.
-
-    Args:
-        layer: A tap, "relu1_1" to "relu5_1".
-
-    Raises:
-        ValueError: An unknown name.
-    """
-    if layer not in LAYERS:
-        raise ValueError(f"unknown layer {layer!r}, expected one of {', '.join(LAYERS)}")
-    return _TABLE[: _TABLE.index(layer.replace("relu", "conv")) + 1]
-
-
-def encoder_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Input and output channels of each convolution of an encoder, in order.
-
-    Args:
-        widths: Channels of its blocks; as many blocks as the encoder has.
-
-    Raises:
-        ValueError: Not one to five positive widths.
-    """
-    if not 1 <= len(widths) <= len(LAYERS) or min(widths) < 1:
-        raise ValueError(f"an encoder has one to {len(LAYERS)} blocks of positive width, got widths {tuple(widths)}")
-    shapes, fan_in = {}, 3
-    for name in table_to(LAYERS[len(widths) - 1]):
-        if name != "pool":
-            width = widths[int(name[4]) - 1]
-            shapes[name] = (fan_in, width)
-            fan_in = width
-    return shapes
-
-
 def widths_of(encoder: Parameters) -> tuple[int, ...]:
     """Channels of the blocks of an encoder."""
-    return tuple(encoder[name]["bias"].shape[-1] for name in sorted(encoder) if name.endswith("_1"))
-
-
-def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Input and output channels of each convolution of a decoder, in order: the encoder's, mirrored.
-
-    Args:
-        layer: The tap it inverts.
-        widths: Channels of the encoder's blocks, at least down to `layer`.
-
-    Raises:
-        ValueError: An unknown layer, or fewer widths than it needs.
-    """
-    depth = LAYERS.index(layer) + 1 if layer in LAYERS else len(table_to(layer))
-    if len(widths) < depth:
-        raise ValueError(f"a decoder of {layer} needs {depth} widths, got {tuple(widths)}")
-    return {name: (outputs, inputs) for name, (inputs, outputs) in reversed(encoder_shapes(widths[:depth]).items())}
+    taken = map(convolution_of, LAYERS)
+    return tuple(encoder[name]["bias"].shape[-1] for name in taken if name in encoder)
 
 
 class _Convolution(nn.Module):
@@ -146,13 +97,12 @@ class Encoder(nn.Module):
                 )
         shapes = encoder_shapes(self.widths)
         taps, x = {}, images
-        for name in table_to(max(wanted)):
+        for name in table_to(deepest(wanted)):
             if name == "pool":
                 x, size = max_pool(x, size), halved(size)
             else:
                 x = _Convolution(shapes[name][1], name=name)(x, size)
-                tap = name.replace("conv", "relu")
-                if tap in wanted:
+                if (tap := tap_of(name)) in wanted:
                     taps[tap] = x
         return taps
 
@@ -199,17 +149,14 @@ class Decoder(nn.Module):
         return x
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("encoder", "decoders", "auxiliary", "encoders"),
-    meta_fields=("widths", "digest", "document"),
-)
 @dataclass(frozen=True, eq=False)
 class Model:
     """An encoder and the decoders there are for it; some of the layers may have an encoder of their own.
 
-    A pytree of parameters that passes through `jit`; what is not an array is static. Equal to itself alone, and hashed
-    by that; models with the same `digest` have the same encoder.
+    A pytree of parameters that passes through `jit`. Widths and digest are static: models that differ in them are
+    compiled for separately. The document does not count there, so `jax.tree.map` and `jax.device_put` keep it, and a
+    model that JAX traces, or that a jitted function returns, has an empty one. Equal to itself alone, and hashed by
+    that; models with the same `digest` have the same encoder.
 
     Attributes:
         encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
@@ -233,12 +180,17 @@ class Model:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that can be stylized, deepest first."""
-        return tuple(sorted(self.decoders, reverse=True))
+        return deepest_first(self.decoders)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The document as a dictionary."""
         return dict(json.loads(self.document))
+
+    @property
+    def bare(self) -> "Model":
+        """The networks without digest and document: all models of the same shapes share what is compiled for it."""
+        return replace(self, digest="", document="{}")
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
         """The encoders' features, see `Encoder`."""
@@ -260,7 +212,7 @@ class Model:
 
     def channels_at(self, layer: str) -> int:
         """Channels of a layer's feature."""
-        return self.widths_at(layer)[LAYERS.index(layer)]
+        return self.widths_at(layer)[depth_of(layer) - 1]
 
     def decode(self, layer: str, feature: Array, size: Array | None = None) -> Array:
         """The image of a feature, see `Decoder`.
@@ -272,6 +224,32 @@ class Model:
             have = ", ".join(self.layers) or "none"
             raise ValueError(f"the model has no decoder for {layer} (it has {have})")
         return Decoder(layer, self.widths_at(layer)).apply({"params": self.decoders[layer]}, feature, size)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """A text that does not count where pytrees are compared."""
+
+    text: str = field(compare=False)
+
+
+_NETWORKS = ("encoder", "decoders", "auxiliary", "encoders")
+
+
+def _flatten(model: Model) -> tuple[Any, tuple[tuple[int, ...], str, _Aside]]:
+    networks = [(jax.tree_util.GetAttrKey(name), getattr(model, name)) for name in _NETWORKS]
+    return networks, (model.widths, model.digest, _Aside(model.document))
+
+
+def _unflatten(static: tuple[tuple[int, ...], str, _Aside], networks: Any) -> Model:
+    widths, digest, document = static
+    # What was traced once serves models of other documents, which must not come out with that of the first.
+    traced = any(map(is_traced, jax.tree.leaves(networks)))
+    named = dict(zip(_NETWORKS, networks, strict=True))
+    return Model(**named, widths=widths, digest=digest, document="{}" if traced else document.text)
+
+
+jax.tree_util.register_pytree_with_keys(Model, _flatten, _unflatten)
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("model",), meta_fields=("layers",))
@@ -328,7 +306,7 @@ def _deepest(model: Model) -> str:
 
 def size_at(layer: str, size: Array | None) -> Array | None:
     """Rows and columns of the feature of an image of that size; None stays None."""
-    return functools.reduce(lambda size, _: halved(size), range(table_to(layer).count("pool")), size)
+    return functools.reduce(lambda size, _: halved(size), range(depth_of(layer) - 1), size)
 
 
 def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array:
@@ -342,7 +320,7 @@ def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array
     Returns:
         `[..., H', W']`.
     """
-    for _ in range(table_to(layer).count("pool")):
+    for _ in range(depth_of(layer) - 1):
         if size is None:
             weights = _mean_pool(weights)
         else:

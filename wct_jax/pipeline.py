@@ -24,6 +24,7 @@ from wct_jax.platforms import platform_of
 from wct_jax.regions import share_out
 from wct_jax.strength import as_strength, between, blend
 from wct_jax.style import Style, extract_from_canvas, feature_moments, white_style
+from wct_jax.vgg import depth_of
 
 
 def stylize(
@@ -206,7 +207,7 @@ def _cascade(
     shallower = Guides(strength=None if guides.strength is None else between(guides.strength))
     guides, shallower = (each.on_canvas(weights, size, image) for each in (guides, shallower))
     of_levels = dataclasses.replace(guides, rest=None, strength=None)
-    photo = image
+    photo, model, styles = image, model.bare, [style.bare for style in styles]
     for number, level in enumerate(levels, 1):
         if progress and not traced:
             image.block_until_ready()
@@ -248,13 +249,13 @@ def levels_of(
                 f"the model's {model.digest[:12]}"
             )
     usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
-    steps = plan(usable if options.layers is None else options.layers, alpha)
-    for layer, _ in steps:
+    names = usable if options.layers is None else options.layers
+    for layer in names:
         if layer not in usable:
             lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
             raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
     for layer in options.swap_layers:
-        if layer not in [layer for layer, _ in steps]:
+        if layer not in names:
             raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
         if any(layer not in style.features for style in styles):
             raise ValueError(
@@ -265,7 +266,7 @@ def levels_of(
     # As arrays, so that what is compiled serves all values.
     return (options.passes or 1) * [
         Level(layer, jnp.asarray(alpha), eps, options.transform, patches if layer in options.swap_layers else None)
-        for layer, alpha in steps
+        for layer, alpha in plan(names, alpha)
     ]
 
 
@@ -293,7 +294,7 @@ def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) ->
         alphas *= len(layers)
     if len(alphas) != len(layers):
         raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(alphas)} numbers")
-    return sorted(zip(layers, alphas, strict=True), key=lambda level: level[0], reverse=True)
+    return sorted(zip(layers, alphas, strict=True), key=lambda level: depth_of(level[0]), reverse=True)
 
 
 @by_parts()

@@ -20,7 +20,7 @@ Images = Sequence[np.ndarray] | np.ndarray
 
 
 class MetricsLog:
-    """`metrics.jsonl`: a JSON object a line, the line of step n being the n-th.
+    """`metrics.jsonl`, and in memory what it holds: a JSON object a line, the line of step n being the n-th.
 
     A process killed at any moment leaves whole lines and perhaps a torn last one, since each line is given to the
     system by one write of its own and no line is ever written again. Opening the file only cuts its end off, which
@@ -30,21 +30,25 @@ class MetricsLog:
         path: The file, which need not exist for `step` 0.
         step: The step to go on after. What follows its line is dropped: steps that a run going on from a
             checkpoint does again, and a torn line.
+        writes: False in a process that keeps the metrics in memory alone, since another one writes the file.
 
     Raises:
         ValueError: The file lacks a step up to `step`, is not the metrics of a run, or cannot be opened.
     """
 
-    def __init__(self, path: PathLike, step: int = 0) -> None:
-        self._path, self._step = path, step
+    def __init__(self, path: PathLike, step: int = 0, *, writes: bool = True) -> None:
+        self._path = path
         data = _read(path) if os.path.exists(path) else b""
         lines = data.split(b"\n")[:-1][:step]
         # What is dropped can be anything after a power cut, but nobody else's file is to be emptied.
         if data[: len(_HEAD)] != _HEAD[: len(data)]:
             raise ValueError(f"{path} is not the metrics of a run: expected it to begin with {_HEAD.decode()}")
-        _parse(path, lines)
+        self._records = _parse(path, lines)
         if len(lines) < step:
             raise ValueError(f"{path} lacks step {len(lines) + 1}: expected all steps up to {step}")
+        self._file: FileIO | None = None
+        if not writes:
+            return
         try:
             self._file = FileIO(path, "a")
             self._file.truncate(sum(len(line) + 1 for line in lines))
@@ -61,25 +65,32 @@ class MetricsLog:
         Raises:
             ValueError: The step is not the next one, or the line cannot be written.
         """
-        step = self._step + 1
+        step = len(self._records) + 1
         if record.get("step") != step:
-            raise ValueError(f"{self._path} has {self._step} steps: expected step {step}, got {record.get('step')}")
-        values = {name: _finite(value) for name, value in record.items() if name != "step"}
-        line = json.dumps({"step": step} | values).encode() + b"\n"
+            raise ValueError(f"{self._path} has {step - 1} steps: expected step {step}, got {record.get('step')}")
+        values = {"step": step} | {name: _finite(value) for name, value in record.items() if name != "step"}
+        line = json.dumps(values).encode() + b"\n"
         try:
-            while line:  # Once, but for a full disk, which says so the second time.
+            while line and self._file:  # Once, but for a full disk, which says so the second time.
                 line = line[self._file.write(line) :]
         except OSError as error:
             raise ValueError(f"cannot write {self._path}: {error.strerror}") from None
-        self._step = step
+        self._records.append(values)
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The metrics of all steps, as `read_metrics` gives them."""
+        return _columns(self._records)
 
     def sync(self) -> None:
         """Return when the lines are on the disk: a checkpoint must not outlive the metrics of its steps."""
-        os.fsync(self._file.fileno())
+        if self._file:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +120,10 @@ def read_metrics(path: PathLike) -> dict[str, np.ndarray]:
     Raises:
         ValueError: The file cannot be read or is not the metrics of a run.
     """
-    records = _parse(path, _read(path).split(b"\n")[:-1])
+    return _columns(_parse(path, _read(path).split(b"\n")[:-1]))
+
+
+def _columns(records: Sequence[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
     names = dict.fromkeys(name for record in records for name in record)
     columns = {name: np.array([record.get(name) for record in records], np.float64) for name in names}
     return columns | {"step": np.arange(1, len(records) + 1)}

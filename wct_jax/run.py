@@ -33,7 +33,7 @@ class Run:
         step: The step of the last save, 0 before the first one.
         changed: Settings that are others than last time: name to old and new; empty in all processes but the first.
         metrics_file: Where the metrics of every step are.
-        metrics: The log that adds to it, open to go on after `step`; None in all processes but the first.
+        metrics: Those of the steps so far, open to go on after `step`; the first process writes them.
     """
 
     def __init__(
@@ -62,8 +62,10 @@ class Run:
         )
         self.step: int = self._manager.latest_step() or 0
         self.metrics_file = self.folder / "metrics.jsonl"
-        self.metrics: MetricsLog | None = None
+        self.metrics: MetricsLog
         self._in_first(self._open_metrics)
+        if jax.process_index():
+            self.metrics = MetricsLog(self.metrics_file, self.step, writes=False)
 
     def _in_first(self, action: Callable[[], None]) -> None:
         """Do something in the first process while the others wait; where it fails, none of them goes on."""
@@ -131,8 +133,7 @@ class Run:
         """
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data))
         with self._writing():
-            if self.metrics:
-                self.metrics.sync()  # A save must not outlast the metrics of its steps.
+            self.metrics.sync()  # A save must not outlast the metrics of its steps.
             self._manager.save(step, args=arguments)
         self.step = step
 
@@ -166,8 +167,7 @@ class Run:
             with self._writing():
                 self._manager.close()
         finally:
-            if self.metrics:
-                self.metrics.close()
+            self.metrics.close()
             self._lock.release()
 
     def __enter__(self) -> Self:

@@ -15,8 +15,9 @@ from wct_jax.arrays import as_image, as_weights
 from wct_jax.canvas import as_array, cut_out, lay_out
 from wct_jax.compilation import by_parts, part
 from wct_jax.mesh import has_rows_apart, on_any_mesh
-from wct_jax.model import LAYERS, Model, pool_weights, size_at
+from wct_jax.model import Model, pool_weights, size_at
 from wct_jax.transform import Moments, moments, root_of
+from wct_jax.vgg import LAYERS
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))
@@ -36,6 +37,11 @@ class Style:
     moments: Mapping[str, Moments]
     digest: str
     features: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+
+    @property
+    def bare(self) -> "Style":
+        """The statistics without the digest, which what is compiled for them does not depend on."""
+        return replace(self, digest="")
 
 
 def extract_style(
@@ -72,10 +78,12 @@ def extract_style(
         def extract(picture: Array, model: Model, counted: Array | None) -> Style:
             return extract_from_canvas(model, picture, layers, counted, None, swap_layers)
 
-        return on_any_mesh(extract, lambda lead, pixels: lead, picture, model, counted)
+        style = on_any_mesh(extract, lambda lead, pixels: lead, picture, model.bare, counted)
+        return replace(style, digest=model.digest)
     picture, counted, size = lay_out(picture, counted)
-    style = extract_from_canvas(model, picture, layers, counted, size, swap_layers)
-    return style if size is None else replace(style, features=_cut_out(style.features, size))
+    style = extract_from_canvas(model.bare, picture, layers, counted, size, swap_layers)
+    features = style.features if size is None else _cut_out(style.features, size)
+    return replace(style, digest=model.digest, features=features)
 
 
 def _cut_out(features: Mapping[str, tuple[Array, Array]], size: Array) -> dict[str, tuple[Array, Array]]:

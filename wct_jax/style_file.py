@@ -13,11 +13,11 @@ from safetensors.numpy import save
 
 from wct_jax.arguments import as_path, check_kind
 from wct_jax.atomic import atomic_write
-from wct_jax.model import LAYERS
 from wct_jax.printable import printable
 from wct_jax.style import Style
 from wct_jax.tensor_file import MISSING, open_tensors, unreadable
 from wct_jax.transform import Moments
+from wct_jax.vgg import LAYERS
 from wct_jax.weights import METADATA_KEY as MODEL_KEY
 from wct_jax.weights import STYLE_METADATA_KEY as METADATA_KEY
 from wct_jax.weights import checksum_of

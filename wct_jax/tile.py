@@ -7,13 +7,13 @@ import jax
 
 from wct_jax.canvas import SMALLEST, largest_canvas, smallest_canvas
 from wct_jax.model import Model
-from wct_jax.windows import cell_of, seen_by_decoder, seen_by_encoder
+from wct_jax.vgg import cell_of, depth_of, seen_by_decoder, seen_by_encoder
 
 
 def keeps(layer: str) -> bool:
     """Whether a layer's feature is kept between the two passes over an image."""
     # Shallower ones have more numbers than is gained by not encoding them again.
-    return layer >= "relu3_1"
+    return depth_of(layer) >= 3
 
 
 def least_tile(layers: Sequence[str]) -> int:

@@ -6,12 +6,12 @@ as much around it as reaches into it through the layers. At the border of the im
 the whole would be.
 """
 
-import dataclasses
 import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -36,7 +36,8 @@ from wct_jax.strength import between
 from wct_jax.style import Style, extract_from_canvas, extract_style, feature_moments, layers_of
 from wct_jax.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.transform import Moments, merge
-from wct_jax.windows import Window, cell_of, seen_by_decoder, seen_by_encoder, windows
+from wct_jax.vgg import cell_of, deepest, seen_by_decoder, seen_by_encoder
+from wct_jax.windows import Window, windows
 
 Progress = Callable[[str, int, int], None]
 
@@ -123,7 +124,7 @@ def _painted(
             return np.asarray(cascade(model, whole, styles, levels, guides, begun))
     strength = guides.strength
     if strength is not None:  # Of one number this takes no memory.
-        guides = dataclasses.replace(guides, strength=np.broadcast_to(strength, paper.sides))
+        guides = replace(guides, strength=np.broadcast_to(strength, paper.sides))
     steps = [_Step(model, styles, level, paper) for level in levels]
     total, done = sum(step.tiles for step in steps), 0
 
@@ -136,7 +137,7 @@ def _painted(
     image: Any = photo
     # The last level is blended with the photo, below.
     for step, level, last in zip(steps, levels, [*[False] * (len(levels) - 1), True], strict=True):
-        here = dataclasses.replace(guides, strength=None) if last else guides
+        here = replace(guides, strength=None) if last else guides
         image = step.run(image, here, functools.partial(tell, level.layer))
     result = image.mapped() if isinstance(image, Sheet) else image
     if guides.rest is not None or guides.strength is not None:
@@ -174,16 +175,16 @@ def extract_style_tiled(
     picture = on_host("image", as_image("image", image, single=True))
     sides = picture.shape[:2]
     counted = None if weights is None else on_host("weights", as_weights("weights", weights, sides, np.float32))
-    deepest = max(layers)
+    last = deepest(layers)
     tile = _check_tile(tile, layers)
     if is_one(picture.shape[:2], tile):
         whole = extract_style(model, picture.astype(np.float32, copy=False), layers, weights=counted)
         if progress:
             jax.block_until_ready(whole)
-            progress(deepest, 1, 1)
+            progress(last, 1, 1)
         return whole
-    tiles = windows(picture.shape[:2], tile, seen_by_encoder(deepest), cell_of(deepest))
-    models, style = _on_each_device(model), None
+    tiles = windows(picture.shape[:2], tile, seen_by_encoder(last), cell_of(last))
+    models, style = _on_each_device(model.bare), None
 
     def extract(window: Window, model: Model) -> Style:
         pixels, size = map(as_array, window.read(picture))
@@ -193,9 +194,9 @@ def extract_style_tiled(
         own = _at_hand(own)
         style = own if style is None else _merge(style, own)
         if progress:
-            progress(deepest, done, len(tiles))
+            progress(last, done, len(tiles))
     assert style is not None
-    return style
+    return replace(style, digest=model.digest)
 
 
 @contextmanager
@@ -218,7 +219,7 @@ def _counting(total: int, progress: Progress | None) -> Iterator[Callable[[str],
 def _check_tile(tile: int, layers: Sequence[str]) -> int:
     tile, least = as_integer("tile", tile, 1), least_tile(layers)
     if tile < least:
-        raise ValueError(f"a tile must have sides of {least} pixels at least with {max(layers)}, got {tile}")
+        raise ValueError(f"a tile must have sides of {least} pixels at least with {deepest(layers)}, got {tile}")
     return tile
 
 
@@ -254,7 +255,8 @@ class _Step:
     """One level of the cascade over an image of some size."""
 
     def __init__(self, model: Model, styles: Sequence[Style], level: Level, paper: _Paper) -> None:
-        self._model, self._styles, self._level, self._paper = model, tuple(styles), level, paper
+        bare = tuple(style.bare for style in styles)
+        self._model, self._styles, self._level, self._paper = model.bare, bare, level, paper
         layer = level.layer
         self._cell, self._keeps = cell_of(layer), keeps(layer)
         self._encoded = windows(paper.sides, paper.tile, seen_by_encoder(layer), self._cell)

@@ -13,10 +13,11 @@ from jax import Array
 
 from wct_jax.loop import State
 from wct_jax.losses import covariance_error, mean_squared_error, perceptual_error, relative_error, total_variation
-from wct_jax.model import Decoder, Model, Parameters, Taps, decoder_shapes, read
+from wct_jax.model import Decoder, Model, Parameters, Taps, read
 from wct_jax.pipeline import stylize
 from wct_jax.style import extract_style
 from wct_jax.transform import transfer
+from wct_jax.vgg import decoder_shapes, deeper_than
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ _WEIGHTS = {"variation": "total_variation"}
 
 def _transferred(model: Model, layer: str, images: Array) -> Array:
     """The feature that stylizing has the layer's decoder paint, each image in the style of the next one."""
-    deeper = tuple(name for name in model.layers if name > layer)
+    deeper = deeper_than(layer, model.decoders)
     style = jax.tree.map(_next, extract_style(model, images, (*deeper, layer)))
     content = stylize(model, images, style, layers=deeper) if deeper else images
     return transfer(model.encode(content, (layer,))[layer], style.moments[layer])

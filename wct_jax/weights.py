@@ -23,9 +23,10 @@ from safetensors.numpy import save
 from wct_jax.arguments import as_path, check_kind
 from wct_jax.atomic import atomic_write
 from wct_jax.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
-from wct_jax.model import LAYERS, Model, Parameters, decoder_shapes, encoder_shapes
+from wct_jax.model import Model, Parameters
 from wct_jax.printable import printable
 from wct_jax.tensor_file import FLOATING, MISSING, open_tensors, unreadable
+from wct_jax.vgg import LAYERS, decoder_shapes, depth_of, encoder_shapes
 
 METADATA_KEY, STYLE_METADATA_KEY = "wct_jax", "wct_jax_style"
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
@@ -153,7 +154,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         arrays |= _flatten(f"decoder/{layer}", parameters)
     for layer, parameters in model.encoders.items():
         arrays |= _flatten(f"encoders/{layer}", parameters)
-    own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders)}
+    own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders, key=depth_of)}
     _verify(Path(path), arrays, model.widths, model.layers, own)
     facts = {
         "format": FORMAT_OF_SEVERAL if own else FORMAT,
@@ -313,7 +314,7 @@ def _verify(
         layer, _, leaf = rest.partition("/")
         if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
             outputs = array.shape[-1]
-            inputs = own.get(layer, widths)[LAYERS.index(layer)]
+            inputs = own.get(layer, widths)[depth_of(layer) - 1]
             expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
     missing = [name for name in expected if name not in arrays]
     extra = [name for name in arrays if name not in expected]

@@ -7,28 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wct_jax.canvas import largest_canvas, smallest_canvas
-from wct_jax.model import table_to
-
-
-def cell_of(layer: str) -> int:
-    """The side in pixels of what is one pixel of a layer's feature, its cell."""
-    return int(2 ** table_to(layer).count("pool"))
-
-
-def seen_by_encoder(layer: str) -> int:
-    """How many pixels around a cell its feature depends on, in whole cells."""
-    reach = 0
-    for name in reversed(table_to(layer)):
-        reach = 2 * reach if name == "pool" else reach + 1
-    return -(-reach // cell_of(layer)) * cell_of(layer)
-
-
-def seen_by_decoder(layer: str) -> int:
-    """From how many pixels around a cell the feature has a part in its image, in whole cells."""
-    reach = 0
-    for name in table_to(layer):
-        reach = -(-reach // 2) if name == "pool" else reach + 1
-    return reach * cell_of(layer)
 
 
 class Span(NamedTuple):

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from wct_jax.conv import algorithm
-from wct_jax.model import Model, decoder_shapes, encoder_shapes
 from wct_jax.weights import save_model
 
 _spec = importlib.util.spec_from_file_location("checkpoints", Path(__file__).parents[1] / "convert" / "conftest.py")
@@ -26,29 +25,15 @@ state_dict = _checkpoints.state_dict
 valid_files = _checkpoints.valid_files
 
 
-def random_parameters(shapes, rng):
-    return {
-        name: {
-            "kernel": rng.normal(scale=(2 / 9 / channels[0]) ** 0.5, size=(3, 3, *channels)).astype(np.float32),
-            "bias": np.zeros(channels[1], np.float32),
-        }
-        for name, channels in shapes.items()
-    }
-
-
 @pytest.fixture(scope="session")
-def files(tmp_path_factory):
+def files(tmp_path_factory, random_model):
     """A model of four levels and three decoders, another one, a photo and a picture: none of them is written to."""
     folder = tmp_path_factory.mktemp("files")
-    rng = np.random.default_rng(0)
-    layers = ("relu3_1", "relu2_1", "relu1_1")
-    encoder = random_parameters(encoder_shapes((4, 6, 8, 8)), rng)
-    decoders = {layer: random_parameters(decoder_shapes(layer, (4, 6, 8, 8)), rng) for layer in layers}
-    for decoder in decoders.values():  # into 0..1
+    model = random_model((4, 6, 8, 8), ("relu3_1", "relu2_1", "relu1_1"))
+    for decoder in model.decoders.values():  # into 0..1
         decoder["conv1_1"] = {"kernel": decoder["conv1_1"]["kernel"] / 4, "bias": np.full(3, 0.5, np.float32)}
-    model = Model(encoder, decoders, (4, 6, 8, 8))
     save_model(folder / "model.safetensors", model)
-    other = dataclasses.replace(model, decoders=jax.tree.map(lambda array: array * np.float32(0.8), decoders))
+    other = dataclasses.replace(model, decoders=jax.tree.map(lambda array: array * np.float32(0.8), model.decoders))
     save_model(folder / "other.safetensors", other)
     for name, shape, seed, scale in (("photo", (17, 24, 3), 0, 1), ("picture", (16, 20, 3), 1, 2)):
         noise = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

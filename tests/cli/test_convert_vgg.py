@@ -24,11 +24,11 @@ from wct_jax.conv import algorithm
 from wct_jax.convert import convert, download
 from wct_jax.convert.assembly import encoder_parameters
 from wct_jax.convert.reading import read_checkpoint
+from wct_jax.vgg import LAYERS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (2, 3)
 TORCHVISION = ["features.0", "features.2", "features.5"]
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
 @pytest.fixture(scope="session")

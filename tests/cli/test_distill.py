@@ -1,5 +1,6 @@
 """The command `wct-distill`, from outside."""
 
+import dataclasses
 import json
 import re
 
@@ -11,9 +12,9 @@ import wct_jax.recipe
 from wct_jax.cli import train
 from wct_jax.cli.distill import main
 from wct_jax.distill import DistillWeights
-from wct_jax.model import LAYERS, Model, encoder_shapes
-from wct_jax.recipe import Recipe
 from wct_jax.report import read_metrics
+from wct_jax.task import Recipe
+from wct_jax.vgg import LAYERS
 from wct_jax.weights import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("as_a_user")
@@ -23,27 +24,18 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def save_teacher(path, widths, seed=0, source="noise"):
-    rng = np.random.default_rng(seed)
-    encoder = {
-        name: {
-            "kernel": rng.normal(0, (2 / 9 / shape[0]) ** 0.5, (3, 3, *shape)).astype(np.float32),
-            "bias": np.zeros(shape[1], np.float32),
-        }
-        for name, shape in encoder_shapes(widths).items()
-    }
-    save_model(path, Model(encoder, {}, widths, document=json.dumps({"source": source, "licence": "MIT"})))
-
-
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory, random_model):
     folder = tmp_path_factory.mktemp("files")
     for name in ("photos", "val"):
         (folder / name).mkdir()
         for number in range(2):
             Image.fromarray(noise(20, 24, 3, seed=number)).save(folder / name / f"{number}.png")
-    save_teacher(folder / "shallow.safetensors", (4, 6), source="one")
-    save_teacher(folder / "deep.safetensors", (5, 7, 9), seed=1, source={"kind": "other", "file": "a.pth"})
+    sources = ("one", {"kind": "other", "file": "a.pth"})
+    for seed, (name, widths) in enumerate({"shallow": (4, 6), "deep": (5, 7, 9)}.items()):
+        document = json.dumps({"source": sources[seed], "licence": "MIT"})
+        model = dataclasses.replace(random_model(widths, (), seed), document=document)
+        save_model(folder / f"{name}.safetensors", model)
     return folder
 
 
@@ -131,9 +123,9 @@ def model_decoders(*paths):
 def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
     calls = []
 
-    def distill(teachers, widths, batches, folder, recipe, weights, **options):
-        assert (options["judges"], options["model"], options["finetune"]) == ((), None, False)
-        calls.append((widths, folder, recipe, weights, options["save_every"], next(batches).shape))
+    def distill(teachers, widths, weights, setup, **options):
+        assert options == {"judges": (), "model": None, "finetune": False}
+        calls.append((widths, setup.folder, setup.recipe, weights, setup.save_every, next(setup.batches).shape))
         raise ValueError("enough")
 
     monkeypatch.setattr(wct_jax.recipe, "distill", distill)

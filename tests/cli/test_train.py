@@ -23,10 +23,10 @@ import wct_jax.weights
 from wct_jax.cli import stylize
 from wct_jax.cli.train import main
 from wct_jax.data import Folder
-from wct_jax.model import LAYERS, Model, encoder_shapes
-from wct_jax.recipe import Recipe
 from wct_jax.report import read_metrics
+from wct_jax.task import Recipe
 from wct_jax.training import LossWeights
+from wct_jax.vgg import LAYERS
 from wct_jax.weights import load_model, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,17 +58,10 @@ def save(path, array, mode=None, **options):
     return path
 
 
-def save_encoder(path, widths=WIDTHS, seed=0):
-    """A model file with a random encoder and no decoder."""
-    rng = np.random.default_rng(seed)
-    encoder = {
-        name: {
-            "kernel": rng.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, outputs)).astype(np.float32),
-            "bias": np.zeros(outputs, np.float32),
-        }
-        for name, (inputs, outputs) in encoder_shapes(widths).items()
-    }
-    save_model(path, Model(encoder, {}, widths))
+@pytest.fixture(scope="session")
+def save_encoder(random_model):
+    """Write a model file with a random encoder and no decoder."""
+    return lambda path, widths=WIDTHS, seed=0: save_model(path, random_model(widths, (), seed))
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +74,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, save_encoder):
     """A folder of the test's own with a model file."""
     save_encoder(tmp_path / "model.safetensors")
     return tmp_path
@@ -220,9 +213,9 @@ def asked(monkeypatch, run):
     def asked(*arguments):
         calls = []
 
-        def train_decoder(model, layer, batches, folder, recipe, weights, **options):
-            options["weights"] = weights
-            calls.append((layer, folder, recipe, options, next(batches).shape))
+        def train_decoder(model, layer, weights, setup, **options):
+            options |= vars(setup) | {"weights": weights}
+            calls.append((layer, setup.folder, setup.recipe, options, next(setup.batches).shape))
             raise ValueError("enough")
 
         monkeypatch.setattr(wct_jax.recipe, "train_decoder", train_decoder)
@@ -239,7 +232,7 @@ def test_the_flags_are_the_recipe(asked, files, photos):
     assert (layer, folder, shape, options["save_every"]) == ("relu2_1", Path("runs", "relu2_1"), (8, 256, 256, 3), 500)
     assert recipe == Recipe(15_000, 8, 256, 5e-3, "float32", 0, f"8 photos of {photos.name}")
     assert options["weights"] == LossWeights(1, 1, 0, 0, 0)
-    assert (options["judges"], options["finetune"]) == ((), False)
+    assert (options["judges"], options["finetune"], options["val"]) == ((), False, None)
     assert len(options["photos"]) == 8
     first = options["photos"][0]
 
@@ -256,6 +249,7 @@ def test_the_flags_are_the_recipe(asked, files, photos):
     judged = asked(*arguments, "--judge-layers", "relu2_1", "relu1_1", "relu2_1")[3]["judges"]
     assert [judge.layers for judge in judged] == [("relu2_1", "relu1_1")]
     assert [photo.shape for photo in options["photos"]] == [(256, 256, 3)]
+    assert [photo.shape for photo in options["val"]()] == [(256, 256, 3)]
     assert first.shape == (256, 256, 3)
     assert asked("--layer=all", *arguments[1:])[:2] == ("relu1_1", files / "out" / "relu1_1")
 
@@ -290,7 +284,7 @@ def finished(train, files):
     return files / "run"
 
 
-def test_a_finished_run_gives_its_decoder_again_and_more_steps_go_on(train, finished, files):
+def test_a_finished_run_gives_its_decoder_again_and_more_steps_go_on(train, finished, files, save_encoder):
     model, metrics = files / "model.safetensors", finished / "metrics.jsonl"
     decoder, lines = load_model(model).decoders["relu1_1"], metrics.read_text()
     record = load_model(model).metadata["decoders"]["relu1_1"]
@@ -556,13 +550,13 @@ def test_bad_flags(refuse, refused):
     assert refused(main) == "the following arguments are required: --layer"
 
 
-def test_a_layer_the_encoder_lacks(refuse, files):
+def test_a_layer_the_encoder_lacks(refuse, files, save_encoder):
     save_encoder(files / "shallow.safetensors", WIDTHS[:2])
     sentence = refuse(layer="relu3_1", model=files / "shallow.safetensors")
     assert sentence.endswith("shallow.safetensors has no relu3_1: expected one of relu1_1, relu2_1")
 
 
-def test_all_layers_are_those_of_the_encoder(asked, train, files, photos):
+def test_all_layers_are_those_of_the_encoder(train, files, save_encoder):
     save_encoder(files / "shallow.safetensors", WIDTHS[:1])
     out, _ = train(layer="all", model=files / "shallow.safetensors")
     assert [line.partition(":")[0] for line in out.splitlines()] == ["relu1_1"]
@@ -592,7 +586,7 @@ def test_a_bad_folder_of_photos(refuse, files, role):
     assert refuse(**{role: folder}).startswith(f"no photo in {folder} can be read, 2 cannot: cannot read ")
 
 
-def test_a_folder_that_is_no_runs(refuse, refused, finished, files):
+def test_a_folder_that_is_no_runs(refuse, refused, finished, files, save_encoder):
     for others, reason in (
         ({"layer": "relu2_1"}, "layer relu1_1, not relu2_1"),
         ({"pixel_weight": 2}, "pixel 1.0, not 2.0"),
@@ -687,7 +681,7 @@ def test_out_of_memory(refuse, monkeypatch, error):
     assert refuse() == "there is not enough memory: try a smaller --batch-size or --crop"
 
 
-def test_a_model_that_is_replaced_meanwhile(train, files, monkeypatch):
+def test_a_model_that_is_replaced_meanwhile(train, files, monkeypatch, save_encoder):
     add = wct_jax.weights.add_decoder
 
     def meanwhile(*arguments):

@@ -11,7 +11,8 @@ import safetensors.numpy
 import scipy.io
 import torch
 
-PLACES = [(block, index) for block, depth in enumerate((2, 2, 4, 4, 4), 1) for index in range(1, depth + 1)]
+from wct_jax.vgg import PLACES
+
 WIDTHS = (4, 5, 6, 7, 8)
 
 

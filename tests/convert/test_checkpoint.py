@@ -2,19 +2,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from wct_jax.convert.checkpoint import VGG19, CheckpointError, Convolution, Preprocessing, assemble, in_vgg_order
+from wct_jax.convert.checkpoint import CheckpointError, Convolution, Preprocessing, assemble, in_vgg_order
 
 RGB = Preprocessing("none", np.eye(3), np.zeros(3))
 
 
 def named(layers):
     return [Convolution(f"L{number}", *layer) for number, layer in enumerate(layers)]
-
-
-def test_table_is_vgg19():
-    assert len(VGG19) == 16
-    assert VGG19[:5] == ((1, 1), (1, 2), (2, 1), (2, 2), (3, 1))
-    assert VGG19[-1] == (5, 4)
 
 
 @pytest.mark.parametrize("depth", range(1, 17))

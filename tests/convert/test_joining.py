@@ -10,35 +10,27 @@ import pytest
 
 from wct_jax import extract_style, stylize, white_style
 from wct_jax.convert.joining import join
-from wct_jax.model import LAYERS, Model, decoder_shapes, encoder_shapes
+from wct_jax.vgg import LAYERS
 from wct_jax.weights import encoder_digest
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
-def single(widths, layers, seed=0, **document):
-    rng = np.random.default_rng(seed)
-
-    def parameters(shapes):
-        return {
-            name: {
-                "kernel": jnp.asarray(rng.normal(0, (2 / 9 / shape[0]) ** 0.5, (3, 3, *shape)), jnp.float32),
-                "bias": jnp.zeros(shape[1]),
-            }
-            for name, shape in shapes.items()
+@pytest.fixture
+def single(random_model):
+    def single(widths, layers, seed=0, **document):
+        auxiliary = {
+            layer: {"kernel": jnp.full((1, 1, width, 9), seed, jnp.float32), "bias": jnp.zeros(9)}
+            for layer, width in zip(LAYERS, widths, strict=False)
         }
+        model = random_model(widths, layers, seed)
+        return dataclasses.replace(model, auxiliary=auxiliary, document=json.dumps(document))
 
-    encoder = parameters(encoder_shapes(widths))
-    decoders = {layer: parameters(decoder_shapes(layer, widths)) for layer in layers}
-    auxiliary = {
-        layer: {"kernel": jnp.full((1, 1, width, 9), seed, jnp.float32), "bias": jnp.zeros(9)}
-        for layer, width in zip(LAYERS, widths, strict=False)
-    }
-    return Model(encoder, decoders, widths, encoder_digest(encoder), auxiliary, json.dumps(document))
+    return single
 
 
 @pytest.fixture
-def models():
+def models(single):
     shallow, deep = ({"kind": "k", "file": f"{name}.pth"} for name in ("shallow", "deep"))
     return {
         "shallow.pth": single((7,), ["relu1_1"], 1, source=shallow, decoders={"relu1_1": {}}),
@@ -77,7 +69,7 @@ def test_what_is_kept_of_each(models):
     assert join(dict(reversed(models.items()))).digest == joined.digest
 
 
-def test_what_cannot_be_joined(models):
+def test_what_cannot_be_joined(models, single):
     with pytest.raises(ValueError, match=r"shallow.pth and b both end at relu1_1: expected each encoder to end"):
         join({**models, "b": models["shallow.pth"]})
     with pytest.raises(ValueError, match="a has several encoders already"):

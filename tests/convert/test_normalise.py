@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from wct_jax.convert.normalise import mean_activations, normalise, read_photos
-from wct_jax.model import Encoder, encoder_shapes
+from wct_jax.model import Encoder
+from wct_jax.vgg import convolution_of, encoder_shapes
 
 WIDTHS = (5, 6, 7)
 DEAD = ("conv2_1", 3)
@@ -48,7 +49,7 @@ def test_activations_are_averaged_after_the_relu_over_all_pixels_of_all_photos(e
     }
     for layer in ("relu1_1", "relu3_1"):
         features = np.stack([Encoder(WIDTHS).apply({"params": encoder}, photo)[layer] for photo in photos])
-        np.testing.assert_allclose(means[layer.replace("relu", "conv")], features.mean((0, 1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(means[convolution_of(layer)], features.mean((0, 1, 2)), rtol=1e-5)
     assert means["conv1_1"].dtype == np.float64
 
 
@@ -62,7 +63,7 @@ def test_the_features_are_those_of_before_less_the_scales(encoder, photos, scale
     before = Encoder(WIDTHS).apply({"params": encoder}, photos[0])
     after = Encoder(WIDTHS).apply({"params": scaled}, photos[0])
     for layer, feature in before.items():
-        mean = means[layer.replace("relu", "conv")]
+        mean = means[convolution_of(layer)]
         expected = np.asarray(feature) / np.where(mean > 0, mean, 1)
         np.testing.assert_allclose(after[layer], expected, rtol=0, atol=1e-4 * expected.max())
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, file_path, run, say, start_jax, tell
 from wct_jax.printable import printable
+from wct_jax.vgg import deepest_first
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Parameters
@@ -153,9 +154,9 @@ def _report(model: "Model") -> list[str]:
     metadata = model.metadata
     lines = [f"source: {_origin(metadata.get('source', {}))}"]
     lines += _table("encoder", model.encoder)
-    for layer, encoder in sorted(model.encoders.items(), reverse=True):
+    for layer in deepest_first(model.encoders):
         origin = _origin(metadata.get("sources", {}).get(layer, {}).get("source", {}))
-        lines += _table(f"encoder of {layer}: {origin}", encoder)
+        lines += _table(f"encoder of {layer}: {origin}", model.encoders[layer])
     for layer in model.layers:
         origin = _origin(metadata.get("decoders", {}).get(layer, {}))
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])

@@ -1,23 +1,21 @@
 """The command `wct-distill`: a parser, the data, then one library call."""
 
 import argparse
-import dataclasses
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from wct_jax.cli.command import Parser, file_path, number, positive, run, tell
+from wct_jax.cli.command import Parser, file_path, positive, run, tell
 from wct_jax.cli.training import (
-    LAYERS,
-    VAL_SIDE,
+    add_judges,
     add_options,
+    add_weight,
     exit_when_interrupted,
-    make_recipe,
     open_photos,
     prepare,
     say_if_finished,
 )
+from wct_jax.vgg import LAYERS, encoder_shapes
 
 _MOST_CHANNELS = 4096
 
@@ -75,27 +73,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         help="the folder of the run (default: %(default)s)",
     )
     add_options(parser, steps=15_000, crop=128, learning_rate=1e-2)
-    parser.add_argument(
-        "--feature-weight",
-        type=number,
-        default=1.0,
-        metavar="W",
-        help="what the teachers' features count in the loss, where pixels count 1 (default: 1)",
-    )
-    parser.add_argument(
-        "--perceptual-weight",
-        type=number,
-        default=0.0,
-        metavar="W",
-        help="what the relative error of the judges' features of the decoders' pictures counts (default: 0)",
-    )
-    parser.add_argument(
-        "--judges",
-        type=file_path,
-        nargs="+",
-        metavar="MODEL",
-        help="model files whose encoders --perceptual-weight compares pictures by, each layer in the first that has it",
-    )
+    add_weight(parser, "feature", 1.0, "the teachers' features count in the loss, where pixels count 1")
+    add_weight(parser, "perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts")
+    add_judges(parser, "--perceptual-weight compares")
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(make, arguments), ": try a smaller --batch-size or --crop")
 
@@ -121,7 +101,7 @@ def make(arguments: argparse.Namespace) -> None:
         raise ValueError("--finetune without --model: expected the model to begin with")
     prepare(arguments)
 
-    from wct_jax.model import choose_taps, encoder_shapes
+    from wct_jax.model import choose_taps
     from wct_jax.run import holds_run, last_step
     from wct_jax.weights import load_model, save_model
 
@@ -145,39 +125,20 @@ def make(arguments: argparse.Namespace) -> None:
 
     import jax
 
-    from wct_jax.data import centre_crops
     from wct_jax.distill import DistillWeights
-    from wct_jax.recipe import distill, evaluate
+    from wct_jax.recipe import distill
 
-    recipe = make_recipe(arguments, photos)
-    before = last_step(arguments.out)
+    before, setup = last_step(arguments.out), photos.setup(arguments, arguments.out)
+    weights = DistillWeights(arguments.feature_weight, arguments.perceptual_weight)
     with exit_when_interrupted("the distillation", arguments.out):
-        model, record = distill(
-            teachers,
-            widths,
-            photos.batches(recipe),
-            arguments.out,
-            recipe,
-            DistillWeights(arguments.feature_weight, arguments.perceptual_weight),
-            judges=judges,
-            model=model,
-            finetune=arguments.finetune,
-            photos=photos.shown(recipe),
-            save_every=arguments.save_every,
-        )
+        finetune = arguments.finetune
+        model, record = distill(teachers, widths, weights, setup, judges=judges, model=model, finetune=finetune)
     if jax.process_index():
         return
     say_if_finished(before, arguments, "another --out")
     target = arguments.out / "model.safetensors"
-    if photos.val:
-        scores = {}
-        for layer in model.layers:
-            scores[layer] = evaluate(model, layer, (pixels for _, pixels in centre_crops(photos.val, VAL_SIDE)))
-        document = model.metadata
-        document["distillations"][-1]["val"] = scores
-        model = dataclasses.replace(model, document=json.dumps(document))
-        for layer, score in scores.items():
-            tell("{layer}: {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(layer=layer, **score))
+    for layer, score in record.get("val", {}).items():
+        tell("{layer}: {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(layer=layer, **score))
     save_model(target, model)
     losses = ", ".join(f"{term} loss {value:.4g}" for term, value in record["losses"].items())
     tell(f"{record['steps']} steps, {losses}; the model is {target}")

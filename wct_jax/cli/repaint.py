@@ -80,12 +80,13 @@ def _is_left(arguments: argparse.Namespace, path: "os.PathLike[str]") -> bool:
 
 def _save_style(arguments: argparse.Namespace, order: Order, session: "Session") -> None:
     from wct_jax.style_file import save_style
+    from wct_jax.vgg import deepest_first
 
     assert order.look
     style = session.style(order.opened(order.look), order.options)
     save_style(arguments.save_style, style)
     report = say if arguments.output == STANDARD else tell
-    report(f"{arguments.save_style}: the style at {', '.join(sorted(style.moments, reverse=True))}")
+    report(f"{arguments.save_style}: the style at {', '.join(deepest_first(style.moments))}")
 
 
 def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", report: Report) -> tuple[int, list[str]]:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, number, run, tell
+from wct_jax.cli.command import Parser, file_path, run, tell
 from wct_jax.cli.training import (
-    LAYERS,
-    VAL_SIDE,
     Photos,
+    add_judges,
     add_options,
+    add_weight,
     exit_when_interrupted,
-    make_recipe,
     open_photos,
     prepare,
     say_if_finished,
 )
+from wct_jax.vgg import LAYERS
 
 if TYPE_CHECKING:
     from wct_jax.model import Model, Taps
@@ -55,21 +55,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         ("perceptual", 0.0, "relative error of the judges' features"),
         ("style", 0.0, "error of the judges' covariances, and of the feature, on photos that took another's style,"),
     ):
-        parser.add_argument(
-            f"--{term}-weight",
-            type=number,
-            default=default,
-            metavar="W",
-            help=f"what the {what} counts in the loss (default: {default:g})",
-        )
-    parser.add_argument(
-        "--judges",
-        type=file_path,
-        nargs="+",
-        metavar="MODEL",
-        help="model files whose encoders --perceptual-weight and --style-weight compare pictures by, each layer in "
-        "the first that has it (default: that of --model)",
-    )
+        add_weight(parser, term, default, f"the {what} counts in the loss")
+    add_judges(parser, "--perceptual-weight and --style-weight compare", " (default: that of --model)")
     parser.add_argument(
         "--judge-layers",
         nargs="+",
@@ -122,13 +109,11 @@ def _train_layer(
 ) -> None:
     import jax
 
-    from wct_jax.data import centre_crops
-    from wct_jax.recipe import evaluate, train_decoder
+    from wct_jax.recipe import train_decoder
     from wct_jax.run import last_step
     from wct_jax.training import LossWeights
-    from wct_jax.weights import add_decoder, model_path, save_model, with_decoder
+    from wct_jax.weights import add_decoder, model_path, save_model
 
-    recipe = make_recipe(arguments, photos)
     before = last_step(folder)
     weights = LossWeights(
         arguments.pixel_weight,
@@ -137,29 +122,15 @@ def _train_layer(
         arguments.perceptual_weight,
         arguments.style_weight,
     )
-    trained, record = train_decoder(
-        model,
-        layer,
-        photos.batches(recipe),
-        folder,
-        recipe,
-        weights,
-        judges=judges,
-        finetune=arguments.finetune,
-        photos=photos.shown(recipe),
-        save_every=arguments.save_every,
-    )
-    if photos.val:
-        crops = (pixels for _, pixels in centre_crops(photos.val, VAL_SIDE))
-        record["val"] = evaluate(trained, layer, crops)
+    setup = photos.setup(arguments, folder)
+    trained, record = train_decoder(model, layer, weights, setup, judges=judges, finetune=arguments.finetune)
     if jax.process_index():
         return
     say_if_finished(before, arguments, "another --out with --overwrite")
-    trained = with_decoder(trained, layer, trained.decoders[layer], record)
     save_model(folder / "model.safetensors", trained)
     add_decoder(model_path(arguments.model), trained, layer, record)
     losses = ", ".join(f"{term} loss {value:.4g}" for term, value in record["losses"].items())
-    score = "; {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(**record["val"]) if photos.val else ""
+    score = "; {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(**record["val"]) if "val" in record else ""
     tell(f"{layer}: {record['steps']} steps, {losses}{score}; the decoder is in {model_path(arguments.model)}")
 
 

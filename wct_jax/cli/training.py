@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import importlib.util
+import itertools
 import os
 import re
 import tempfile
@@ -16,15 +17,12 @@ from typing import TYPE_CHECKING
 from wct_jax.cli.command import Parser, file_path, number, positive, say, seed, start_jax
 
 if TYPE_CHECKING:
-    import grain
     import numpy as np
 
     from wct_jax.data import Folder, Source
-    from wct_jax.recipe import Recipe
+    from wct_jax.task import Setup
 
-# As wct_jax.model has them, which takes a second to import.
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-VAL_SIDE = 256
+_VAL_SIDE = 256
 _SHOWN = 8
 _LISTED = 20
 _MOST_BYTES = 2**30  # Of a batch, of which the networks make a hundred times as much.
@@ -89,6 +87,31 @@ def add_options(parser: Parser, *, steps: int, crop: int, learning_rate: float) 
     )
 
 
+def add_weight(parser: Parser, term: str, default: float, what: str) -> None:
+    """Add the option that weighs a term of the loss.
+
+    Args:
+        parser: To which.
+        term: The term, as the option is called.
+        default: The default.
+        what: The help before the default.
+    """
+    help_text = f"what {what} (default: {default:g})"
+    parser.add_argument(f"--{term}-weight", type=number, default=default, metavar="W", help=help_text)
+
+
+def add_judges(parser: Parser, compare: str, default: str = "") -> None:
+    """Add the option that names the judges of pictures.
+
+    Args:
+        parser: To which.
+        compare: The options for which they compare pictures, and that verb.
+        default: What to say of the default.
+    """
+    what = f"model files whose encoders {compare} pictures by, each layer in the first that has it{default}"
+    parser.add_argument("--judges", type=file_path, nargs="+", metavar="MODEL", help=what)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Make sure that this process can train, and become one process of several where that was asked for.
 
@@ -145,33 +168,32 @@ class Photos:
     name: str
     val: "Folder | None"
 
-    def batches(self, recipe: "Recipe") -> "grain.DatasetIterator":
-        """This process's batches for a recipe."""
+    def setup(self, arguments: argparse.Namespace, folder: Path) -> "Setup":
+        """What a training is given by the options.
+
+        Args:
+            arguments: Of `add_options`.
+            folder: Of the run.
+        """
         import jax
-
-        from wct_jax.data import batches
-
-        return batches(
-            self.source,
-            batch_size=recipe.batch_size,
-            crop=recipe.crop,
-            seed=recipe.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-
-    def shown(self, recipe: "Recipe") -> "list[np.ndarray]":
-        """Some photos to show reconstructions of."""
-        import itertools
-
         import numpy as np
 
-        from wct_jax.data import batches, centre_crops
+        from wct_jax.data import batches
+        from wct_jax.task import Recipe, Setup
 
-        if self.val:
-            return [pixels for _, pixels in itertools.islice(centre_crops(self.val, VAL_SIDE), _SHOWN)]
-        crops = batches(self.source, batch_size=_SHOWN, crop=recipe.crop, seed=recipe.seed)
-        return list(next(crops).astype(np.float32) / 255)
+        names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
+        recipe = Recipe(data=self.name, **{name: getattr(arguments, name) for name in names})
+        crops = functools.partial(batches, self.source, crop=recipe.crop, seed=recipe.seed)
+        process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        own, val = crops(batch_size=recipe.batch_size, **process), self._val_crops if self.val else None
+        some = itertools.islice(val(), _SHOWN) if val else next(crops(batch_size=_SHOWN)).astype(np.float32) / 255
+        return Setup(own, folder, recipe, list(some), val, arguments.save_every)
+
+    def _val_crops(self) -> "Iterator[np.ndarray]":
+        from wct_jax.data import centre_crops
+
+        assert self.val is not None
+        return (pixels for _, pixels in centre_crops(self.val, _VAL_SIDE))
 
 
 def open_photos(arguments: argparse.Namespace) -> Photos:
@@ -194,14 +216,6 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     tell = say if first else None
     val = _open_folder(arguments.val, tell) if arguments.val else None
     return Photos(*_open(arguments.data, tell), val)
-
-
-def make_recipe(arguments: argparse.Namespace, photos: Photos) -> "Recipe":
-    """The recipe that the options describe."""
-    from wct_jax.recipe import Recipe
-
-    names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
-    return Recipe(data=photos.name, **{name: getattr(arguments, name) for name in names})
 
 
 def say_if_finished(before: int, arguments: argparse.Namespace, anew: str) -> None:

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wct_jax.convert.checkpoint import Checkpoint, Convolution, Preprocessing, as_float32
-from wct_jax.model import LAYERS, Parameters, decoder_shapes, encoder_shapes
+from wct_jax.model import Parameters
+from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes, tap_of
 
 
 def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, ...]]:
@@ -25,11 +26,11 @@ def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, .
         raise ValueError(f"expected an encoder, got a decoder ({checkpoint.kind})")
     names = list(encoder_shapes((1,) * len(LAYERS)))
     # The convolutions after the last tap of a cut or whole VGG-19 lead nowhere.
-    last = max(i for i, name in enumerate(names[: len(checkpoint.convolutions)]) if name.endswith("_1"))
+    last = max(i for i, name in enumerate(names[: len(checkpoint.convolutions)]) if tap_of(name))
     chain = checkpoint.convolutions[: last + 1]
     first = fold(chain[0], checkpoint.preprocessing)
     parameters = {name: _parameters(c) for name, c in zip(names, [first, *chain[1:]], strict=False)}
-    widths = tuple(c.bias.size for name, c in zip(names, chain, strict=False) if name.endswith("_1"))
+    widths = tuple(c.bias.size for name, c in zip(names, chain, strict=False) if tap_of(name))
     return parameters, widths
 
 

@@ -8,10 +8,9 @@ from typing import NamedTuple, TypeVar
 import ml_dtypes
 import numpy as np
 
-_T = TypeVar("_T")
+from wct_jax.vgg import PLACES
 
-#: VGG-19's convolutions, (block, index within it), in the order they are applied.
-VGG19 = tuple((block, index) for block, depth in enumerate((2, 2, 4, 4, 4), 1) for index in range(1, depth + 1))
+_T = TypeVar("_T")
 
 
 class CheckpointError(ValueError):
@@ -94,7 +93,7 @@ def assemble(
     convolutions = [as_float32(layer) for layer in layers]
     maps = {}
     for (block, index), layer in (auxiliary or {}).items():
-        tap = VGG19.index((block, index))
+        tap = PLACES.index((block, index))
         check_layer(layer, size=1)
         if tap >= len(layers) or layer.kernel.shape[2] != layers[tap].kernel.shape[3]:
             raise CheckpointError(f"layer {layer.name} does not fit the output of conv{block}_{index}")
@@ -109,9 +108,9 @@ def in_vgg_order(found: Mapping[tuple[int, int], _T]) -> list[_T]:
         CheckpointError: They are not VGG-19's convolutions from the first one on.
     """
     for block, index in found:
-        if (block, index) not in VGG19:
+        if (block, index) not in PLACES:
             raise CheckpointError(f"it has a conv{block}_{index}, which VGG-19 has not")
-    expected = VGG19[: len(found)]
+    expected = PLACES[: len(found)]
     for place in expected:
         if place not in found:
             deepest = max(found)
@@ -149,8 +148,8 @@ def as_float32(layer: Convolution) -> Convolution:
 def _check_network(layers: Sequence[Convolution], *, is_encoder: bool) -> None:
     if not layers:
         raise CheckpointError("it has no 3x3 convolutions, expected those of VGG-19 or of a decoder")
-    if len(layers) > len(VGG19):
-        raise CheckpointError(f"it has {len(layers)} convolutions, expected at most VGG-19's {len(VGG19)}")
+    if len(layers) > len(PLACES):
+        raise CheckpointError(f"it has {len(layers)} convolutions, expected at most VGG-19's {len(PLACES)}")
     for layer in layers:
         check_layer(layer, size=3)
     for before, after in pairwise(layers):
@@ -166,7 +165,7 @@ def _check_network(layers: Sequence[Convolution], *, is_encoder: bool) -> None:
     name, colours, width = channels[0]
     if colours != 3:
         raise CheckpointError(f"layer {name} has {colours} channels on the picture's side, expected 3")
-    for (block, index), (name, _, deeper) in zip(VGG19, channels, strict=False):
+    for (block, index), (name, _, deeper) in zip(PLACES, channels, strict=False):
         if index > 1 and deeper != width:
             raise CheckpointError(
                 f"layer {name}, in the place of VGG-19's conv{block}_{index}, has {deeper} channels "

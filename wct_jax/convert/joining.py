@@ -7,7 +7,8 @@ from typing import Any
 
 from jax import Array
 
-from wct_jax.model import LAYERS, Model, Parameters
+from wct_jax.model import Model, Parameters
+from wct_jax.vgg import LAYERS, deepest
 from wct_jax.weights import encoder_digest
 
 _ORIGIN = ("source", "preprocessing", "normalisation", "licence")
@@ -36,27 +37,27 @@ def join(models: Mapping[str, Model]) -> Model:
                 f"{ends[last]} and {name} both end at {last}: expected each encoder to end at another layer"
             )
         ends[last] = name
-    deepest = max(ends)
-    whole = models[ends[deepest]]
+    bottom = deepest(ends)
+    whole = models[ends[bottom]]
     decoders: dict[str, Parameters] = {}
     auxiliary: dict[str, Mapping[str, Array]] = {}
     sources: dict[str, Any] = {}
     records: dict[str, Any] = {}
     for last, name in ends.items():
         model = models[name]
-        mine = [layer for layer in LAYERS if layer == last or (last == deepest and layer not in ends)]
+        mine = [layer for layer in LAYERS if layer == last or (last == bottom and layer not in ends)]
         strange = [layer for layer in model.layers if layer not in mine]
         if strange:
             raise ValueError(
                 f"{name} has a decoder of {strange[0]}, which would be read from "
-                f"{ends.get(strange[0], ends[deepest])}: expected decoders of {', '.join(mine)}"
+                f"{ends.get(strange[0], ends[bottom])}: expected decoders of {', '.join(mine)}"
             )
         decoders |= model.decoders
         auxiliary |= {layer: leaves for layer, leaves in model.auxiliary.items() if layer in mine}
         records |= model.metadata.get("decoders", {})
         sources[last] = {key: model.metadata[key] for key in _ORIGIN if key in model.metadata}
-    encoders = {last: models[name].encoder for last, name in ends.items() if last != deepest}
-    del sources[deepest]
+    encoders = {last: models[name].encoder for last, name in ends.items() if last != bottom}
+    del sources[bottom]
     document = whole.metadata | {"sources": sources, **({"decoders": records} if records else {})}
     return dataclasses.replace(
         whole,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from wct_jax.convert.checkpoint import (
-    VGG19,
     Checkpoint,
     CheckpointError,
     Convolution,
@@ -16,9 +15,10 @@ from wct_jax.convert.checkpoint import (
 )
 from wct_jax.convert.preprocessing import PREPROCESSINGS, find_preprocessing
 from wct_jax.convert.sequential import from_sequence, preprocessing_of
+from wct_jax.vgg import PLACES
 
 # Each convolution is followed by its ReLU, and each block but the last one here by its pooling.
-_TORCHVISION = [2 * place + block - 1 for place, (block, _) in enumerate(VGG19)]
+_TORCHVISION = [2 * place + block - 1 for place, (block, _) in enumerate(PLACES)]
 # What DataParallel and torch.compile put before the names of whatever they wrap: the whole network or a part of it.
 _WRAPPERS = {"module", "_orig_mod"}
 _FIRST = "features.0.weight"
@@ -84,8 +84,8 @@ def _layers(tensors: Mapping[str, np.ndarray], names: Mapping[str, str]) -> dict
             )
         parts.setdefault(layer, {})[part] = whole
     # Of the compressed networks: a map for each, and one before all.
-    if len(parts) > 2 * len(VGG19) + 1:
-        raise CheckpointError(f"it has {len(parts)} layers, expected at most VGG-19's {len(VGG19)} convolutions")
+    if len(parts) > 2 * len(PLACES) + 1:
+        raise CheckpointError(f"it has {len(parts)} layers, expected at most VGG-19's {len(PLACES)} convolutions")
     return {
         layer: _layer(layer[:60], *(tensors[found[part]] if part in found else None for part in ("weight", "bias")))
         for layer, found in parts.items()

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from wct_jax.convert.budget import Budget
-from wct_jax.convert.checkpoint import VGG19, Checkpoint, CheckpointError, Convolution, pair
+from wct_jax.convert.checkpoint import Checkpoint, CheckpointError, Convolution, pair
 from wct_jax.convert.mapped import map_file
 from wct_jax.convert.sequential import from_sequence
 from wct_jax.convert.strided import strided
+from wct_jax.vgg import PLACES
 
 _NIL, _NUMBER, _STRING, _TABLE, _TORCH, _BOOLEAN, _FUNCTION, _OLD_CLOSURE, _CLOSURE = range(9)
 
@@ -65,7 +66,7 @@ def read_torch7(path: Path, preprocessing: str | None = None) -> Checkpoint:
     """
     module = _Reader(memoryview(map_file(path)), Budget(path)).read()
     # One more than there can be, so that many references to one layer cost nothing.
-    modules = islice(_modules("", module, set()), len(VGG19) + 2)
+    modules = islice(_modules("", module, set()), len(PLACES) + 2)
     layers = [_convolution(name, module) for name, module in modules]
     return from_sequence(layers, "Torch7", preprocessing)
 
