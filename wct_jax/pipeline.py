@@ -21,7 +21,8 @@ from wct_jax.arguments import (
 )
 from wct_jax.arrays import as_image, as_masks
 from wct_jax.canvas import as_array, cut_out, lay_out, lay_out_map, outline
-from wct_jax.compilation import ahead, by_parts, part
+from wct_jax.compilation import by_parts, part
+from wct_jax.compiler import compiler
 from wct_jax.margin import narrow, surround, widen
 from wct_jax.mesh import has_rows_apart, on_any_mesh
 from wct_jax.method import PLAIN, Method, method_of, paint_feature
@@ -347,13 +348,13 @@ def prepare(
     """
     if platform_of(model) != "cpu" or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         return
-    with ahead():
-        for shape, weighted in pictures:
-            picture, weights, size = outline(shape, weighted)
+
+    def paint(photo: tuple[Any, Any, Any], drawings: Sequence[tuple[Any, Any, Any]]) -> None:
+        for picture, weights, size in drawings:
             extract_from_canvas(model, picture, tuple(layers), weights, size)
-        image, weights, size = outline(content, content_weighted)
-        area: Any = jax.ShapeDtypeStruct(image.shape[:-1], jnp.float32)
-        style = jax.eval_shape(lambda: white_style(model, layers))
+        image, weights, size = photo
+        area = jnp.zeros(image.shape[:-1], jnp.float32)
+        style = white_style(model, layers)
         for layer in layers:
             stylize_level(
                 model,
@@ -369,3 +370,5 @@ def prepare(
                 # Patches have shapes of their own, and are compiled when they are there.
                 method=method._replace(swap_layers=()),
             )
+
+    compiler().ahead(paint, outline(content, content_weighted), [outline(*each) for each in pictures])

@@ -17,12 +17,13 @@ from rich.console import Console
 
 import wct_jax
 from wct_jax.canvas import as_array, cut_out, lay_out
-from wct_jax.compilation import by_parts, compiler_options
+from wct_jax.compilation import by_parts
 from wct_jax.devices import check_batch_size, replicate
 from wct_jax.distill import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.loop import State, train
 from wct_jax.metrics import psnr, ssim
 from wct_jax.model import Model, Parameters, Taps, size_at
+from wct_jax.programs import compiler_options
 from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid, read_metrics
 from wct_jax.run import Run, last_step, settings_of

@@ -81,7 +81,7 @@ def test_a_job_has_all_its_styles(keep, pictures):
 def test_what_was_dropped_is_prepared_again(keep, pictures, monkeypatch):
     room, dropped, prepared = keep[0](2), [0], []
     monkeypatch.setattr(studio, "keep_compilations", lambda **_: None)
-    monkeypatch.setattr(studio, "programs_dropped", lambda: dropped[0])
+    monkeypatch.setattr(studio, "compiler", lambda: argparse.Namespace(dropped=dropped[0]))
     monkeypatch.setattr(studio, "prepare", lambda *arguments, **options: prepared.append(arguments))
     arguments = {"content_size": None, "alpha_map": None, "mask": None, "synthesize": None}
     vars(room._arguments).update(arguments)

@@ -18,7 +18,7 @@ from wct_jax.cli.kept import keep_compilations
 from wct_jax.cli.memory import tile_of
 from wct_jax.cli.streams import source_of
 from wct_jax.color import preserve_color
-from wct_jax.compilation import programs_dropped
+from wct_jax.compiler import compiler
 from wct_jax.images import MemoryLimitError, Picture, PixelLimitError, read_picture
 from wct_jax.machine import usable_memory
 from wct_jax.mask import fit_mask, mask_of
@@ -218,8 +218,8 @@ class Studio:
         )
         if self._dropped is None:
             keep_compilations(ahead=not tiled)
-        if self._dropped != programs_dropped():
-            self._dropped = programs_dropped()
+        if self._dropped != compiler().dropped:
+            self._dropped = compiler().dropped
             self._prepared.clear()
         if tiled:
             return
