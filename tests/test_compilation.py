@@ -313,7 +313,8 @@ sys.path.insert(0, "tests")
 from conftest import random_model
 from wct_jax import extract_style, mix_styles, preserve_color, stylize
 from wct_jax.compiler import Compiler
-Compiler(20).used().__enter__()
+used = Compiler(20).used()
+used.__enter__()
 model, rng = random_model((4,), ("relu1_1",)), np.random.default_rng(0)
 def picture(): return rng.random((*rng.integers(5, 20, 2), 3), np.float32)
 for number in range(12):
