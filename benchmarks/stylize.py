@@ -79,7 +79,7 @@ class Ours:
         """Seconds of each stage of a new style, waited for one after the other."""
         import jax
 
-        from wct_jax.compilation import compiler_options
+        from wct_jax.programs import compiler_options
         from wct_jax.style import feature_moments
         from wct_jax.transform import transfer, whiten_color
 

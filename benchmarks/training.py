@@ -24,9 +24,9 @@ import numpy as np
 import optax
 from networks import random_model
 
-from wct_jax.compilation import compiler_options
 from wct_jax.data import Folder, batches
 from wct_jax.loop import State, train
+from wct_jax.programs import compiler_options
 from wct_jax.report import read_metrics
 from wct_jax.run import Run
 from wct_jax.training import LossWeights, make_optimizer, train_step

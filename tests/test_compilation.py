@@ -1,5 +1,6 @@
 """Parts: compiled by themselves, within what is traced, and ahead."""
 
+import contextvars
 import gc
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import compilation
-from wct_jax.compilation import ahead, by_parts, compiler_options, part, programs_dropped
-from wct_jax.recent import Recent
+from wct_jax import compilation, programs
+from wct_jax import compiler as compilers
+from wct_jax.compilation import by_parts, part
+from wct_jax.compiler import Compiler, compiler, here
+from wct_jax.programs import compiler_options
 
 
 @pytest.fixture
@@ -50,36 +53,106 @@ def test_a_part_of_what_is_traced(scaled):
     np.testing.assert_array_equal(jax.vmap(lambda x: scale(x, 2)["y"])(x), 2 * x)
 
 
-def test_shapes_are_compiled_ahead_and_give_shapes(scaled):
+def shape(*sides):
+    return jax.ShapeDtypeStruct(sides, jnp.float32)
+
+
+def test_a_part_is_compiled_for_shapes(scaled):
     scale, traced = scaled
-    threads = []
+    result = scale.compile(shape(6), 2, shift=np.ones(6, np.float32))["y"]
+    assert isinstance(result, jax.ShapeDtypeStruct)
+    assert (result.shape, result.dtype) == ((6,), jnp.float32)
+    np.testing.assert_array_equal(scale(np.ones(6, np.float32), 2, shift=jnp.ones(6))["y"], np.full(6, 3))
+    assert len(traced) == 1
+
+
+def test_what_a_function_calls_is_compiled_ahead(scaled):
+    scale, traced = scaled
 
     @part()
-    def first(x):
-        threads.append(threading.current_thread())
-        return x + 1
+    def twice(x):
+        return scale(scale(x, 2)["y"], 2)["y"]  # Parts of this one, whose values it needs.
 
-    with ahead():
+    def function(x, y):
         assert not gc.isenabled()
-        once = first(jax.ShapeDtypeStruct((5,), jnp.float32))
-        result = scale(once, 4)["y"]
-        scale(once, 4)
+        assert here().submit
+        for _ in range(2):
+            result = scale(twice(x) + y, 4)["y"]
+        assert (result.shape, result.dtype) == ((5,), jnp.float32)
+
+    compiler().ahead(function, shape(5), jnp.ones(5))
     assert gc.isenabled()
-    assert isinstance(result, jax.ShapeDtypeStruct)
-    assert (result.shape, result.dtype) == ((5,), jnp.float32)
-    assert len(traced) == 1
-    np.testing.assert_array_equal(scale(first(jnp.zeros(5)), 4)["y"], np.full(5, 4))
-    assert len(traced) == 1
+    assert not here().submit
+    times = len(traced)
+    assert scale.compile(shape(5), 4)["y"].shape == (5,)
+    np.testing.assert_array_equal(scale(twice(jnp.ones(5)) + jnp.ones(5), 4)["y"], np.full(5, 20))
+    assert len(traced) == times
 
 
-def test_what_fails_to_compile_ahead_is_told():
+@pytest.mark.parametrize("collects", [True, False])
+@pytest.mark.parametrize("where", ["traced", "compiled"])
+def test_what_fails_to_compile_ahead_is_told(scaled, monkeypatch, where, collects):
     @part()
     def wrong(x):
         return x @ jnp.ones((2, 2))
 
-    with pytest.raises(TypeError, match="dot_general"), ahead():
-        wrong(jax.ShapeDtypeStruct((3, 3), jnp.float32))
+    def fail(program):
+        raise TypeError("dot_general")
+
+    if where == "compiled":
+        monkeypatch.setattr(programs.Program, "make_ready", fail)
+    (gc.enable if collects else gc.disable)()
+    try:
+        with pytest.raises(TypeError, match="dot_general"):
+            compiler().ahead(wrong, shape(3, 3 if where == "traced" else 2))
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()
+    assert not here().submit
+    monkeypatch.undo()
+    np.testing.assert_array_equal(scaled[0](np.ones(3, np.float32), 7)["y"], np.full(3, 7))
+
+
+def test_two_threads_compile_ahead_at_once(scaled):
+    scale, traced = scaled
+    started, wrong = threading.Barrier(2), []
+
+    def function(x):
+        for times in range(3, 9):
+            x = scale(x, times)["y"]
+            if gc.isenabled():
+                wrong.append(times)
+
+    def work():
+        started.wait(60)
+        compiler().ahead(function, shape(9))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
     assert gc.isenabled()
+    # All threads find what one has compiled.
+    np.testing.assert_array_equal(scale(scale(jnp.ones(9), 3)["y"], 8)["y"], np.full(9, 24))
+    assert len(traced) == 6
+
+
+def test_another_compiler_is_used_for_a_while(scaled):
+    scale, traced = scaled
+    process, other, found = compiler(), Compiler(), []
+    for each in (process, other, process, other):
+        with each.used():
+            assert compiler() is each
+            scale(np.ones(3, np.float32), 2)
+    assert len(traced) == 2
+    with other.used():
+        thread = threading.Thread(target=lambda: found.append(compiler()))
+        thread.start()
+        thread.join()
+    assert compiler() is process
+    assert found == [process]
 
 
 def test_by_parts_is_the_function(scaled):
@@ -93,31 +166,44 @@ def test_by_parts_is_the_function(scaled):
     np.testing.assert_array_equal(jax.jit(twice, static_argnames="times")(jnp.ones(2), times=3), np.full(2, 9))
 
 
-def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
-    from wct_jax import compilation
+def test_elsewhere_it_is_compiled_whole_and_the_last_are_kept(monkeypatch):
+    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+    traced = []
 
-    assert compiler_options() == compilation._FAST
-    assert compiler_options(quick=True).items() > compilation._FAST.items()
+    @by_parts(static=("times",))
+    def scale(x, times):
+        traced.append(x)
+        return times * x
+
+    with (few := Compiler(8)).used():
+        for n in (1, 2, 2, 1, 3, 2):  # Of which two are kept.
+            np.testing.assert_array_equal(scale(np.ones(n, np.float32), times=2), np.full(n, 2))
+    assert (len(few._programs), few.dropped, len(traced)) == (2, 2, 4)
+
+
+def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+    assert compiler_options() == programs._FAST
+    assert compiler_options(quick=True).items() > programs._FAST.items()
     compiler_options.cache_clear()
-    monkeypatch.setattr(compilation, "_FAST", {"xla_gone_with_the_next_version": "1"})
+    monkeypatch.setattr(programs, "_FAST", {"xla_gone_with_the_next_version": "1"})
     assert compiler_options() == {}
     compiler_options.cache_clear()
 
 
 @pytest.fixture
-def few(monkeypatch):
-    """Three programs are kept."""
-    monkeypatch.setattr(compilation, "_programs", Recent(3))
-    return compilation._programs
+def few():
+    """A compiler that keeps three programs."""
+    with (few := Compiler(3)).used():
+        yield few
 
 
 def test_the_programs_used_last_are_kept(scaled, few):
     scale, traced = scaled
     for n in (1, 2, 3, 1, 4, 1, 3, 4):  # Of which 2 is dropped.
         np.testing.assert_array_equal(scale(np.ones(n, np.float32), 2)["y"], np.full(n, 2))
-    assert (len(few), programs_dropped(), len(traced)) == (3, 1, 4)
+    assert (len(few._programs), few.dropped, len(traced)) == (3, 1, 4)
     np.testing.assert_array_equal(scale(np.ones(2, np.float32), 2)["y"], np.full(2, 2))
-    assert (len(few), programs_dropped(), len(traced)) == (3, 2, 5)
+    assert (len(few._programs), few.dropped, len(traced)) == (3, 2, 5)
 
 
 def test_nothing_holds_a_program_that_was_dropped(scaled, few):
@@ -125,9 +211,8 @@ def test_nothing_holds_a_program_that_was_dropped(scaled, few):
     gc.disable()
     try:
         scale(np.ones(1, np.float32), 2)
-        with ahead():
-            scale(jax.ShapeDtypeStruct((2,), jnp.float32), 2)
-        programs = list(map(weakref.ref, few._values.values()))
+        few.ahead(lambda x: scale(x, 2), shape(2))
+        programs = list(map(weakref.ref, few._programs._values.values()))
         executables = [weakref.ref(program()._executable) for program in programs]
         assert len(programs) == 2
         for n in (5, 6, 7):
@@ -139,10 +224,8 @@ def test_nothing_holds_a_program_that_was_dropped(scaled, few):
 
 def test_more_is_compiled_ahead_than_is_kept(scaled, few):
     scale, _ = scaled
-    with ahead():
-        for n in range(1, 9):
-            assert scale(jax.ShapeDtypeStruct((n,), jnp.float32), 2)["y"].shape == (n,)
-    assert len(few) == 3
+    few.ahead(lambda *xs: [scale(x, 2) for x in xs], *map(shape, range(1, 9)))
+    assert len(few._programs) == 3
     for n in range(1, 9):
         np.testing.assert_array_equal(scale(np.ones(n, np.float32), 2)["y"], np.full(n, 2))
 
@@ -157,13 +240,14 @@ def test_a_program_may_be_dropped_while_it_runs(scaled, few):
             if not np.array_equal(scale(np.full(n, seed, np.float32), 2)["y"], np.full(n, 2 * seed)):
                 wrong.append(n)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2, 3)]
+    # New threads begin with the process's compiler.
+    threads = [threading.Thread(target=contextvars.copy_context().run, args=(work, seed)) for seed in (1, 2, 3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not wrong
-    assert len(few) == 3
+    assert len(few._programs) == 3
 
 
 def test_programs_depend_on_where_arrays_lie_and_on_dtypes(scaled):
@@ -196,7 +280,7 @@ def test_programs_depend_on_their_context():
 
 
 def test_what_jax_keeps_of_programs_is_cleared(scaled, few, monkeypatch):
-    monkeypatch.setattr(compilation, "_DROPPED_BEFORE_CLEARING", 2)
+    monkeypatch.setattr(compilers, "_DROPPED_BEFORE_CLEARING", 2)
     traced = []
 
     @jax.jit
@@ -213,6 +297,11 @@ def test_what_jax_keeps_of_programs_is_cleared(scaled, few, monkeypatch):
     # Those that are kept still run.
     np.testing.assert_array_equal(scale(np.ones(7, np.float32), 2)["y"], np.full(7, 2))
     assert len(own) == 7
+    # And what is being traced meanwhile is not lost.
+    few.ahead(lambda *xs: [scale(x + jnp.ones_like(x), 3) for x in xs], *map(shape, range(1, 9)))
+    assert few.dropped == 12
+    np.testing.assert_array_equal(scale(np.ones(8, np.float32), 3)["y"], np.full(8, 3))
+    assert len(own) == 15
 
 
 @pytest.mark.slow
@@ -222,9 +311,10 @@ def test_a_process_stays_as_it_is_whatever_the_sizes():
 import numpy as np, sys
 sys.path.insert(0, "tests")
 from conftest import random_model
-from wct_jax import compilation, extract_style, mix_styles, preserve_color, stylize
-from wct_jax.recent import Recent
-compilation._programs = Recent(20)
+from wct_jax import extract_style, mix_styles, preserve_color, stylize
+from wct_jax.compiler import Compiler
+used = Compiler(20).used()
+used.__enter__()
 model, rng = random_model((4,), ("relu1_1",)), np.random.default_rng(0)
 def picture(): return rng.random((*rng.integers(5, 20, 2), 3), np.float32)
 for number in range(12):

@@ -12,24 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import compilation
-from wct_jax.compilation import ahead, part
+from wct_jax.compilation import part
+from wct_jax.compiler import Compiler, compiler
 from wct_jax.executables import Executables
 from wct_jax.private_folder import PrivateFolder
-from wct_jax.recent import Recent
 from wct_jax.transform import Moments, moments
 
 SHAPE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path):
     """A folder of executables that parts use until the test is over."""
-    # What JAX's own cache has cannot be written again by every version of it.
-    monkeypatch.setattr(compilation, "_programs", Recent(compilation.MOST_PROGRAMS))
-    compilation.keep(Executables(tmp_path, 10**9))
-    yield tmp_path
-    compilation.keep(None)
+    with (own := Compiler()).used():
+        own.keep(Executables(tmp_path, 10**9))
+        yield tmp_path
 
 
 def compiled(function, *shapes):
@@ -211,8 +208,8 @@ def test_a_part_that_was_kept_is_not_traced(folder):
         return {"values": times * values, "vectors": vectors if shift is None else vectors + shift}
 
     def run(times, shift):
-        with ahead():
-            result = spread(SHAPE, times, shift=shift)
+        compiler().ahead(lambda x: spread(x, times, shift=shift), SHAPE)
+        result = spread.compile(SHAPE, times, shift=shift)
         assert {name: x.shape for name, x in result.items()} == {"values": (3,), "vectors": (3, 3)}
         return spread(jnp.diag(jnp.arange(3.0)), times, shift=shift)
 
@@ -221,7 +218,7 @@ def test_a_part_that_was_kept_is_not_traced(folder):
     np.testing.assert_allclose(run(3, None)["values"], [0, 3, 6])
     np.testing.assert_allclose(run(2, jnp.ones(()))["vectors"], first["vectors"] + 1)
     assert len(traced) == 3
-    compilation.keep(Executables(folder, 10**9))  # As another process would.
+    compiler().keep(Executables(folder, 10**9))  # As another process would.
     jax.tree.map(np.testing.assert_array_equal, run(2, None), first)
     np.testing.assert_allclose(run(3, None)["values"], [0, 3, 6])
     assert len(traced) == 3
@@ -232,12 +229,10 @@ def test_a_part_that_cannot_be_loaded_is_compiled(folder):
     def doubled(x):
         return 2 * x
 
-    with ahead():
-        doubled(SHAPE)
+    compiler().ahead(doubled, SHAPE)
     for path in folder.iterdir():
         path.write_bytes(b"")
-    compilation.keep(Executables(folder, 10**9))
-    with ahead():
-        doubled(SHAPE)
+    compiler().keep(Executables(folder, 10**9))
+    compiler().ahead(doubled, SHAPE)
     np.testing.assert_array_equal(doubled(jnp.ones((3, 3))), np.full((3, 3), 2))
     np.testing.assert_array_equal(doubled(jnp.ones(5)), np.full(5, 2))

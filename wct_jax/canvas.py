@@ -13,6 +13,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from wct_jax.compilation import part
+
 # Sides are rounded up to eight sizes for each doubling, but to no less than 16, which four poolings leave whole.
 _STEPS = 8
 _FINEST = 16
@@ -87,8 +89,8 @@ def lay_out_map(values: Array | np.ndarray, size: Array | None, image: Array) ->
     return _placed(np.pad(np.asarray(values), [*[(0, 0)] * (values.ndim - 2), *margins]), values)
 
 
-def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | None]:
-    """What `lay_out` would return for an image, as `jax.ShapeDtypeStruct`, and the size.
+def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Any]:
+    """What `lay_out` would return for an image, as `jax.ShapeDtypeStruct`.
 
     Args:
         shape: `[..., H, W, C]`.
@@ -99,7 +101,7 @@ def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Array | Non
     laid_out = sides != (height, width)
     image = jax.ShapeDtypeStruct((*lead, *sides, channels), jnp.float32)
     weights = jax.ShapeDtypeStruct((*(lead if weighted else ()), *sides), jnp.float32) if weighted or laid_out else None
-    return image, weights, as_array(np.asarray((height, width), np.int32)) if laid_out else None
+    return image, weights, jax.ShapeDtypeStruct((2,), jnp.int32) if laid_out else None
 
 
 def cut_out(image: Array, sides: Sequence[int]) -> Array:
@@ -107,8 +109,6 @@ def cut_out(image: Array, sides: Sequence[int]) -> Array:
     height, width = sides
     if image.shape[-3:-1] == (height, width):
         return image
-    if isinstance(image, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((*image.shape[:-3], height, width, image.shape[-1]), image.dtype)  # type: ignore[return-value]
     if out_of_reach(image):
         return image[..., :height, :width, :]
     return _placed(np.asarray(image)[..., :height, :width, :], image)
@@ -137,4 +137,16 @@ def inside(shape: Sequence[int], size: Array) -> Array:
 
 def halved(size: Array | None) -> Array | None:
     """The size after a pooling that keeps odd last rows and columns."""
-    return None if size is None else (size + 1) // 2
+    return None if size is None else _half(size)
+
+
+# Compiled with the rest, since operations of their own would be compiled by each process.
+@part()
+def _half(size: Array) -> Array:
+    return (size + 1) // 2
+
+
+@part()
+def doubled(size: Array) -> Array:
+    """The size after an upsampling."""
+    return 2 * size

@@ -18,7 +18,8 @@ def keep_compilations(*, ahead: bool) -> None:
     """
     import jax
 
-    from wct_jax import compilation, compilation_cache
+    from wct_jax import compilation_cache
+    from wct_jax.compiler import compiler
     from wct_jax.executables import Executables
 
     if jax.config.values["jax_compilation_cache_dir"]:
@@ -28,7 +29,7 @@ def keep_compilations(*, ahead: bool) -> None:
     if folder is None:
         return
     if executables:
-        compilation.keep(Executables(folder, _MOST_KEPT))
+        compiler().keep(Executables(folder, _MOST_KEPT))
     else:
         compilation_cache.use(compilation_cache.CompilationCache(folder, _MOST_KEPT))
 

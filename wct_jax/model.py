@@ -18,7 +18,7 @@ from jax import Array, lax
 
 from wct_jax.arguments import as_names, is_traced
 from wct_jax.arrays import as_feature, as_image
-from wct_jax.canvas import halved, inside
+from wct_jax.canvas import doubled, halved, inside
 from wct_jax.compilation import part
 from wct_jax.conv import conv3x3
 from wct_jax.mesh import has_rows_apart
@@ -88,13 +88,12 @@ class Encoder(nn.Module):
         wanted = available if layers is None else as_names("layers", layers)
         if not wanted or not set(wanted) <= set(available):
             raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
-        if not isinstance(images, jax.ShapeDtypeStruct):
-            images = as_image("images", images)
-            if has_rows_apart(images):
-                raise ValueError(
-                    "images must not be spread over explicit axes of a mesh by rows or columns, got "
-                    f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
-                )
+        images = as_image("images", images)
+        if has_rows_apart(images):
+            raise ValueError(
+                "images must not be spread over explicit axes of a mesh by rows or columns, got "
+                f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
+            )
         shapes = encoder_shapes(self.widths)
         taps, x = {}, images
         for name in table_to(deepest(wanted)):
@@ -135,8 +134,7 @@ class Decoder(nn.Module):
         """
         shapes = decoder_shapes(self.layer, self.widths)
         inputs = next(iter(shapes.values()))[0]
-        if not isinstance(feature, jax.ShapeDtypeStruct):
-            feature = as_feature(self.layer, feature)
+        feature = as_feature(self.layer, feature)
         if feature.shape[-1] != inputs:
             raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
         x, upsample = feature, False
@@ -145,7 +143,7 @@ class Decoder(nn.Module):
                 upsample = True
             else:
                 x = _Convolution(shapes[name][1], relu=name != "conv1_1", name=name)(x, size, upsample=upsample)
-                size, upsample = size if size is None or not upsample else 2 * size, False
+                size, upsample = size if size is None or not upsample else doubled(size), False
         return x
 
 

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 from wct_jax.arguments import as_number, as_numbers, check_kind, check_progress, described, is_traced
 from wct_jax.arrays import as_image, as_masks, as_weights
 from wct_jax.canvas import as_array, cut_out, lay_out, outline
-from wct_jax.compilation import ahead, by_parts, part
+from wct_jax.compilation import by_parts, part
+from wct_jax.compiler import compiler
 from wct_jax.guides import Guides
 from wct_jax.level import Level, paint_feature
 from wct_jax.margin import narrow, surround, widen
@@ -363,13 +364,15 @@ def prepare(
     if platform_of(model) != "cpu" or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         return
     layers = options.layers or model.layers
-    with ahead():
-        for shape, weighted in pictures:
-            picture, weights, size = outline(shape, weighted)
+
+    def paint(photo: tuple[Any, Any, Any], drawings: Sequence[tuple[Any, Any, Any]]) -> None:
+        for picture, weights, size in drawings:
             extract_from_canvas(model, picture, tuple(layers), weights, size)
-        image, weights, size = outline(content, content_weighted)
-        area: Any = jax.ShapeDtypeStruct(image.shape[:-1], jnp.float32)
-        style = jax.eval_shape(lambda: white_style(model, layers))
+        image, weights, size = photo
+        area = jnp.zeros(image.shape[:-1], jnp.float32)
+        styles = (white_style(model, layers),) * max(1, regions)
         guides = Guides(weights, (area,) * regions, area if mapped else None, size=size)
         for layer in layers:
-            stylize_level(model, image, (style,) * max(1, regions), Level(layer, transform=options.transform), guides)
+            stylize_level(model, image, styles, Level(layer, transform=options.transform), guides)
+
+    compiler().ahead(paint, outline(content, content_weighted), [outline(*each) for each in pictures])

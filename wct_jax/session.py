@@ -20,7 +20,7 @@ from wct_jax.arguments import check_kind
 from wct_jax.arrays import as_image, on_host
 from wct_jax.canvas import canvas_sides
 from wct_jax.color import preserve_color
-from wct_jax.compilation import programs_dropped
+from wct_jax.compiler import compiler
 from wct_jax.images import Picture, read_picture
 from wct_jax.kept import keep_compilations
 from wct_jax.machine import usable_memory
@@ -104,7 +104,7 @@ class Session:
         self._folder, self._note = folder, note
         self._styles: Recent[str, Style] = Recent(limits.styles, _bytes_of)
         self._photo: tuple[str, Picture] | None = None
-        self._keep, self._prepared, self._dropped = keep_compiled, set[object](), programs_dropped()
+        self._keep, self._prepared, self._dropped = keep_compiled, set[object](), compiler().dropped
         # Held while something is computed: one result at a time is as fast, and takes the memory of one.
         self._painting = threading.RLock()
 
@@ -282,8 +282,8 @@ class Session:
         if self._keep:
             keep_compilations(ahead=not tiled)
             self._keep = False
-        if self._dropped != programs_dropped():
-            self._dropped = programs_dropped()
+        if self._dropped != compiler().dropped:
+            self._dropped = compiler().dropped
             self._prepared.clear()
         if tiled:
             return

@@ -15,11 +15,11 @@ import optax
 from rich.console import Console
 
 import wct_jax
-from wct_jax.compilation import compiler_options
 from wct_jax.devices import check_batch_size, replicate
 from wct_jax.evaluation import rebuild
 from wct_jax.loop import State, train
 from wct_jax.model import Model
+from wct_jax.programs import compiler_options
 from wct_jax.progress import Progress
 from wct_jax.report import draw_curves, draw_grid
 from wct_jax.run import Run, last_step, settings_of

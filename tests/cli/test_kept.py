@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax import compilation, compilation_cache
-from wct_jax.cli import kept
+from wct_jax import compilation_cache
+from wct_jax import kept
+from wct_jax.compiler import Compiler
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX")
@@ -120,7 +121,7 @@ def test_a_folder_that_is_only_read_is_used(homes):
 def test_jax_keeps_what_is_not_compiled_ahead(homes, monkeypatch):
     used = []
     monkeypatch.setattr(compilation_cache, "use", used.append)
-    monkeypatch.setattr(compilation, "keep", used.append)
+    monkeypatch.setattr(Compiler, "keep", lambda _, executables: used.append(executables))
     told = jax.config.values["jax_compilation_cache_dir"]
     try:
         jax.config.update("jax_compilation_cache_dir", None)

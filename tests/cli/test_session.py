@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_a_look_has_all_its_styles(open_session, pictures):
 
 def test_what_was_dropped_is_prepared_again(open_session, pictures, monkeypatch):
     room, dropped, prepared = open_session[0](2), [0], []
-    monkeypatch.setattr(session, "programs_dropped", lambda: dropped[0])
+    monkeypatch.setattr(session, "compiler", lambda: SimpleNamespace(dropped=dropped[0]))
     monkeypatch.setattr(session, "prepare", lambda *arguments, **options: prepared.append(arguments))
     room._dropped = 0
     room.style(Look((pictures[0],)), ONE)
