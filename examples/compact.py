@@ -1,4 +1,4 @@
-"""Photos in the styles of pictures, by the model in the box: docs/compact.jpg.
+"""Photos in the styles of pictures, by the model in the box: docs/strip.jpg and docs/compact.jpg.
 
 python examples/compact.py
 """
@@ -29,8 +29,17 @@ def cell(picture):
     return sheet
 
 
+def write_strip(model):
+    """A photo, a picture, and the photo in its style, at the size of the files."""
+    photo, picture = read_image(HERE / "content.jpg", 320), read_image(HERE / "waves.jpg", 320)
+    result = np.asarray(stylize(model, photo, extract_style(model, picture))).clip(0, 1)
+    gap = np.ones((320, GAP, 3), np.float32)
+    write_image(HERE.parent / "docs" / "strip.jpg", np.concatenate([photo, gap, picture, gap, result], axis=1))
+
+
 def main():
     model = load_model("compact")
+    write_strip(model)
     styles = [read_image(HERE / f"{name}.jpg", SIDE) for name in STYLES]
     rows = [[np.ones_like(styles[0]), *styles]]
     for path in PHOTOS:
