@@ -66,6 +66,7 @@ def test_a_part_is_compiled_for_shapes(scaled):
     assert len(traced) == 1
 
 
+@pytest.mark.core
 def test_what_a_function_calls_is_compiled_ahead(scaled):
     scale, traced = scaled
 
@@ -185,8 +186,8 @@ def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
     assert compiler_options() == programs._FAST
     assert compiler_options(quick=True).items() > programs._FAST.items()
     compiler_options.cache_clear()
-    monkeypatch.setattr(programs, "_FAST", {"xla_gone_with_the_next_version": "1"})
-    assert compiler_options() == {}
+    monkeypatch.setattr(programs, "_FAST", programs._FAST | {"xla_gone_with_the_next_version": "1"})
+    assert compiler_options().keys() == programs._FAST.keys() - {"xla_gone_with_the_next_version"}
     compiler_options.cache_clear()
 
 
@@ -250,6 +251,7 @@ def test_a_program_may_be_dropped_while_it_runs(scaled, few):
     assert len(few._programs) == 3
 
 
+@pytest.mark.core
 def test_programs_depend_on_where_arrays_lie_and_on_dtypes(scaled):
     scale, _ = scaled
     devices = jax.devices()[:2]
@@ -279,6 +281,7 @@ def test_programs_depend_on_their_context():
     assert add(x)[0] == 1
 
 
+@pytest.mark.core
 def test_what_jax_keeps_of_programs_is_cleared(scaled, few, monkeypatch):
     monkeypatch.setattr(compilers, "_DROPPED_BEFORE_CLEARING", 2)
     traced = []

@@ -80,6 +80,7 @@ def test_a_folder_has_what_a_scan_finds(tmp_path):
     assert [path.name for path in Folder(tmp_path / "*.png").paths] == ["b.png"]
 
 
+@pytest.mark.core
 def test_unreadable_photos_are_left_out_and_listed(photos):
     (photos / "0.png").write_bytes(b"")
     (photos / "2.png").write_text("Dear all,")
@@ -232,6 +233,7 @@ def test_the_seed_decides():
     assert (first != other).any()
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_the_stream_goes_on_exactly_from_its_state(threads):
     source = Squares((40, 30), (50, 60), (33, 35))

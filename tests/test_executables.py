@@ -45,6 +45,7 @@ def kept(folder, name="doubled", most=10**9):
     return executables
 
 
+@pytest.mark.core
 def test_what_is_kept_is_found(tmp_path):
     kept(tmp_path)
     result, load = Executables(tmp_path, 10**9).find("doubled")
@@ -198,6 +199,7 @@ def test_what_was_not_used_for_the_longest_time_goes_first(tmp_path):
     assert executables.find("oldest") is not None
 
 
+@pytest.mark.core
 def test_a_part_that_was_kept_is_not_traced(folder):
     traced = []
 
@@ -224,6 +226,7 @@ def test_a_part_that_was_kept_is_not_traced(folder):
     assert len(traced) == 3
 
 
+@pytest.mark.core
 def test_a_part_that_cannot_be_loaded_is_compiled(folder):
     @part()
     def doubled(x):

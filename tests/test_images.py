@@ -115,6 +115,7 @@ def camera_exif(orientation: int = 1) -> bytes:
 # Reading.
 
 
+@pytest.mark.core
 @given(st.integers(1, 33), st.integers(1, 33), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_eight_bits_come_back_exactly(
@@ -208,6 +209,7 @@ def test_heic_is_read_with_its_package(tmp_path: Path, monkeypatch: pytest.Monke
     assert "not a picture" in refusal(read_image, tmp_path / "b.heic")
 
 
+@pytest.mark.core
 def test_a_real_heic(tmp_path: Path) -> None:
     pillow_heif.register_heif_opener()
     path = saved(tmp_path / "a.heic", np.full((32, 48, 3), (200, 100, 50), np.uint8))
@@ -318,6 +320,7 @@ def exif_of(path: Path) -> Image.Exif:
         return exif
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("source", ["jpg", "png", "webp", "tiff"])
 @pytest.mark.parametrize("result", ["jpg", "png", "webp", "tiff"])
 def test_metadata_is_carried(tmp_path: Path, source: str, result: str) -> None:

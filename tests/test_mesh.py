@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from wct_jax import extract_style, style_swap, stylize
 
@@ -21,7 +21,7 @@ def style(model, image):
 
 
 def spread(image, *axes):
-    mesh = jax.make_mesh((2, 2), ("x", "y"))
+    mesh = jax.make_mesh((2, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
     return jax.device_put(image, NamedSharding(mesh, PartitionSpec(*axes)))
 
 
@@ -51,6 +51,7 @@ def test_with_masks_and_a_gradient(model, image, style):
     np.testing.assert_allclose(gradient, there, atol=1e-3 * float(np.abs(there).max()))
 
 
+@pytest.mark.core
 def test_features(model, image):
     apart = spread(image, None, "x")
     own, expected = (style_swap(x, image[0, :8, :8], patch=1) for x in (apart, image))

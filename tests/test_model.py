@@ -17,6 +17,7 @@ WIDTHS = (4, 6, 8, 8, 8)
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (16, 16), (17, 33)])
 def test_every_layer_encodes_and_decodes_any_size(model, size):
     features = jax.jit(model.encode)(np.full((*size, 3), 0.5, np.float32))
@@ -78,6 +79,7 @@ def test_last_convolution_is_linear(model):
     np.testing.assert_allclose(black, -model.decode("relu1_1", jnp.ones((2, 2, 4))), atol=1e-6)
 
 
+@pytest.mark.core
 def test_model_passes_through_jit(model, rng):
     image = rng.uniform(size=(8, 8, 3)).astype(np.float32)
 

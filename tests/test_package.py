@@ -21,6 +21,7 @@ def modules_after(code):
     return set(json.loads(process.stdout.splitlines()[-1]))
 
 
+@pytest.mark.core
 def test_the_transform_needs_jax_alone():
     loaded = modules_after("from wct_jax import wct")
     assert "jax" in loaded
@@ -41,6 +42,7 @@ def test_the_package_and_its_table_of_layers_load_nothing():
     assert not modules_after("import wct_jax.vgg") & {"jax", "numpy", "flax", "PIL"}
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("script", ["stylize.py", "convert_vgg.py", "train.py"])
 def test_help_is_answered_before_anything_heavy_is_loaded(script):
     loaded = modules_after(

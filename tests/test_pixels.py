@@ -117,6 +117,7 @@ def lab_to_srgb(light: float, a: float, b: float) -> np.ndarray:
 # Formats and modes.
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm", "tga", "gif", "jpg", "webp", "avif", "jp2", "ico"])
 def test_rgb_in_every_common_format(tmp_path: Path, suffix: str) -> None:
     if suffix == "avif" and not features.check("avif"):

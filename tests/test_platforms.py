@@ -38,6 +38,7 @@ def exported(function, platforms, *arguments):
 OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Of which its singular values are made.
 
 
+@pytest.mark.core
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("transform", "further"),

@@ -39,6 +39,7 @@ def train(progress, clock, steps, seconds):
         progress.update(step, {"pixel": 0.0123449, "feature": 12.0})
 
 
+@pytest.mark.core
 def test_lines_where_there_is_no_terminal(clock):
     console = plain(clock)
     with Progress("relu2_1", 15_000, images_per_step=8, console=console) as progress:
@@ -78,6 +79,7 @@ def test_the_time_left_is_by_the_speed_of_late(clock):
     assert lines[-1].endswith("40.0 images/s  2 min left")
 
 
+@pytest.mark.core
 def test_a_bar_where_there_is_a_terminal(clock, monkeypatch):
     console = live(clock, monkeypatch)
     with Progress("relu2_1", 15_000, 7399, images_per_step=8, console=console) as progress:

@@ -152,6 +152,7 @@ def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, m
 # Going on.
 
 
+@pytest.mark.core
 def test_a_training_that_was_interrupted_goes_on_to_the_bit(model, photos, tmp_path):
     whole, record, _ = go(model, tmp_path / "whole", photos, steps=5, save_every=3)
     folder = tmp_path / "broken"

@@ -276,6 +276,7 @@ def test_curves_go_on_over_steps_without_a_value(tmp_path):
     assert (np.diff(columns) == 1).all()
 
 
+@pytest.mark.core
 def test_curves_of_a_whole_training(tmp_path, rng):
     steps = np.arange(1, 15_001)
     strong = curves(tmp_path / "curves.png", 0.1 * steps**-0.5 * np.exp(rng.normal(0, 0.3, len(steps))))

@@ -159,6 +159,7 @@ def test_lost_metrics_are_refused(folder):
 # What it keeps.
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("data", [None, {"next_index": 7}, [1, "two", None]])
 def test_a_save_is_restored_bit_by_bit(folder, data):
     state = state_of(3)
@@ -186,6 +187,7 @@ def test_values_that_are_hard_to_write_are_restored(folder):
     assert np.asarray(restored["half"]).tobytes() == np.asarray(values.astype(jnp.bfloat16)).tobytes()
 
 
+@pytest.mark.core
 def test_the_last_three_saves_are_kept(folder):
     with open_run(folder) as run:
         for step in range(1, 6):
@@ -325,6 +327,7 @@ def test_a_run_lets_go_of_its_folder(folder):
         assert run.step == 0
 
 
+@pytest.mark.core
 def test_what_a_killed_save_leaves_is_removed(folder):
     with open_run(folder) as run:
         save(run, 1, state_of(1))

@@ -30,6 +30,7 @@ def path(style, tmp_path):
     return tmp_path / "s.safetensors"
 
 
+@pytest.mark.core
 def test_a_style_comes_back_as_it_was(model, image, style, path):
     loaded = load_style(path)
     assert loaded.digest == style.digest

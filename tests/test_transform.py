@@ -58,6 +58,7 @@ CASES = {
 }
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", CASES)
 def test_wct_is_the_papers(rng, case):
     content, style, alpha = feature(rng, *CASES[case]), feature(rng, *CASES[case]), 0.9
@@ -175,6 +176,7 @@ def _of_weights(content, style, weights):
     return jax.value_and_grad(loss, (0, 1, 2))(content, style, weights)
 
 
+@pytest.mark.core
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 5), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=25)
 def test_merged_moments_are_those_of_the_whole(seed, heights):
@@ -221,6 +223,7 @@ def test_parts_of_rows_are_the_whole(rng, monkeypatch, without):
         assert relative(own, expected) < 1e-3
 
 
+@pytest.mark.core
 def test_jit_with_alpha_and_weights_traced(rng):
     content, style = feature(rng, 6, 7, 5), feature(rng, 8, 5, 5)
     arguments = dict(content_weights=rng.uniform(size=(6, 7)), style_weights=rng.uniform(size=(8, 5)))
@@ -275,6 +278,7 @@ def test_float64_is_computed_in_float64(rng):
         assert relative(result, paper(np.asarray(content), np.asarray(style))) < 1e-12
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("spec", [("data",), (None, "data"), (None, None, "data"), (None, None, None, "data")])
 def test_sharded_inputs(rng, kind, spec):
@@ -310,6 +314,7 @@ GRADIENT_CASES = {
 }
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", GRADIENT_CASES)
 def test_gradient_agrees_with_finite_differences(rng, case):
     with jax.enable_x64(True):

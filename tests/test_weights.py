@@ -85,6 +85,7 @@ def rewrite_several(path, model, change=lambda arrays: None, **facts):
 # The file
 
 
+@pytest.mark.core
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_model_comes_back_as_it_was_saved(tmp_path_factory, data):
@@ -535,6 +536,7 @@ for n in range(int(times)):
 """
 
 
+@pytest.mark.core
 def test_decoders_of_several_processes_all_enter(path, tmp_path):
     save_model(path, small_model(layers=()))
     trained = tmp_path / "trained.safetensors"

@@ -1,6 +1,5 @@
 """Which formats are read, and what else a file turns out to be."""
 
-import contextlib
 import importlib
 import io
 import re
@@ -111,8 +110,7 @@ def _reader(format: str, head: bytes, name: str) -> tuple[Any, Any]:
         except ImportError:
             raise ValueError(f"{name} is a HEIC picture; to read those, pip install pillow-heif") from None
     elif format not in Image.OPEN and _MODULES[format]:
-        with contextlib.suppress(ImportError):  # An older Pillow has no AVIF.
-            importlib.import_module(f"PIL.{_MODULES[format]}ImagePlugin")
+        importlib.import_module(f"PIL.{_MODULES[format]}ImagePlugin")
     return Image.OPEN.get(format, (None, None))
 
 

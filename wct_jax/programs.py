@@ -26,11 +26,16 @@ def compiler_options(*, quick: bool = False) -> dict[str, str]:
     if jax.default_backend() != "cpu":
         return {}
     options = _FAST | (_QUICKLY_COMPILED if quick else {})
+    # They come and go with its versions, and only speed depends on them.
+    return options if _known(options) else {name: value for name, value in options.items() if _known({name: value})}
+
+
+def _known(options: dict[str, str]) -> bool:
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except (ValueError, RuntimeError):
-        return {}  # They come and go with its versions, and are but a matter of speed.
-    return options
+        return False
+    return True
 
 
 class Program:
@@ -113,7 +118,8 @@ def _compile(lowered: jax.stages.Lowered, kept: Executables | None, name: str, r
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
     weak = getattr(leaf, "weak_type", False)
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak, sharding=placed(leaf))
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)  # JAX 0.12 warns of float64.
+    return jax.ShapeDtypeStruct(leaf.shape, dtype, weak_type=weak, sharding=placed(leaf))
 
 
 def placed(leaf: Any) -> Any:

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax import compilation_cache
-from wct_jax import kept
+from wct_jax import compilation_cache, kept
 from wct_jax.compiler import Compiler
 
 ROOT = Path(__file__).parents[2]

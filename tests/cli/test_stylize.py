@@ -120,6 +120,7 @@ def test_another_model_gives_another_picture(repaint, files):
     assert np.abs(other - repaint()).mean() > 1
 
 
+@pytest.mark.core
 def test_the_model_in_the_box_is_the_default(run, files, tmp_path):
     arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output"]
     status, out, err = run(main, *arguments, tmp_path / "out.png")
@@ -473,6 +474,7 @@ def program(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.core
 def test_the_program_repaints(files, tmp_path):
     output = tmp_path / "out.png"
     arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]

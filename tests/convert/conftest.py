@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import scipy.io
-import torch
 
 from wct_jax.vgg import PLACES
 
@@ -76,6 +75,8 @@ def assert_holds():
 
 def make_state_dict(names, layers):
     """PyTorch tensors by name; kernels become [out, in, height, width]."""
+    import torch  # The tests marked core run without it.
+
     state = {}
     for name, (kernel, bias) in zip(names, layers, strict=True):
         state[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
@@ -286,6 +287,8 @@ def valid_files(tmp_path_factory):
 
 
 def write_valid_files(folder):
+    import torch
+
     paths = {kind: folder / f"{number}" for number, kind in enumerate(KINDS)}
     layers = random_layers(3, (2, 3))
     colour = random_colour()

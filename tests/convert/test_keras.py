@@ -22,6 +22,7 @@ def assert_keras(checkpoint, kind):
     np.testing.assert_allclose(checkpoint.preprocessing.matrix @ rgb + checkpoint.preprocessing.offset, expected)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("old_names", [True, False])
 def test_notop_file(path, layers, keras_writer, assert_holds, old_names):
     with h5py.File(path, "w") as file:

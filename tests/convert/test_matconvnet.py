@@ -16,6 +16,7 @@ def save(tmp_path):
     return save
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_both_layouts(save, matconvnet, layers, assert_holds, old, compressed):
