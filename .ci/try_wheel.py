@@ -26,7 +26,7 @@ expected = {
     "train.py",
     "tests/conftest.py",
     "wct_jax/py.typed",
-    "wct_jax/compact.safetensors",
+    "wct_jax/networks/compact.safetensors",
     "examples/content.jpg",
     "LICENSE",
 }

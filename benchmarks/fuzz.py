@@ -34,18 +34,18 @@ _MOST_MEMORY = 600 * 2**20
 
 def _reader(kind: str) -> Callable[[Path], object]:
     if kind == "models":
-        from wct_jax.weights import load_model
+        from wct_jax.networks.model_file import load_model
 
         return load_model
     if kind == "styles":
-        from wct_jax.style_file import load_style
+        from wct_jax.painting.style_file import load_style
 
         return load_style
     if kind == "checkpoints":
         from wct_jax.convert.reading import read_checkpoint
 
         return read_checkpoint
-    from wct_jax.images import read_picture
+    from wct_jax.pictures.images import read_picture
 
     return read_picture
 

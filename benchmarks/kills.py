@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wct_jax.model import Model
-from wct_jax.report import read_metrics
-from wct_jax.vgg import encoder_shapes
-from wct_jax.weights import load_model, save_model
+from wct_jax.networks.model import Model
+from wct_jax.networks.model_file import load_model, save_model
+from wct_jax.networks.vgg import encoder_shapes
+from wct_jax.training.report import read_metrics
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LAYER = "relu2_1"

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from wct_jax.model import Model
-from wct_jax.vgg import LAYERS, decoder_shapes, deepest, depth_of, encoder_shapes
+from wct_jax.networks.model import Model
+from wct_jax.networks.vgg import LAYERS, decoder_shapes, deepest, depth_of, encoder_shapes
 
 
 def random_model(widths, layers=LAYERS):

@@ -1,7 +1,7 @@
 """The networks and the transform as PyTorch's users write them: what this project is measured against.
 
 Eager, all cores, an encoder run for each level and picture, statistics in float64. Parameters are those of
-`wct_jax.model`: convolution name to kernel and bias.
+`wct_jax.networks.model`: convolution name to kernel and bias.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import contextlib
 import torch
 from torch.nn import functional
 
-from wct_jax.vgg import cell_of, deepest_first, table_to
+from wct_jax.networks.vgg import cell_of, deepest_first, table_to
 
 
 def tensors(parameters, memory_format=torch.contiguous_format):

@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from wct_jax import extract_style, load_model, read_image, write_image
-from wct_jax.data import Folder, centre_crops
-from wct_jax.level import Level
-from wct_jax.losses import covariance_error
-from wct_jax.metrics import psnr, ssim
-from wct_jax.pipeline import stylize_level
-from wct_jax.training import reconstruct
+from wct_jax.measures.losses import covariance_error
+from wct_jax.measures.metrics import psnr, ssim
+from wct_jax.painting.cascade import stylize_level
+from wct_jax.painting.level import Level
+from wct_jax.training.data import Folder, centre_crops
+from wct_jax.training.decoder import reconstruct
 
 JUDGED = ("relu1_1", "relu2_1", "relu3_1")
 

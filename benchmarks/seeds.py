@@ -8,7 +8,7 @@ from networks import random_model
 from PIL import Image
 
 from wct_jax import extract_style, load_model, save_style
-from wct_jax.weights import save_model
+from wct_jax.networks.model_file import save_model
 
 _ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 from table import machine, print_table
 
-from wct_jax.images import read_picture
-from wct_jax.pipeline import stylize
-from wct_jax.style import extract_style
-from wct_jax.weights import load_model
+from wct_jax.networks.model_file import load_model
+from wct_jax.painting.cascade import stylize
+from wct_jax.painting.style import extract_style
+from wct_jax.pictures.images import read_picture
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

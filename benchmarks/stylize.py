@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from table import machine, print_table
 
-from wct_jax.vgg import VGG19_WIDTHS
+from wct_jax.networks.vgg import VGG19_WIDTHS
 
 # The libraries themselves are imported late: a process whose memory is measured must not have both.
 
@@ -56,7 +56,7 @@ class Ours:
         import jax
         import jax.numpy as jnp
 
-        from wct_jax.model import Model
+        from wct_jax.networks.model import Model
 
         jax.config.update("jax_platforms", "cpu")
         self._model = jax.tree.map(jnp.asarray, Model(encoder, decoders, widths))
@@ -64,14 +64,14 @@ class Ours:
 
     def fresh(self):
         """Repaint with a new style."""
-        from wct_jax.style import extract_style
+        from wct_jax.painting.style import extract_style
 
         self._kept = extract_style(self._model, self._style)
         return self.kept()
 
     def kept(self):
         """Repaint with the style from before."""
-        from wct_jax.pipeline import stylize
+        from wct_jax.painting.cascade import stylize
 
         return np.asarray(stylize(self._model, self._content, self._kept))
 
@@ -79,9 +79,9 @@ class Ours:
         """Seconds of each stage of a new style, waited for one after the other."""
         import jax
 
-        from wct_jax.programs import compiler_options
-        from wct_jax.style import feature_moments
-        from wct_jax.transform import transfer, whiten_color
+        from wct_jax.kernels.programs import compiler_options
+        from wct_jax.painting.style import feature_moments
+        from wct_jax.transform.transform import transfer, whiten_color
 
         watch, layers = Stopwatch(), self._model.layers
         options = compiler_options(quick=True)
@@ -189,7 +189,7 @@ def weights_of(name):
     import jax
     from networks import random_model
 
-    from wct_jax.weights import load_model
+    from wct_jax.networks.model_file import load_model
 
     model = load_model("compact") if name == "compact" else random_model(WIDTHS[name])
     return *jax.tree.map(np.asarray, (model.encoder, model.decoders)), WIDTHS[name]

@@ -26,9 +26,9 @@ from table import machine, print_table
 
 from wct_jax import extract_style, load_model, read_image, save_model, stylize, stylize_tiled
 from wct_jax.cli.command import memory
-from wct_jax.metrics import psnr
-from wct_jax.tile import choose_tile
-from wct_jax.vgg import VGG19_WIDTHS
+from wct_jax.measures.metrics import psnr
+from wct_jax.networks.vgg import VGG19_WIDTHS
+from wct_jax.painting.tiles.tile import choose_tile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Of both models, the processes that paint whole take no more than this.

@@ -3,10 +3,10 @@
     python benchmarks/training.py speed [--layers ...] [--widths ...]
     python benchmarks/training.py waiting PHOTOS [--layers ...] [--widths ...]
 
-`speed` has the step of wct_jax/training.py once more in PyTorch, the usual way: eager, Adam, the encoder frozen, all
-cores, either memory format. From the same random weights and batch their losses and gradients must agree; then they
-take turns, so that what else the machine does slows all of them. A busy machine slows PyTorch more, whose threads wait
-for the slowest of them: there, compare on one core (`taskset -c 0 python ...`).
+`speed` has the step of wct_jax/training/decoder.py once more in PyTorch, the usual way: eager, Adam, the encoder
+frozen, all cores, either memory format. From the same random weights and batch their losses and gradients must agree;
+then they take turns, so that what else the machine does slows all of them. A busy machine slows PyTorch more, whose
+threads wait for the slowest of them: there, compare on one core (`taskset -c 0 python ...`).
 
 `waiting` trains by the loop and the batches of `train.py` and says which share of the time went into waiting for data.
 """
@@ -24,13 +24,13 @@ import numpy as np
 import optax
 from networks import random_model
 
-from wct_jax.data import Folder, batches
-from wct_jax.loop import State, train
-from wct_jax.programs import compiler_options
-from wct_jax.report import read_metrics
-from wct_jax.run import Run
-from wct_jax.training import LossWeights, make_optimizer, train_step
-from wct_jax.vgg import LAYERS, VGG19_WIDTHS
+from wct_jax.kernels.programs import compiler_options
+from wct_jax.networks.vgg import LAYERS, VGG19_WIDTHS
+from wct_jax.training.data import Folder, batches
+from wct_jax.training.decoder import LossWeights, make_optimizer, train_step
+from wct_jax.training.loop import State, train
+from wct_jax.training.report import read_metrics
+from wct_jax.training.run import Run
 
 try:
     import peer

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes wct_jax/compact.safetensors again: docs/compact.md says what from, how long it takes and how good it gets.
+# Makes wct_jax/networks/compact.safetensors again: docs/compact.md says what from, how long it takes and how good it gets.
 #
 #   recipes/compact.sh VGG19 COMPRESSED4 COMPRESSED5 PHOTOS VAL
 #
@@ -55,4 +55,4 @@ decoder relu5_1 250 0.1 0 relu5_1-end --judge-layers relu3_1 --seed 2
 decoder relu3_1 350 10 2 relu3_1
 decoder relu2_1 180 10 3 relu2_1
 decoder relu1_1 60 10 3 relu1_1
-python recipes/pack.py "$model" wct_jax/compact.safetensors
+python recipes/pack.py "$model" wct_jax/networks/compact.safetensors

@@ -20,10 +20,10 @@ import numpy as np
 import optax
 import pytest
 
-from wct_jax.conv import algorithm
-from wct_jax.model import Model
-from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
-from wct_jax.weights import encoder_digest
+from wct_jax.kernels.conv import algorithm
+from wct_jax.networks.model import Model
+from wct_jax.networks.model_file import encoder_digest
+from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,7 +1,9 @@
 import configparser
+import functools
 import importlib.metadata
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -39,7 +41,7 @@ def test_stylizing_from_python_needs_no_training_and_no_conversion():
 
 
 def test_the_package_and_its_table_of_layers_load_nothing():
-    assert not modules_after("import wct_jax.vgg") & {"jax", "numpy", "flax", "PIL"}
+    assert not modules_after("import wct_jax.networks.vgg") & {"jax", "numpy", "flax", "PIL"}
 
 
 @pytest.mark.core
@@ -68,26 +70,27 @@ def test_public_names_resolve_and_say_what_they_are(name):
 
 
 def test_public_names_are_listed_once_and_in_order():
+    stub = (ROOT / "wct_jax" / "__init__.pyi").read_text()
+    names = re.findall(r"(?m)^from wct_jax\.\S+ import (\w+) as \1$", stub)
+    assert len(set(names)) == len(names)
     # As ruff sorts them: classes, then the rest.
-    assert wct_jax.__all__ == sorted(wct_jax.__all__, key=lambda name: (not name[0].isupper(), name))
-    assert len(set(wct_jax.__all__)) == len(wct_jax.__all__)
+    assert wct_jax.__all__ == sorted([*names, "__version__"], key=lambda name: (not name[0].isupper(), name))
     assert set(wct_jax.__all__) < set(dir(wct_jax))
-    assert set(wct_jax._HOME) == set(wct_jax.__all__) - {"__version__"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "wct_jax").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "wct_jax").rglob("[a-z]*.py")), ids=lambda path: path.stem)
 def test_modules_resolve(path):
-    if path.stem != "__init__":
-        assert importlib.util.find_spec(f"wct_jax.{path.stem}")
-        assert getattr(wct_jax, path.stem).__name__ == f"wct_jax.{path.stem}"
+    _, *names = path.relative_to(ROOT).with_suffix("").parts
+    assert functools.reduce(getattr, names, wct_jax).__name__ == ".".join(["wct_jax", *names])
 
 
 def test_modules_need_no_import():
     """As the README writes it, in a new process."""
-    assert "flax" not in modules_after("import wct_jax\nwith wct_jax.conv.algorithm('direct'): pass")
-    code = "import wct_jax\nassert not hasattr(wct_jax, '_conv') and not hasattr(wct_jax, 'algorithm')"
-    assert "jax" not in modules_after(code)
-    assert {"conv", "canvas", "maps", "swap"} < set(dir(wct_jax))
+    assert "flax" not in modules_after("import wct_jax\nwith wct_jax.kernels.conv.algorithm('direct'): pass")
+    for name in ("_conv", "algorithm"):
+        code = f"import wct_jax\nassert not hasattr(wct_jax, {name!r}) and not hasattr(wct_jax.kernels, {name!r})"
+        assert "jax" not in modules_after(code)
+    assert {"conv", "canvas"} < set(dir(wct_jax.kernels))
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -114,3 +117,12 @@ def test_pyproject_holds_the_build_system_and_ruff_only():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert set(project) == {"build-system", "tool"}
     assert set(project["tool"]) == {"ruff"}
+
+
+def test_rooms_are_empty_and_described():
+    rooms = list((ROOT / "wct_jax").glob("*/__init__.py"))
+    assert not any(room.read_bytes() for room in (ROOT / "wct_jax").glob("*/**/__init__.py"))
+    described = re.findall(r"(?m)^- `(\w+)`: ", wct_jax.__doc__)
+    assert sorted(described) == sorted(room.parent.name for room in rooms)
+    assert set(described) < set(dir(wct_jax))
+    assert not set(described) & set(wct_jax.__all__)

@@ -1,97 +1,68 @@
-"""Universal style transfer by whitening and coloring transforms, in JAX."""
+"""Universal style transfer by whitening and coloring transforms, in JAX.
 
+Import the public names from here. The modules behind them are in rooms, each importing only from those before it:
+
+- `checks`: what callers pass: arguments, arrays, text that is safe to print
+- `system`: the machine and its files: memory, cores, whole files or none, private folders, arrays on disk
+- `transform`: moments, roots of matrices, whitening and coloring, the other maps, style swap
+- `pictures`: photos and masks from files to arrays and back: formats, limits, colour profiles, metadata
+- `kernels`: how it is made fast: the 3x3 convolution, canvases, compilation, executables kept on disk
+- `networks`: encoder, decoders, the model file
+- `painting`: styles, regions, the cascade, textures; in `painting.tiles`, images of any size
+- `measures`: losses and metrics
+- `convert`: models from published weights, one module per format
+- `training`: data, the loop, a run's folder, the steps that train a decoder or a student
+- `studio`: jobs over many files, and what is kept from one to the next
+- `cli`: the commands
+"""
+
+import functools
 import importlib.util
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from wct_jax.color import preserve_color
-    from wct_jax.images import read_image, write_image
-    from wct_jax.maps import adain, cholesky, optimal_transport
-    from wct_jax.mask import read_mask
-    from wct_jax.model import Decoder, Encoder, Model
-    from wct_jax.options import Options
-    from wct_jax.pipeline import stylize
-    from wct_jax.session import Session
-    from wct_jax.style import Style, extract_style, mix_styles, white_style
-    from wct_jax.style_file import load_style, save_style
-    from wct_jax.swap import style_swap
-    from wct_jax.texture import synthesize
-    from wct_jax.tiling import extract_style_tiled, stylize_tiled
-    from wct_jax.transform import Moments, merge, moments, wct, whiten, whiten_color
-    from wct_jax.weights import load_model, save_model
+from types import ModuleType
 
 __version__ = "0.1.0"
 
-# Resolved on first use (PEP 562): `from wct_jax import wct` loads jax alone, and `--help` not even that.
-_HOMES = {
-    "color": ("preserve_color",),
-    "images": ("read_image", "write_image"),
-    "maps": ("adain", "cholesky", "optimal_transport"),
-    "mask": ("read_mask",),
-    "model": ("Decoder", "Encoder", "Model"),
-    "options": ("Options",),
-    "pipeline": ("stylize",),
-    "session": ("Session",),
-    "style": ("Style", "extract_style", "mix_styles", "white_style"),
-    "style_file": ("load_style", "save_style"),
-    "swap": ("style_swap",),
-    "texture": ("synthesize",),
-    "tiling": ("extract_style_tiled", "stylize_tiled"),
-    "transform": ("Moments", "merge", "moments", "wct", "whiten", "whiten_color"),
-    "weights": ("load_model", "save_model"),
-}
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+# The stub has each name once, for type checkers and for here: `from HOME import NAME as NAME`. Names are resolved on
+# first use (PEP 562): `from wct_jax import wct` loads jax alone, and `--help` not even that.
+with open(f"{__file__}i", encoding="utf-8") as _stub:
+    _HOME = {line.split()[3]: line.split()[1] for line in _stub if line.startswith("from ")}
+_ROOMS = [name for name, home in _HOME.items() if home == __name__]
 
-__all__ = [
-    "Decoder",
-    "Encoder",
-    "Model",
-    "Moments",
-    "Options",
-    "Session",
-    "Style",
-    "__version__",
-    "adain",
-    "cholesky",
-    "extract_style",
-    "extract_style_tiled",
-    "load_model",
-    "load_style",
-    "merge",
-    "mix_styles",
-    "moments",
-    "optimal_transport",
-    "preserve_color",
-    "read_image",
-    "read_mask",
-    "save_model",
-    "save_style",
-    "style_swap",
-    "stylize",
-    "stylize_tiled",
-    "synthesize",
-    "wct",
-    "white_style",
-    "whiten",
-    "whiten_color",
-    "write_image",
-]
+__all__ = sorted({*_HOME, "__version__"} - {*_ROOMS})
 
 
-# Modules that have more to offer than these.
-_MODULES = ("canvas", "conv", *_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    # `wct_jax.conv` and the other modules, without importing them first.
-    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_MODULES]
+    return [*__all__, *_ROOMS]
+
+
+def _open(name: str) -> ModuleType:
+    """Import a module. If it is a room, import the modules in it as they are named: `wct_jax.kernels.conv`."""
+    module = importlib.import_module(name)
+    if hasattr(module, "__path__"):
+        module.__getattr__ = functools.partial(_module_of, module)
+        module.__dir__ = functools.partial(_names_in, module)
+    return module
+
+
+def _module_of(room: ModuleType, name: str) -> ModuleType:
+    full = f"{room.__name__}.{name}"
+    if name.startswith("_") or not importlib.util.find_spec(full):
+        raise AttributeError(f"module {room.__name__!r} has no attribute {name!r}")
+    return _open(full)
+
+
+def _names_in(room: ModuleType) -> list[str]:
+    import pkgutil  # Slower than the rest of this file.
+
+    return [*vars(room), *(module.name for module in pkgutil.iter_modules(room.__path__))]
+
+
+for _room in _ROOMS:
+    _open(f"{__name__}.{_room}")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax.conv import algorithm
-from wct_jax.weights import save_model
+from wct_jax.kernels.conv import algorithm
+from wct_jax.networks.model_file import save_model
 
 _spec = importlib.util.spec_from_file_location("checkpoints", Path(__file__).parents[1] / "convert" / "conftest.py")
 _checkpoints = importlib.util.module_from_spec(_spec)

@@ -306,7 +306,7 @@ def test_all_pairs_of_two_folders(grid, run, paths, folders, tmp_path):
 
 
 def test_each_style_is_encoded_once(grid, monkeypatch):
-    from wct_jax import session
+    from wct_jax.studio import session
 
     encoded = []
 

@@ -18,13 +18,15 @@ import safetensors.numpy
 import torch
 from PIL import Image
 
-from wct_jax import extract_style, load_model, metrics, read_image, save_model, stylize, stylize_tiled
+from wct_jax import extract_style, load_model, read_image, save_model, stylize, stylize_tiled
 from wct_jax.cli.convert_vgg import main
-from wct_jax.conv import algorithm
-from wct_jax.convert import convert, download
+from wct_jax.convert import download
 from wct_jax.convert.assembly import encoder_parameters
+from wct_jax.convert.conversion import convert
 from wct_jax.convert.reading import read_checkpoint
-from wct_jax.vgg import LAYERS
+from wct_jax.kernels.conv import algorithm
+from wct_jax.measures import metrics
+from wct_jax.networks.vgg import LAYERS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (2, 3)
@@ -384,7 +386,7 @@ def test_out_of_memory(refused, normalised, output, monkeypatch):
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr("wct_jax.weights.save_model", fail)
+    monkeypatch.setattr("wct_jax.networks.model_file.save_model", fail)
     assert refused(main, normalised, "--output", output) == "there is not enough memory"
 
 
@@ -392,7 +394,7 @@ def test_an_error_while_writing(refused, normalised, output, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wct_jax.atomic.os.replace", fail)
+    monkeypatch.setattr("wct_jax.system.atomic.os.replace", fail)
     assert refused(main, normalised, "--output", output) == f"cannot write {output}: No space left on device"
 
 

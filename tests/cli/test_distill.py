@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import wct_jax.recipe
+import wct_jax.training.recipe
 from wct_jax.cli import train
 from wct_jax.cli.distill import main
-from wct_jax.distill import DistillWeights
-from wct_jax.report import read_metrics
-from wct_jax.task import Recipe
-from wct_jax.vgg import LAYERS
-from wct_jax.weights import load_model, save_model
+from wct_jax.networks.model_file import load_model, save_model
+from wct_jax.networks.vgg import LAYERS
+from wct_jax.training.report import read_metrics
+from wct_jax.training.student import DistillWeights
+from wct_jax.training.task import Recipe
 
 pytestmark = pytest.mark.usefixtures("as_a_user")
 
@@ -128,7 +128,7 @@ def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
         calls.append((widths, setup.folder, setup.recipe, weights, setup.save_every, next(setup.batches).shape))
         raise ValueError("enough")
 
-    monkeypatch.setattr(wct_jax.recipe, "distill", distill)
+    monkeypatch.setattr(wct_jax.training.recipe, "distill", distill)
     more = flags(learning_rate=0.5, feature_weight=3, precision="bfloat16", seed=5, save_every=6)
     assert run(main, *more)[0] == 2
     recipe = Recipe(2, 4, 16, 0.5, "bfloat16", 5, "2 photos of photos")

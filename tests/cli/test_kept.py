@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax import compilation_cache, kept
-from wct_jax.compiler import Compiler
+from wct_jax.kernels import compilation_cache
+from wct_jax.kernels.compiler import Compiler
+from wct_jax.studio import kept
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX")

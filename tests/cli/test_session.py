@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax import Options, Session, load_model, mix_styles, read_image, session, stylize, synthesize, white_style
-from wct_jax.images import Picture, read_picture, read_settings, write_picture
-from wct_jax.request import Look, Texture
-from wct_jax.session import Cancelled, Limits
-from wct_jax.style import extract_style
+from wct_jax import Options, Session, load_model, mix_styles, read_image, stylize, synthesize, white_style
+from wct_jax.painting.style import extract_style
+from wct_jax.pictures.images import Picture, read_picture, read_settings, write_picture
+from wct_jax.studio import session
+from wct_jax.studio.request import Look, Texture
+from wct_jax.studio.session import Cancelled, Limits
 
 pytestmark = pytest.mark.usefixtures("directly")
 ONE = Options(layers=["relu1_1"])

@@ -16,10 +16,10 @@ from PIL import Image
 
 from wct_jax import extract_style, load_model, read_image, stylize
 from wct_jax.cli.stylize import main
-from wct_jax.conv import algorithm
-from wct_jax.images import read_picture
-from wct_jax.machine import Memory
-from wct_jax.pipeline import stylize_level
+from wct_jax.kernels.conv import algorithm
+from wct_jax.painting.cascade import stylize_level
+from wct_jax.pictures.images import read_picture
+from wct_jax.system.machine import Memory
 
 if os.name == "posix":
     import resource
@@ -287,7 +287,7 @@ def test_a_bad_size(refuse, flag, size):
 
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert "more than 178956970 pixels" in refuse("--content-size", 10**9)
-    monkeypatch.setattr("wct_jax.memory._present_memory", lambda: Memory(4e5, 4e5))
+    monkeypatch.setattr("wct_jax.studio.memory._present_memory", lambda: Memory(4e5, 4e5))
     sentence = refuse("--style-size", 200)
     assert "photo.png cannot be repainted: 24 x 17 pixels take 501 MB of memory at least with this model" in sentence
     assert sentence.endswith("and there are 0 MB to take")
@@ -434,7 +434,7 @@ def test_a_file_that_cannot_grow(refuse, tmp_path):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
 )
-@pytest.mark.parametrize("where", ["wct_jax.session.extract_style", "wct_jax.pipeline.stylize_level"])
+@pytest.mark.parametrize("where", ["wct_jax.studio.session.extract_style", "wct_jax.painting.cascade.stylize_level"])
 def test_out_of_memory(refuse, monkeypatch, where, error):
     def fail(*arguments, **options):
         raise error
@@ -449,7 +449,7 @@ def test_a_mistake_of_ours_is_not_hidden(refuse, monkeypatch):
     def fail(*arguments, **options):
         raise RuntimeError("INTERNAL")
 
-    monkeypatch.setattr("wct_jax.pipeline.stylize_level", fail)
+    monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", fail)
     with pytest.raises(RuntimeError, match="INTERNAL"):
         refuse()
 
@@ -458,7 +458,7 @@ def test_an_interrupt(run, files, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wct_jax.images.Image.Image.save", interrupt)
+    monkeypatch.setattr("wct_jax.pictures.images.Image.Image.save", interrupt)
     arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
     status, out, err = run(main, *arguments, "--model", files / "model.safetensors")
     assert (status, out) == (130, "")
@@ -581,7 +581,7 @@ def test_an_output_that_appears_meanwhile_is_not_overwritten(run, files, monkeyp
         save(output, noise(1, 1, 3))
         return stylize_level(*arguments, **options)
 
-    monkeypatch.setattr("wct_jax.pipeline.stylize_level", meanwhile)
+    monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", meanwhile)
     arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
     status, _, err = run(main, *arguments, "--model", files / "model.safetensors", "--layers", "relu1_1")
     assert status == 2

@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import wct_jax.recipe
-import wct_jax.weights
+import wct_jax.networks.model_file
+import wct_jax.training.recipe
 from wct_jax.cli import stylize
 from wct_jax.cli.train import main
-from wct_jax.data import Folder
-from wct_jax.report import read_metrics
-from wct_jax.task import Recipe
-from wct_jax.training import LossWeights
-from wct_jax.vgg import LAYERS
-from wct_jax.weights import load_model, save_model
+from wct_jax.networks.model_file import load_model, save_model
+from wct_jax.networks.vgg import LAYERS
+from wct_jax.training.data import Folder
+from wct_jax.training.decoder import LossWeights
+from wct_jax.training.report import read_metrics
+from wct_jax.training.task import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (4, 6, 8, 8, 8)
@@ -42,7 +42,7 @@ def load(name, path):
 
 
 killing = load("kills", "benchmarks/kills.py")
-prepared = load("tiny_coco", "tests/test_coco.py").prepared
+prepared = load("tiny_coco", "tests/training/test_coco.py").prepared
 
 
 pytestmark = pytest.mark.usefixtures("as_a_user")
@@ -218,7 +218,7 @@ def asked(monkeypatch, run):
             calls.append((layer, setup.folder, setup.recipe, options, next(setup.batches).shape))
             raise ValueError("enough")
 
-        monkeypatch.setattr(wct_jax.recipe, "train_decoder", train_decoder)
+        monkeypatch.setattr(wct_jax.training.recipe, "train_decoder", train_decoder)
         status, _, err = run(main, *arguments)
         assert (status, err.splitlines()[-1].partition("error: ")[2]) == (2, "enough")
         return calls[0]
@@ -614,13 +614,13 @@ def test_a_folder_that_cannot_be_made_is_said_first(refuse, files, monkeypatch, 
     os.mkfifo(files / "fifo")
     (files / "gone").symlink_to(files / "nothing")
     # Before the seconds that it takes to load these.
-    monkeypatch.setattr(wct_jax.weights, "load_model", None)
+    monkeypatch.setattr(wct_jax.networks.model_file, "load_model", None)
     assert refuse(out=files / out).startswith(f"cannot write {files / out}: ")
     assert refuse(layer="all", out=files / out).startswith(f"cannot write {files / out}: ")
 
 
 def test_a_folder_that_cannot_be_written_is_said_first(refuse, files, mounted, monkeypatch):
-    monkeypatch.setattr(wct_jax.weights, "load_model", None)
+    monkeypatch.setattr(wct_jax.networks.model_file, "load_model", None)
     with mounted(files / "disk", "ro") as disk:
         for out in (disk, disk / "run", disk / "a" / "b"):
             assert refuse(out=out) == f"cannot write {out}: {os.strerror(30)}"
@@ -677,18 +677,18 @@ def test_out_of_memory(refuse, monkeypatch, error):
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(wct_jax.recipe, "train_decoder", fail)
+    monkeypatch.setattr(wct_jax.training.recipe, "train_decoder", fail)
     assert refuse() == "there is not enough memory: try a smaller --batch-size or --crop"
 
 
 def test_a_model_that_is_replaced_meanwhile(train, files, monkeypatch, save_encoder):
-    add = wct_jax.weights.add_decoder
+    add = wct_jax.networks.model_file.add_decoder
 
     def meanwhile(*arguments):
         save_encoder(files / "model.safetensors", seed=1)
         add(*arguments)
 
-    monkeypatch.setattr("wct_jax.weights.add_decoder", meanwhile)
+    monkeypatch.setattr("wct_jax.networks.model_file.add_decoder", meanwhile)
     model = files / "model.safetensors"
     assert f"{model} has another encoder than the one the decoder of relu1_1 was trained for" in train(status=2)
     assert not load_model(model).decoders

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 import scipy.io
 
-from wct_jax.vgg import PLACES
+from wct_jax.networks.vgg import PLACES
 
 WIDTHS = (4, 5, 6, 7, 8)
 

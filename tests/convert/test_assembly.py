@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wct_jax.conv import conv3x3
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters, fold
 from wct_jax.convert.checkpoint import Checkpoint, Convolution, Preprocessing
-from wct_jax.model import Decoder, Encoder
-from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes
+from wct_jax.kernels.conv import conv3x3
+from wct_jax.networks.model import Decoder, Encoder
+from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 
 WIDTHS = (4, 5, 6, 7, 8)
 IDENTITY = Preprocessing("none", np.eye(3), np.zeros(3))

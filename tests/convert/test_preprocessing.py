@@ -5,8 +5,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from wct_jax.convert import convert
 from wct_jax.convert.checkpoint import CheckpointError, Convolution
+from wct_jax.convert.conversion import convert
 from wct_jax.convert.preprocessing import (
     _CAFFE_BIAS,
     _CAFFE_FILTER,

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wct_jax.convert import convert
 from wct_jax.convert.checkpoint import CheckpointError
+from wct_jax.convert.conversion import convert
 from wct_jax.convert.reading import read_checkpoint
 
 KINDS = ["keras.h5", "npz", "zip.pth", "legacy.pth", "safetensors", "t7", "mat"]

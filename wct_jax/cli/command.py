@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 import wct_jax
-from wct_jax.atomic import discard_unfinished
 from wct_jax.cli.terms import in_flags
+from wct_jax.system.atomic import discard_unfinished
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, run, say, start_jax, tell
-from wct_jax.printable import printable
-from wct_jax.vgg import deepest_first
+from wct_jax.networks.vgg import deepest_first
 
 if TYPE_CHECKING:
-    from wct_jax.model import Model, Parameters
+    from wct_jax.networks.model import Model, Parameters
 
 _FORMATS = """
 SOURCE is recognised by its content: Keras .h5 or .npz, torchvision vgg19 .pth or .safetensors, the normalised VGG-19
@@ -84,8 +84,8 @@ def convert_files(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: Anything a user can get wrong.
     """
-    from wct_jax.atomic import check_target
-    from wct_jax.weights import check_model_target, model_path
+    from wct_jax.networks.model_file import check_model_target, model_path
+    from wct_jax.system.atomic import check_target
 
     default = "vgg19" if arguments.download else f"{arguments.source[0].stem}.safetensors"
     output = model_path(arguments.output or default)
@@ -102,8 +102,8 @@ def convert_files(arguments: argparse.Namespace) -> None:
 
     start_jax()
 
-    from wct_jax.convert import convert
-    from wct_jax.weights import save_model
+    from wct_jax.convert.conversion import convert
+    from wct_jax.networks.model_file import save_model
 
     if arguments.download:
         source = output.with_name("vgg19_keras_notop.h5")

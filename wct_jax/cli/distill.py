@@ -15,7 +15,7 @@ from wct_jax.cli.training import (
     prepare,
     say_if_finished,
 )
-from wct_jax.vgg import LAYERS, encoder_shapes
+from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
 _MOST_CHANNELS = 4096
 
@@ -101,9 +101,9 @@ def make(arguments: argparse.Namespace) -> None:
         raise ValueError("--finetune without --model: expected the model to begin with")
     prepare(arguments)
 
-    from wct_jax.model import choose_taps
-    from wct_jax.run import holds_run, last_step
-    from wct_jax.weights import load_model, save_model
+    from wct_jax.networks.model import choose_taps
+    from wct_jax.networks.model_file import load_model, save_model
+    from wct_jax.training.run import holds_run, last_step
 
     model = load_model(arguments.model) if arguments.model else None
     if model and model.encoders:
@@ -125,8 +125,8 @@ def make(arguments: argparse.Namespace) -> None:
 
     import jax
 
-    from wct_jax.distill import DistillWeights
-    from wct_jax.recipe import distill
+    from wct_jax.training.recipe import distill
+    from wct_jax.training.student import DistillWeights
 
     before, setup = last_step(arguments.out), photos.setup(arguments, arguments.out)
     weights = DistillWeights(arguments.feature_weight, arguments.perceptual_weight)

@@ -9,7 +9,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from wct_jax.batch import (
+from wct_jax.cli.streams import STANDARD, check_streams, hold, is_stream
+from wct_jax.painting.options import Options
+from wct_jax.pictures.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
+from wct_jax.pictures.scan import is_many, scan
+from wct_jax.studio.jobs import (
     Job,
     by_name,
     check_folder,
@@ -19,11 +23,7 @@ from wct_jax.batch import (
     named,
     plain_name,
 )
-from wct_jax.cli.streams import STANDARD, check_streams, hold, is_stream
-from wct_jax.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
-from wct_jax.options import Options
-from wct_jax.request import Look, Request, Texture
-from wct_jax.scan import is_many, scan
+from wct_jax.studio.request import Look, Request, Texture
 
 _NONE = Path("none")
 

@@ -15,8 +15,8 @@ from wct_jax.cli.streams import STANDARD
 from wct_jax.cli.terms import in_flags
 
 if TYPE_CHECKING:
-    from wct_jax.batch import Job
-    from wct_jax.session import Session
+    from wct_jax.studio.jobs import Job
+    from wct_jax.studio.session import Session
 
 Report = Callable[[str, int, int], None]
 
@@ -42,8 +42,8 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     start_jax()
 
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
-    from wct_jax.contact import draw_sheet
-    from wct_jax.session import Limits, Session
+    from wct_jax.studio.contact import draw_sheet
+    from wct_jax.studio.session import Limits, Session
 
     max_pixels = None if arguments.max_megapixels is None else arguments.max_megapixels * 10**6
     limits = Limits(arguments.memory, arguments.tile, max_pixels)
@@ -79,8 +79,8 @@ def _is_left(arguments: argparse.Namespace, path: "os.PathLike[str]") -> bool:
 
 
 def _save_style(arguments: argparse.Namespace, order: Order, session: "Session") -> None:
-    from wct_jax.style_file import save_style
-    from wct_jax.vgg import deepest_first
+    from wct_jax.networks.vgg import deepest_first
+    from wct_jax.painting.style_file import save_style
 
     assert order.look
     style = session.style(order.opened(order.look), order.options)
@@ -116,8 +116,8 @@ def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", r
 
 
 def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Session", report: Report) -> None:
-    from wct_jax.images import check_output, write_picture
-    from wct_jax.pipeline import plan
+    from wct_jax.painting.cascade import plan
+    from wct_jax.pictures.images import check_output, write_picture
 
     start = time.perf_counter()
     picture = session.serve(order.request_of(job), progress=report)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from wct_jax.source import open_source, source_name
+from wct_jax.pictures.source import open_source, source_name
 
 STANDARD = Path("-")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
-from wct_jax.options import COLORS, TRANSFORMS, Options
+from wct_jax.painting.options import COLORS, TRANSFORMS, Options
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; a folder, or a pattern in quotes
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 def _take_options(parser: Parser, path: Path) -> None:
     """Make the options of a result the defaults."""
-    from wct_jax.images import read_settings
+    from wct_jax.pictures.images import read_settings
 
     settings = json.loads(read_settings(path))
     parser.set_defaults(**Options.from_json(json.dumps(settings["options"])).changed)

@@ -9,7 +9,7 @@ def in_flags(error: Exception) -> str:
     Args:
         error: One of the library's, with terms such as `style_mask` in backticks.
     """
-    from wct_jax.decoding import MemoryLimitError, PixelLimitError
+    from wct_jax.pictures.decoding import MemoryLimitError, PixelLimitError
 
     text = re.sub(r"`([a-z_]+)`", lambda match: "--" + match[1].replace("_", "-"), str(error))
     if isinstance(error, PixelLimitError):

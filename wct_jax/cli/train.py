@@ -17,10 +17,10 @@ from wct_jax.cli.training import (
     prepare,
     say_if_finished,
 )
-from wct_jax.vgg import LAYERS
+from wct_jax.networks.vgg import LAYERS
 
 if TYPE_CHECKING:
-    from wct_jax.model import Model, Taps
+    from wct_jax.networks.model import Model, Taps
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -90,8 +90,8 @@ def train(arguments: argparse.Namespace) -> None:
     prepare(arguments)
 
     # Late, and the slow ones last, since a mistyped name should not have to wait for them.
-    from wct_jax.model import choose_taps
-    from wct_jax.weights import check_model_target, load_model, model_path
+    from wct_jax.networks.model import choose_taps
+    from wct_jax.networks.model_file import check_model_target, load_model, model_path
 
     model = load_model(arguments.model)
     check_model_target(model_path(arguments.model))
@@ -109,10 +109,10 @@ def _train_layer(
 ) -> None:
     import jax
 
-    from wct_jax.recipe import train_decoder
-    from wct_jax.run import last_step
-    from wct_jax.training import LossWeights
-    from wct_jax.weights import add_decoder, model_path, save_model
+    from wct_jax.networks.model_file import add_decoder, model_path, save_model
+    from wct_jax.training.decoder import LossWeights
+    from wct_jax.training.recipe import train_decoder
+    from wct_jax.training.run import last_step
 
     before = last_step(folder)
     weights = LossWeights(
@@ -136,7 +136,7 @@ def _train_layer(
 
 def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
     """The folder of the run for each layer, after making sure that it can be begun or gone on with."""
-    from wct_jax.run import holds_run
+    from wct_jax.training.run import holds_run
 
     have = LAYERS[: len(model.widths)]
     if arguments.layer == "all":
@@ -169,7 +169,7 @@ def _is_of_run(model: "Model", layer: str, folder: Path) -> bool:
     """Whether a model's decoder is the one that a run has made: going on with the run then takes nothing from it."""
     import numpy as np
 
-    from wct_jax.weights import load_model
+    from wct_jax.networks.model_file import load_model
 
     try:
         own = load_model(folder / "model.safetensors").decoders[layer]

@@ -19,8 +19,8 @@ from wct_jax.cli.command import Parser, file_path, number, positive, say, seed, 
 if TYPE_CHECKING:
     import numpy as np
 
-    from wct_jax.data import Folder, Source
-    from wct_jax.task import Setup
+    from wct_jax.training.data import Folder, Source
+    from wct_jax.training.task import Setup
 
 _VAL_SIDE = 256
 _SHOWN = 8
@@ -178,8 +178,8 @@ class Photos:
         import jax
         import numpy as np
 
-        from wct_jax.data import batches
-        from wct_jax.task import Recipe, Setup
+        from wct_jax.training.data import batches
+        from wct_jax.training.task import Recipe, Setup
 
         names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
         recipe = Recipe(data=self.name, **{name: getattr(arguments, name) for name in names})
@@ -190,7 +190,7 @@ class Photos:
         return Setup(own, folder, recipe, list(some), val, arguments.save_every)
 
     def _val_crops(self) -> "Iterator[np.ndarray]":
-        from wct_jax.data import centre_crops
+        from wct_jax.training.data import centre_crops
 
         assert self.val is not None
         return (pixels for _, pixels in centre_crops(self.val, _VAL_SIDE))
@@ -208,7 +208,7 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     import absl.logging
     import jax
 
-    from wct_jax.devices import check_batch_size
+    from wct_jax.training.devices import check_batch_size
 
     absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs what we say in a sentence, with tracebacks.
     check_batch_size(arguments.batch_size)
@@ -240,7 +240,7 @@ def exit_when_interrupted(what: str, folder: Path) -> Iterator[None]:
     """
     import jax
 
-    from wct_jax.loop import Interrupted
+    from wct_jax.training.loop import Interrupted
 
     try:
         yield
@@ -257,7 +257,7 @@ def exit_when_interrupted(what: str, folder: Path) -> Iterator[None]:
 def _open(data: Path, tell: Callable[[str], None] | None) -> tuple["Source", str]:
     """The photos, and what to call them in the record."""
     if str(data) == "coco":
-        from wct_jax.coco import open_coco
+        from wct_jax.training.coco import open_coco
 
         return open_coco(tell or (lambda text: None)), "COCO 2017 test"
     folder = _open_folder(data, tell)
@@ -266,7 +266,7 @@ def _open(data: Path, tell: Callable[[str], None] | None) -> tuple["Source", str
 
 def _open_folder(path: Path, tell: Callable[[str], None] | None) -> "Folder":
     """The photos of a folder, after listing what was left out."""
-    from wct_jax.data import Folder
+    from wct_jax.training.data import Folder
 
     folder = Folder(path, tell)
     if tell and folder.skipped:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wct_jax.convert.checkpoint import Checkpoint, Convolution, Preprocessing, as_float32
-from wct_jax.model import Parameters
-from wct_jax.vgg import LAYERS, decoder_shapes, encoder_shapes, tap_of
+from wct_jax.networks.model import Parameters
+from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes, tap_of
 
 
 def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, ...]]:

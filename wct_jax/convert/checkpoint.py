@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import ml_dtypes
 import numpy as np
 
-from wct_jax.vgg import PLACES
+from wct_jax.networks.vgg import PLACES
 
 _T = TypeVar("_T")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from jax import Array
 
-from wct_jax.model import Model, Parameters
-from wct_jax.vgg import LAYERS, deepest
-from wct_jax.weights import encoder_digest
+from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.model_file import encoder_digest
+from wct_jax.networks.vgg import LAYERS, deepest
 
 _ORIGIN = ("source", "preprocessing", "normalisation", "licence")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from wct_jax.convert.archive import open_zip, read_entry
-from wct_jax.convert.budget import Budget
 from wct_jax.convert.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -17,7 +15,9 @@ from wct_jax.convert.checkpoint import (
     in_vgg_order,
     pair,
 )
-from wct_jax.convert.hdf5 import read_datasets
+from wct_jax.convert.containers.archive import open_zip, read_entry
+from wct_jax.convert.containers.budget import Budget
+from wct_jax.convert.containers.hdf5 import read_datasets
 from wct_jax.convert.preprocessing import find_preprocessing
 
 

@@ -14,7 +14,7 @@ from wct_jax.convert.checkpoint import (
     in_vgg_order,
     pair,
 )
-from wct_jax.convert.matlab import read_matlab
+from wct_jax.convert.containers.matlab import read_matlab
 from wct_jax.convert.preprocessing import PREPROCESSINGS
 
 

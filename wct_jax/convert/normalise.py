@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from wct_jax.images import read_image
-from wct_jax.model import Encoder, Parameters
-from wct_jax.scan import scan
+from wct_jax.networks.model import Encoder, Parameters
+from wct_jax.pictures.images import read_image
+from wct_jax.pictures.scan import scan
 
 # Small enough for VGG-19 on a laptop, and one size is one compilation.
 _SIDE = 256

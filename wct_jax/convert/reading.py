@@ -5,16 +5,16 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from wct_jax.convert.archive import open_zip
+from wct_jax.checks.printable import printable
 from wct_jax.convert.checkpoint import Checkpoint, CheckpointError
+from wct_jax.convert.containers.archive import open_zip
 from wct_jax.convert.keras import read_hdf5, read_npz
 from wct_jax.convert.matconvnet import read_matconvnet
 from wct_jax.convert.preprocessing import check_name
-from wct_jax.convert.state_dict import from_state_dict
-from wct_jax.convert.torch7 import read_torch7
-from wct_jax.convert.torch_file import MAGIC_BYTES, read_legacy, read_zip
-from wct_jax.printable import printable
-from wct_jax.tensor_file import MISSING, open_tensors, unreadable
+from wct_jax.convert.torch.state_dict import from_state_dict
+from wct_jax.convert.torch.torch7 import read_torch7
+from wct_jax.convert.torch.torch_file import MAGIC_BYTES, read_legacy, read_zip
+from wct_jax.networks.tensor_file import MISSING, open_tensors, unreadable
 
 _Reader = Callable[[Path, str | None], Checkpoint]
 

@@ -1,0 +1,92 @@
+"""The model in the box: that it is whole and small, and does what docs/compact.md says."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+
+import wct_jax
+from wct_jax.kernels.conv import algorithm
+from wct_jax.measures.evaluation import evaluate
+from wct_jax.measures.metrics import psnr
+from wct_jax.networks.model_file import model_path
+from wct_jax.networks.vgg import LAYERS, block_of, decoder_shapes, encoder_shapes
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+EXAMPLES = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "examples")
+
+
+@pytest.fixture(scope="module")
+def compact():
+    return wct_jax.load_model("compact")
+
+
+def picture(name):
+    return wct_jax.read_image(os.path.join(EXAMPLES, f"{name}.jpg"))
+
+
+def test_it_has_five_levels_and_says_where_it_comes_from(compact):
+    assert compact.layers == tuple(reversed(LAYERS))
+    document = compact.metadata
+    assert document["licence"].startswith("Apache-2.0")
+    assert {
+        layer for record in document["distillations"] for teacher in record["teachers"] for layer in teacher["layers"]
+    } == set(LAYERS)
+    assert set(document["decoders"]) == set(LAYERS)
+    assert len(document["checksum"]) == 64
+    assert not compact.auxiliary
+
+
+def test_it_is_small(compact):
+    assert os.path.getsize(model_path("compact")) <= 6e6
+    assert sum(leaf.size for leaf in jax.tree.leaves(compact)) <= 2.2e6
+    # Multiplications for a pixel of photo and picture: the published compressed network takes 150,552 with an encoder
+    # for each layer, which it also runs on the picture.
+    encoders = [multiplications(encoder_shapes(compact.widths[: depth + 1])) for depth in range(5)]
+    decoders = [multiplications(decoder_shapes(layer, compact.widths)) for layer in LAYERS]
+    assert sum(encoders) + sum(decoders) + encoders[-1] < 150_552
+
+
+def multiplications(shapes):
+    return sum(9 * inputs * outputs / 4 ** (block_of(name) - 1) for name, (inputs, outputs) in shapes.items())
+
+
+@pytest.mark.parametrize(
+    ("layer", "decibels"), [("relu1_1", 40), ("relu2_1", 31), ("relu3_1", 26), ("relu4_1", 23.5), ("relu5_1", 20)]
+)
+def test_it_rebuilds_photos(compact, layer, decibels):
+    assert evaluate(compact, layer, [picture("content")[128:384, 256:512]])["psnr"] > decibels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(1, 1), (13, 7), (65, 48)])
+@pytest.mark.parametrize("flat", [True, False])
+def test_no_size_and_no_flat_picture_is_too_much(compact, rng, size, flat):
+    photo = np.full((*size, 3), 0.25, np.float32) if flat else rng.random((*size, 3), np.float32)
+    style = wct_jax.extract_style(compact, rng.random((40, 33, 3), np.float32))
+    result = wct_jax.stylize(compact, photo, style)
+    assert result.shape == photo.shape
+    assert np.isfinite(result).all()
+
+
+@pytest.mark.slow
+def test_every_way_to_convolve_gives_the_same_picture(compact):
+    content, style = picture("content")[100:196, 200:296], picture("waves")[:80, :112]
+    with algorithm("direct"):
+        expected = wct_jax.stylize(compact, content, wct_jax.extract_style(compact, style))
+    with algorithm("blocks"):
+        result = wct_jax.stylize(compact, content, wct_jax.extract_style(compact, style))
+    assert psnr(result, expected) >= 60
+
+
+def test_the_result_has_the_colours_of_the_style(compact):
+    photo, style = (picture(name)[128:384, 128:384] for name in ("content", "waves"))
+    result = np.clip(wct_jax.stylize(compact, photo, wct_jax.extract_style(compact, style)), 0, 1)
+    distance = {
+        name: np.abs(result.mean((0, 1)) - image.mean((0, 1))).max()
+        for name, image in (("photo", photo), ("style", style))
+    }
+    assert distance["style"] < 0.05
+    assert distance["style"] < distance["photo"]

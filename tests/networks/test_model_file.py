@@ -1,0 +1,770 @@
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from wct_jax.networks.model import Model
+from wct_jax.networks.model_file import (
+    add_decoder,
+    cache_folder,
+    check_model_target,
+    encoder_digest,
+    is_model_file,
+    load_model,
+    model_path,
+    require_decoders,
+    save_model,
+    user_folder,
+    with_decoder,
+)
+from wct_jax.networks.vgg import LAYERS, decoder_shapes, deepest_first, depth_of, encoder_shapes
+
+if os.name == "posix":
+    import resource
+
+
+def random_parameters(shapes, rng):
+    return {
+        name: {
+            "kernel": rng.normal(size=(3, 3, *channels)).astype(np.float32),
+            "bias": rng.normal(size=channels[1]).astype(np.float32),
+        }
+        for name, channels in shapes.items()
+    }
+
+
+def small_model(widths=(2, 3), layers=("relu2_1", "relu1_1"), seed=0, **fields):
+    rng = np.random.default_rng(seed)
+    encoder = random_parameters(encoder_shapes(widths), rng)
+    decoders = {layer: random_parameters(decoder_shapes(layer, widths), rng) for layer in layers}
+    return Model(encoder, decoders, widths, encoder_digest(encoder), **fields)
+
+
+def assert_same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (one.encoder, one.decoders, one.auxiliary, one.encoders),
+        (other.encoder, other.decoders, other.auxiliary, other.encoders),
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def rewrite(path, change=lambda arrays: None, **facts):
+    """Save a small model's file anew, changed, by safetensors itself; a fact that is None is left out."""
+    save_model(path, small_model())
+    arrays = load_file(path)
+    change(arrays)
+    document = {"format": 1, "widths": [2, 3], "layers": ["relu2_1", "relu1_1"], "digest": small_model().digest} | facts
+    document = {key: value for key, value in document.items() if value is not None}
+    save_file(arrays, path, {"wct_jax": json.dumps(document)})
+
+
+def rewrite_several(path, model, change=lambda arrays: None, **facts):
+    """Save a model of several encoders anew, changed."""
+    save_model(path, model)
+    arrays, document = load_file(path), load_model(path).metadata | facts
+    change(arrays)
+    save_file(arrays, path, {"wct_jax": json.dumps(document)})
+
+
+# The file
+
+
+@pytest.mark.core
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_model_comes_back_as_it_was_saved(tmp_path_factory, data):
+    widths = tuple(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5), label="widths"))
+    layers = data.draw(st.lists(st.sampled_from(LAYERS[: len(widths)]), unique=True), label="layers")
+    taps = data.draw(st.lists(st.sampled_from(LAYERS[: len(widths)]), unique=True), label="auxiliary")
+    auxiliary = {
+        layer: {
+            "kernel": np.ones((1, 1, widths[depth_of(layer) - 1], 7), np.float32),
+            "bias": np.arange(7, dtype=np.float32),
+        }
+        for layer in taps
+    }
+    document = {"source": {"kind": "tést", "file": "näme"}, "licence": data.draw(st.text(), label="licence")}
+    model = small_model(widths, layers, auxiliary=auxiliary, document=json.dumps(document))
+    path = tmp_path_factory.mktemp("models") / "model.safetensors"
+    save_model(path, model)
+    loaded = load_model(path)
+    assert_same(loaded, model)
+    assert loaded.layers == deepest_first(layers)
+    facts = {"format": 1, "widths": list(widths), "layers": list(loaded.layers), "digest": model.digest}
+    checksum = loaded.metadata["checksum"]
+    assert loaded.metadata == document | facts | {"checksum": checksum}
+    assert len(bytes.fromhex(checksum)) == 32
+    for leaf in jax.tree.leaves(loaded):
+        assert isinstance(leaf, jax.Array)
+        assert leaf.dtype == jnp.float32
+
+
+def test_the_keys_are_those_the_format_names(path):
+    save_model(path, small_model())
+    arrays = load_file(path)
+    assert arrays["encoder/conv1_2/kernel"].shape == (3, 3, 2, 2)
+    assert arrays["decoder/relu2_1/conv2_1/kernel"].shape == (3, 3, 3, 2)
+    assert arrays["decoder/relu1_1/conv1_1/bias"].shape == (3,)
+    assert len(arrays) == 2 * (3 + 3 + 1)
+
+
+def test_arrays_in_any_memory_order_are_saved_right(path):
+    model = small_model()
+    fortran = jax.tree.map(np.asfortranarray, model)
+    assert not fortran.encoder["conv1_1"]["kernel"].flags.c_contiguous
+    assert encoder_digest(fortran.encoder) == model.digest
+    save_model(path, fortran)
+    assert_same(load_model(path), model)
+
+
+def test_half_precision_is_kept_in_the_file_and_read_as_float32(path):
+    half = jax.tree.map(lambda array: array.astype(np.float16), small_model())
+    save_model(path, half)
+    assert load_file(path)["encoder/conv1_1/kernel"].dtype == np.float16
+    loaded = load_model(path)
+    assert loaded.encoder["conv1_1"]["kernel"].dtype == jnp.float32
+    np.testing.assert_array_equal(loaded.encoder["conv1_1"]["kernel"], half.encoder["conv1_1"]["kernel"])
+    assert loaded.digest == encoder_digest(half.encoder)
+
+
+def test_saving_brings_the_document_up_to_date(path):
+    save_model(path, small_model(layers=("relu1_1",), document=json.dumps({"layers": ["relu5_1"], "digest": "old"})))
+    metadata = load_model(path).metadata
+    assert metadata["layers"] == ["relu1_1"]
+    assert metadata["digest"] == small_model().digest
+
+
+def test_a_model_file_is_told_from_others(path, tmp_path):
+    save_model(path, small_model())
+    assert is_model_file(path)
+    save_file({"x": np.zeros(3)}, path)
+    assert not is_model_file(path)
+    path.write_bytes(b"")
+    assert not is_model_file(path)
+    assert not is_model_file(tmp_path)
+    assert not is_model_file(tmp_path / "missing")
+
+
+# The digest
+
+
+def test_the_digest_is_of_names_shapes_and_values():
+    model = small_model()
+    assert len(model.digest) == 64
+    assert encoder_digest(dict(reversed(model.encoder.items()))) == model.digest
+    assert encoder_digest(jax.tree.map(jnp.asarray, model.encoder)) == model.digest
+    assert encoder_digest(jax.tree.map(lambda x: x.astype(np.float64), model.encoder)) == model.digest
+    # Half precision has other values, and the digest is that of those in float32.
+    half = jax.tree.map(lambda array: array.astype(np.float16), model.encoder)
+    assert encoder_digest(half) != model.digest
+    assert encoder_digest(half) == encoder_digest(jax.tree.map(lambda array: array.astype(np.float32), half))
+
+
+def test_the_digest_knows_a_changed_value_name_or_shape():
+    encoder = small_model().encoder
+    others = [encoder]
+    for change in (
+        lambda layer: {**layer, "bias": np.nextafter(layer["bias"], 9)},
+        lambda layer: {**layer, "kernel": layer["kernel"].transpose(1, 0, 2, 3)},
+        lambda layer: {**layer, "kernel": layer["kernel"].reshape(1, 9, *layer["kernel"].shape[2:])},
+    ):
+        others.append({**encoder, "conv1_2": change(encoder["conv1_2"])})
+    others.append({("conv1_3" if name == "conv1_2" else name): layer for name, layer in encoder.items()})
+    assert len({encoder_digest(other) for other in others}) == len(others)
+
+
+def test_the_digest_stays_when_a_decoder_comes(path):
+    model = small_model(layers=())
+    save_model(path, model)
+    bare = load_model(path)
+    save_model(path, dataclasses.replace(bare, decoders=small_model(layers=("relu2_1",)).decoders))
+    assert load_model(path).digest == bare.digest == model.digest
+
+
+def test_a_model_of_several_encoders(path, several):
+    save_model(path, several)
+    loaded = load_model(path)
+    assert_same(loaded, several)
+    assert loaded.digest == several.digest == encoder_digest(several.encoder, several.encoders)
+    assert several.digest != encoder_digest(several.encoder)
+    # Readers of format 1 alone refuse it by that.
+    assert loaded.metadata["format"] == 2
+    assert loaded.metadata["encoders"] == {"relu1_1": [7], "relu2_1": [3, 5]}
+    save_model(path, dataclasses.replace(loaded, encoders={}, decoders={}))
+    assert load_model(path).metadata["format"] == 1
+    assert load_model(path).digest == encoder_digest(several.encoder)
+
+
+def test_the_digest_knows_all_encoders(several):
+    changed = jax.tree.map(lambda x: x + 1, several.encoders)
+    moved = {"relu1_1": several.encoders["relu1_1"]}
+    digests = {encoder_digest(several.encoder, encoders) for encoders in (several.encoders, changed, moved, {})}
+    assert len(digests) == 4
+
+
+# Files that are no models
+
+
+def refusal(path):
+    with pytest.raises(ValueError, match=r".") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_every_wrong_array_is_named_in_one_error(path):
+    def change(arrays):
+        del arrays["encoder/conv1_1/bias"], arrays["decoder/relu2_1/conv1_2/kernel"]
+        arrays["encoder/conv9_1/kernel"] = np.zeros(3, np.float32)
+        arrays["nonsense"] = np.zeros(3, np.float32)
+        arrays["encoder/conv2_1/kernel"] = np.zeros((3, 3, 2, 9), np.float32)
+        arrays["decoder/relu1_1/conv1_1/bias"] = np.float32([1, np.nan, 3])
+        arrays["auxiliary/relu2_1/kernel"] = np.full((1, 1, 5, 4), np.inf, np.float32)
+        arrays["auxiliary/relu5_1/bias"] = np.zeros(4, np.float32)
+
+    rewrite(path, change)
+    message = refusal(path)
+    for fault in (
+        "missing: encoder/conv1_1/bias, decoder/relu2_1/conv1_2/kernel;",
+        "wrong shape: encoder/conv2_1/kernel (3, 3, 2, 9) for (3, 3, 2, 3), "
+        "auxiliary/relu2_1/kernel (1, 1, 5, 4) for (1, 1, 3, 4);",
+        "not finite: ",
+    ):
+        assert fault in message
+    extra = message.partition("extra: ")[2].partition(";")[0]
+    assert set(extra.split(", ")) == {"encoder/conv9_1/kernel", "nonsense", "auxiliary/relu5_1/bias"}
+    infinite = message.partition("not finite: ")[2]
+    assert set(infinite.split(", ")) == {"decoder/relu1_1/conv1_1/bias", "auxiliary/relu2_1/kernel"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        None,
+        [],
+        {"relu3_1": [4, 6, 8]},
+        {"relu6_1": [3]},
+        {"relu2_1": [3]},
+        {"relu2_1": [3, 5, 8]},
+        {"relu1_1": [0]},
+        {"relu1_1": [True]},
+        {"relu1_1": 7},
+        {"relu1_1": ["7"]},
+    ],
+)
+def test_widths_of_encoders_that_cannot_be(path, several, own):
+    rewrite_several(path, several, encoders=own)
+    assert "is not a model file: its metadata does not say what encoders it has" in refusal(path)
+
+
+def test_wrong_arrays_of_several_encoders_are_named(path, several):
+    def change(arrays):
+        del arrays["encoders/relu2_1/conv1_2/bias"]
+        arrays["encoders/relu3_1/conv1_1/bias"] = np.zeros(4, np.float32)
+        arrays["encoders/relu1_1/conv1_1/bias"] = np.zeros(4, np.float32)
+
+    rewrite_several(path, several, change)
+    message = refusal(path)
+    assert "missing: encoders/relu2_1/conv1_2/bias;" in message
+    assert "extra: encoders/relu3_1/conv1_1/bias;" in message
+    assert "wrong shape: encoders/relu1_1/conv1_1/bias (4,) for (7,)" in message
+    # A decoder fits its own layer's encoder.
+    rewrite_several(path, several, encoders={"relu2_1": [3, 5]})
+    assert "decoder/relu1_1/conv1_1/kernel (3, 3, 7, 3) for (3, 3, 4, 3)" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("joined", "array", "fault"),
+    [
+        (False, lambda model: model.encoder["conv1_1"]["kernel"], "its encoder's digest is "),
+        (True, lambda model: model.encoders["relu1_1"]["conv1_1"]["kernel"], "its encoder's digest is "),
+        (
+            False,
+            lambda model: model.decoders["relu2_1"]["conv2_1"]["bias"],
+            r"its checksum is \w{12}, expected \w{12}$",
+        ),
+    ],
+)
+def test_a_changed_byte_is_noticed(path, several, joined, array, fault):
+    model = several if joined else small_model()
+    save_model(path, model)
+    content = bytearray(path.read_bytes())
+    content[content.index(np.asarray(array(model)).tobytes())] ^= 1
+    path.write_bytes(content)
+    assert re.search(f"model.safetensors is damaged: {fault}", refusal(path))
+
+
+def test_a_file_without_a_checksum_is_read(path):
+    rewrite(path)
+    assert_same(load_model(path), small_model())
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file(path, keep):
+    save_model(path, small_model())
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "is not a model file" in refusal(path)
+
+
+def test_files_of_other_kinds(path, tmp_path):
+    path.write_text("weights")
+    assert "is not a model file" in refusal(path)
+    assert "is a directory" in refusal(tmp_path)
+    assert "expected compact, or a file" in refusal(tmp_path / "missing.safetensors")
+    assert "there is no model file" in refusal(tmp_path / ("x" * 300))
+    save_file({"features.0.weight": np.zeros(3, np.float32)}, path)
+    assert f"convert it with python convert_vgg.py {path}" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"format": None},
+        {"widths": None},
+        {"widths": []},
+        {"widths": [2, -3]},
+        {"widths": "23"},
+        {"widths": 2},
+        {"widths": [1] * 6},
+        {"layers": None},
+        {"layers": ["relu3_1"]},
+        {"layers": [["relu1_1"]]},
+        {"digest": 7},
+        {"checksum": 7},
+        # Of other types.
+        {"format": True},
+        {"format": 1.0},
+        {"widths": [2, True]},
+        {"widths": [2.0, 3.0]},
+        {"widths": ["2", "3"]},
+        {"widths": [2, float("nan")]},
+        {"widths": [2, 10**9]},
+        {"widths": [2, 10**400]},
+        {"widths": [[2], 3]},
+        {"widths": {"2": 3}},
+        {"layers": {"relu1_1": 1}},
+        {"layers": [["relu1_1"], "relu2_1"]},
+        {"layers": [{"relu1_1": 1}]},
+        {"layers": [1]},
+        {"digest": ["x"]},
+        {"digest": {"sha3": "x"}},
+    ],
+)
+def test_metadata_that_does_not_describe_a_model(path, facts):
+    rewrite(path, **facts)
+    assert "its metadata does not say format, widths, layers and digest" in refusal(path)
+
+
+@pytest.mark.parametrize("document", ["", "{", "[]", "null", "3", "[" * 100_000])
+def test_metadata_that_is_no_document(path, document):
+    rewrite(path)
+    save_file(load_file(path), path, {"wct_jax": document})
+    assert "its metadata does not say" in refusal(path)
+
+
+def test_a_format_from_the_future(path):
+    rewrite(path, format=3, layers=None, digest={"sha3": "0"})
+    assert "has format 3, and this version of wct_jax reads formats 1 and 2" in refusal(path)
+
+
+# Writing
+
+
+def test_arrays_that_are_no_model_are_not_saved(path):
+    model = small_model()
+    for fault, wrong in (
+        ("wrong shape", dataclasses.replace(model, widths=(2, 4))),
+        ("missing", dataclasses.replace(model, decoders={"relu2_1": {}})),
+        ("not finite", jax.tree.map(lambda array: array * np.float32("nan"), model)),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            save_model(path, wrong)
+        assert not path.exists()
+
+
+def test_a_crash_while_writing_keeps_the_old_file(path, monkeypatch):
+    save_model(path, small_model())
+    before = path.read_bytes()
+
+    def crash(self, data):
+        with self.open("wb") as file:
+            file.write(data[:1000])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(path, small_model(seed=1))
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
+def test_a_full_disk_keeps_the_old_file(path):
+    save_model(path, small_model())
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=f"^cannot write {path}: File too large$"):
+            save_model(path, small_model(seed=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+# One more decoder
+
+
+def other_decoder(layer):
+    """A decoder for the encoder of `small_model`, and not the one it has."""
+    return random_parameters(decoder_shapes(layer, (2, 3)), np.random.default_rng(9))
+
+
+def test_a_model_with_one_more_decoder():
+    model = small_model(layers=("relu1_1",), document=json.dumps({"licence": "MIT", "decoders": {"relu1_1": {"n": 1}}}))
+    record = {"steps": 3}
+    more = with_decoder(model, "relu2_1", other_decoder("relu2_1"), record)
+    assert more.layers == ("relu2_1", "relu1_1")
+    assert more.metadata == {"licence": "MIT", "decoders": {"relu1_1": {"n": 1}, "relu2_1": {"steps": 3}}}
+    np.testing.assert_array_equal(
+        more.decoders["relu2_1"]["conv2_1"]["kernel"], other_decoder("relu2_1")["conv2_1"]["kernel"]
+    )
+    assert more.decoders["relu1_1"] is model.decoders["relu1_1"]
+    assert model.layers == ("relu1_1",)
+    assert model.metadata["decoders"] == {"relu1_1": {"n": 1}}
+    replaced = with_decoder(more, "relu1_1", other_decoder("relu1_1"), {"n": 2})
+    assert replaced.metadata["decoders"] == {"relu1_1": {"n": 2}, "relu2_1": {"steps": 3}}
+    assert replaced.layers == more.layers
+
+
+def test_a_decoder_enters_the_file(path):
+    auxiliary = {"relu2_1": {"kernel": np.ones((1, 1, 3, 7), np.float32), "bias": np.zeros(7, np.float32)}}
+    before = small_model(layers=("relu1_1",), auxiliary=auxiliary, document=json.dumps({"licence": "MIT"}))
+    save_model(path, before)
+    # What was trained knows its encoder, and need not have what else is in the file.
+    trained = dataclasses.replace(before, decoders={"relu2_1": other_decoder("relu2_1")}, auxiliary={}, document="{}")
+    add_decoder(path, trained, "relu2_1", {"steps": 3})
+    after = load_model(path)
+    assert_same(after, dataclasses.replace(before, decoders={**before.decoders, **trained.decoders}))
+    assert after.digest == before.digest
+    assert after.metadata["licence"] == "MIT"
+    assert after.metadata["layers"] == ["relu2_1", "relu1_1"]
+    assert after.metadata["decoders"] == {"relu2_1": {"steps": 3}}
+
+
+def test_a_decoder_takes_the_place_of_the_one_there_was(path):
+    save_model(path, small_model())
+    add_decoder(path, small_model(), "relu2_1", {"steps": 3})
+    trained = dataclasses.replace(small_model(), decoders={"relu2_1": other_decoder("relu2_1")})
+    add_decoder(path, trained, "relu2_1", {"steps": 4})
+    after = load_model(path)
+    assert_same(after, dataclasses.replace(small_model(), decoders={**small_model().decoders, **trained.decoders}))
+    assert after.metadata["decoders"] == {"relu2_1": {"steps": 4}}
+
+
+def test_a_decoder_of_another_encoder_is_refused(path):
+    save_model(path, small_model(layers=()))
+    before = path.read_bytes()
+    for other in (small_model(seed=1), small_model((2, 4))):
+        with pytest.raises(
+            ValueError, match=f"^{path} has another encoder than the one the decoder of relu2_1 was trained for$"
+        ):
+            add_decoder(path, other, "relu2_1", {})
+    assert path.read_bytes() == before
+
+
+def test_a_decoder_that_is_damaged_does_not_enter(path):
+    save_model(path, small_model(layers=()))
+    before = path.read_bytes()
+    broken = jax.tree.map(lambda array: array * np.float32("nan"), other_decoder("relu1_1"))
+    with pytest.raises(ValueError, match="not finite: decoder/relu1_1/"):
+        add_decoder(path, dataclasses.replace(small_model(), decoders={"relu1_1": broken}), "relu1_1", {})
+    assert path.read_bytes() == before
+
+
+def test_a_file_to_add_to_must_be_there(path, tmp_path):
+    with pytest.raises(ValueError, match=f"^there is no model file {path}"):
+        add_decoder(path, small_model(), "relu1_1", {})
+    missing = tmp_path / "missing" / "model.safetensors"
+    with pytest.raises(ValueError, match=f"{missing}"):
+        add_decoder(missing, small_model(), "relu1_1", {})
+    path.write_text("weights")
+    with pytest.raises(ValueError, match="is not a model file"):
+        add_decoder(path, small_model(), "relu1_1", {})
+    assert path.read_text() == "weights"
+
+
+def test_a_link_stays_one(path, tmp_path):
+    save_model(path, small_model(layers=()))
+    link = tmp_path / "links" / "link.safetensors"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    add_decoder(link, small_model(), "relu1_1", {})
+    assert link.is_symlink()
+    assert load_model(path).layers == ("relu1_1",)
+    assert os.listdir(link.parent) == [link.name]
+
+
+ADD_MANY = """
+import sys
+from pathlib import Path
+from wct_jax.networks.model_file import add_decoder, load_model
+path, trained, layer, times = sys.argv[1:]
+model = load_model(trained)
+print(flush=True)
+sys.stdin.readline()
+for n in range(int(times)):
+    add_decoder(path, model, layer, {"n": n})
+"""
+
+
+@pytest.mark.core
+def test_decoders_of_several_processes_all_enter(path, tmp_path):
+    save_model(path, small_model(layers=()))
+    trained = tmp_path / "trained.safetensors"
+    save_model(trained, small_model())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADD_MANY, path, trained, layer, "40"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )
+        for layer in ("relu1_1", "relu2_1")
+    ]
+    try:
+        for process in processes:
+            process.stdout.readline()
+        for process in processes:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        while any(process.poll() is None for process in processes):
+            assert load_model(path).digest == small_model().digest
+        assert [process.wait(60) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    after = load_model(path)
+    assert_same(after, small_model())
+    assert after.metadata["decoders"] == {"relu1_1": {"n": 39}, "relu2_1": {"n": 39}}
+
+
+# Names
+
+
+def test_where_vgg19_is(monkeypatch, tmp_path):
+    for variable in ("WCT_JAX_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert model_path("vgg19") == tmp_path / ".cache" / "wct_jax" / "vgg19.safetensors"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert model_path("vgg19") == tmp_path / "xdg" / "wct_jax" / "vgg19.safetensors"
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    assert model_path("vgg19") == tmp_path / "home" / "vgg19.safetensors"
+    assert model_path("./vgg19") == model_path(tmp_path / "vgg19").relative_to(tmp_path)
+    (tmp_path / "home").mkdir()
+    save_model(model_path("vgg19"), small_model())
+    assert_same(load_model("vgg19"), small_model())
+
+
+def test_paths_that_are_relative_or_empty_name_no_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("WCT_JAX_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for cache in ("", "cache", "./cache", "~/cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+        assert cache_folder() == tmp_path / ".cache" / "wct_jax"
+    monkeypatch.setenv("WCT_JAX_HOME", "")
+    assert cache_folder() == tmp_path / ".cache" / "wct_jax"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_a_user_without_a_home_can_name_one(monkeypatch, tmp_path, home):
+    for variable in ("WCT_JAX_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    if home is None:  # A user that the system does not know.
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    else:
+        monkeypatch.setenv("HOME", home)
+    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+        load_model("vgg19")
+    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+        user_folder()
+    assert load_model("compact").layers
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "wct_jax"
+    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home"
+
+
+def test_the_packaged_model_is_never_written_to(tmp_path):
+    path = model_path("compact")
+    before = path.read_bytes()
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    for target in (path, link):
+        with pytest.raises(
+            ValueError, match=r"^the packaged model is never written to: copy .*compact.safetensors and name"
+        ):
+            check_model_target(target)
+        with pytest.raises(ValueError, match="the packaged model is never written to"):
+            add_decoder(target, load_model("compact"), "relu1_1", {})
+    assert path.read_bytes() == before
+
+
+def test_layers_that_a_model_can_decode():
+    model = small_model((2, 3, 4), ("relu1_1", "relu3_1"))
+    assert require_decoders(model, "m", None) == ("relu3_1", "relu1_1")
+    assert require_decoders(model, "m", ["relu1_1", "relu3_1"]) == ("relu1_1", "relu3_1")
+    lacks = r"the model m has no decoder for relu2_1 \(it has relu3_1, relu1_1\): "
+    with pytest.raises(ValueError, match=lacks + "python train.py --layer relu2_1 --model m trains one"):
+        require_decoders(model, "m", ["relu3_1", "relu2_1"])
+    with pytest.raises(ValueError, match="unknown layer 'relu4_1': the encoder of m has relu1_1, relu2_1, relu3_1"):
+        require_decoders(model, "m", ["relu4_1"])
+    with pytest.raises(ValueError, match=r"no decoder for relu2_1 \(it has none\): python train.py --layer relu2_1"):
+        require_decoders(small_model(layers=()), "m", None)
+
+
+# Documents and arrays of the wrong types
+
+
+DEEP = json.loads("[" * 60 + "]" * 60)
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"decoders": []}, "decoders"),
+        ({"decoders": "relu1_1"}, "decoders"),
+        ({"decoders": {"relu1_1": "trained"}}, "decoders"),
+        ({"decoders": {"relu1_1": {"kind": 3, "file": "x"}}}, "decoders"),
+        ({"source": 3}, "source"),
+        ({"source": ["kind", "file"]}, "source"),
+        ({"source": {"kind": None, "file": []}}, "source"),
+        ({"licence": 3}, "licence"),
+        ({"licence": ["MIT"], "preprocessing": {}}, "preprocessing and licence"),
+        ({"normalisation": False}, "normalisation"),
+        ({"distillations": {}}, "distillations"),
+        ({"distillations": [3]}, "distillations"),
+    ],
+)
+def test_records_of_other_types(path, facts, named):
+    rewrite(path, **facts)
+    assert refusal(path) == f"{path} has metadata whose {named} cannot be made sense of"
+
+
+@pytest.mark.parametrize("deep", [DEEP, {"a": DEEP}])
+def test_a_document_nested_without_end(path, deep):
+    rewrite(path, x=deep)
+    assert refusal(path) == f"{path} has metadata nested deeper than 50"
+    with pytest.raises(ValueError, match="the model's document must be a JSON object, not nested 50 deep"):
+        save_model(path, small_model(document=json.dumps({"x": deep})))
+
+
+@pytest.mark.parametrize("document", ["[]", "3", "null", "{", '"x"', "[" * 100_000])
+def test_a_document_that_is_none_is_not_saved(path, document):
+    with pytest.raises(ValueError, match="the model's document must be a JSON object"):
+        save_model(path, small_model(document=document))
+    assert not path.exists()
+
+
+def test_a_document_of_other_types_is_not_saved(path):
+    with pytest.raises(ValueError, match="has metadata whose decoders cannot be made sense of"):
+        save_model(path, small_model(document='{"decoders": []}'))
+    assert not path.exists()
+
+
+def test_text_of_the_file_neither_fills_nor_steers_a_terminal(path):
+    escapes = "\x1b]0;title\x07\x1b[2J\n\ud800\u202e"
+    for facts in (
+        {"format": escapes * 100_000},
+        {"format": [escapes] * 100_000},
+        {"digest": escapes * 100_000},
+        {"checksum": escapes},
+    ):
+        rewrite(path, **facts)
+        message = refusal(path)
+        assert message.isprintable()
+        assert len(message) < 300 + len(str(path))
+    rewrite(path, lambda arrays: arrays.update({f"{escapes[:-2]}{n}": np.zeros(1, np.float32) for n in range(1000)}))
+    message = refusal(path)
+    assert message.isprintable()
+    assert len(message) < 1200 + len(str(path))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.bool_, np.complex64])
+def test_arrays_of_other_types(path, dtype):
+    def change(arrays):
+        arrays["encoder/conv1_1/bias"] = arrays["encoder/conv1_1/bias"].astype(dtype)
+
+    rewrite(path, change)
+    expected = (
+        f"encoder/conv1_1/bias holds {np.dtype(dtype).name} values, expected float16, bfloat16, float32 or float64"
+    )
+    assert expected in refusal(path)
+    encoder = jax.tree.map(lambda array: array.astype(dtype), small_model().encoder)
+    with pytest.raises(ValueError, match=f"not floating point: encoder/conv1_1/bias {np.dtype(dtype)}"):
+        save_model(path, dataclasses.replace(small_model(), encoder=encoder))
+
+
+def test_values_beyond_single_precision(path):
+    def change(arrays):
+        arrays["encoder/conv1_1/bias"] = np.full(2, 1e300)
+
+    rewrite(path, change)
+    assert "not finite: encoder/conv1_1/bias" in refusal(path)
+
+
+def test_double_and_brain_precision_are_read(path):
+    for dtype in (np.float64, jnp.bfloat16):
+        model = jax.tree.map(lambda array, dtype=dtype: array.astype(dtype), small_model())
+        save_model(path, model)
+        np.testing.assert_array_equal(
+            load_model(path).encoder["conv1_1"]["kernel"], model.encoder["conv1_1"]["kernel"].astype(np.float32)
+        )
+
+
+# Paths that are no files
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX")
+def test_pipes_and_devices_are_not_waited_for(path):
+    os.mkfifo(path)
+    for place in (path, "/dev/zero"):
+        with pytest.raises(
+            ValueError, match=f"^cannot read the model file {place}: it is not a file but a pipe, a socket or a device$"
+        ):
+            load_model(place)
+        assert not is_model_file(place)
+
+
+def test_the_system_says_why_a_model_cannot_be_read(path, monkeypatch):
+    path.symlink_to(path.name)
+    assert refusal(path) == f"cannot read the model file {path}: Too many levels of symbolic links"
+    assert not is_model_file(path)
+    monkeypatch.setattr("wct_jax.networks.model_file.unreadable", lambda path: "Permission denied")
+    assert refusal(path) == f"cannot read the model file {path}: Permission denied"
+
+
+def test_a_header_of_megabytes(path):
+    rewrite(path, x="x" * 5_000_000)
+    assert "expected a header of at most 4194304 bytes" in refusal(path)
+    assert not is_model_file(path)

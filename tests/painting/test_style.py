@@ -1,0 +1,121 @@
+"""A style: the moments of every layer, weighted where the picture is transparent."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from wct_jax import extract_style, mix_styles, moments, stylize, white_style, whiten
+from wct_jax.networks.model import pool_weights
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(1).uniform(size=(24, 20, 3)).astype(np.float32)
+
+
+def test_a_style_holds_the_moments_of_each_layer(model, image):
+    style = extract_style(model, image)
+    assert set(style.moments) == set(model.layers)
+    assert style.digest == model.digest
+    expected = moments(model.encode(image)["relu3_1"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), style.moments["relu3_1"], expected
+    )
+    assert set(extract_style(model, image, ["relu2_1"]).moments) == {"relu2_1"}
+
+
+def test_weights_are_brought_to_each_layer(model, image):
+    weights = np.zeros((24, 20), np.float32)
+    weights[:16, :9] = 0.5
+    statistics = extract_style(model, image, ["relu2_1"], weights=weights).moments["relu2_1"]
+    expected = moments(model.encode(image)["relu2_1"], pool_weights(weights, "relu2_1"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), statistics, expected)
+    assert statistics.count == pytest.approx(weights.sum() / 4)
+
+
+def test_pictures_that_are_none_are_refused(model, image):
+    with pytest.raises(ValueError, match=r"in 0..1, got uint8"):
+        extract_style(model, np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"style must be an image .* got shape \(4, 4\)"):
+        extract_style(model, np.zeros((4, 4), np.float32))
+    with pytest.raises(ValueError, match=r"weights must broadcast to \(24, 20\)"):
+        extract_style(model, image, weights=np.ones((3, 3), np.float32))
+    with pytest.raises(ValueError, match="has layers"):
+        extract_style(model, image, ["relu7_1"])
+
+
+def test_features_are_kept_for_swap_without_what_is_beyond_the_picture(model):
+    image = np.random.default_rng(2).uniform(size=(70, 90, 3)).astype(np.float32)
+    style = extract_style(model, image, ["relu3_1", "relu1_1"], swap_layers=["relu3_1"])
+    feature, weights = style.features["relu3_1"]
+    assert set(style.features) == {"relu3_1"}
+    np.testing.assert_allclose(feature, model.encode(image)["relu3_1"], atol=1e-4)
+    np.testing.assert_array_equal(weights, np.ones((18, 23), np.float32))
+    with pytest.raises(ValueError, match="swap_layers must be among relu3_1, got relu2_1"):
+        extract_style(model, image, ["relu3_1"], swap_layers=["relu2_1"])
+
+
+def test_swap_with_the_photo_as_its_own_style_gives_the_photo_back(model, image):
+    layer = "relu2_1"
+    style = extract_style(model, image, [layer], swap_layers=[layer])
+    result = stylize(model, image, style, layers=[layer], swap_layers=[layer])
+    np.testing.assert_allclose(result, model.decode(layer, model.encode(image)[layer]), atol=1e-3)
+
+
+def test_the_white_style_only_whitens(model, image):
+    layer = "relu2_1"
+    result = stylize(model, image, white_style(model, [layer]))
+    np.testing.assert_allclose(result, model.decode(layer, whiten(model.encode(image)[layer])), atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def styles(model, image):
+    return [extract_style(model, image**power) for power in (1, 2, 4)]
+
+
+def assert_same(a, b, tolerance=0.0):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a.moments, b.moments)
+
+
+def test_what_alone_has_weight_comes_back(styles):
+    assert mix_styles(styles, [0, 0.3, 0]) is styles[1]
+    assert mix_styles([styles[2]]) is styles[2]
+
+
+def test_equal_styles_are_one(styles):
+    assert_same(mix_styles([styles[1]] * 3, [1, 2, 0.5]), styles[1], 1e-3)
+
+
+def test_the_scale_of_weights_does_not_matter(styles):
+    assert_same(mix_styles(styles, [2, 1, 1]), mix_styles(styles, [200, 100, 100]), 1e-5)
+    assert_same(mix_styles(styles), mix_styles(styles, [0.1] * 3), 1e-5)
+
+
+def test_the_mean_is_the_mean_of_roots(styles):
+    layer = "relu2_1"
+
+    def root(style):
+        values, vectors = np.linalg.eigh(np.asarray(style.moments[layer].covariance, np.float64))
+        return (vectors * values.clip(0) ** 0.5) @ vectors.T
+
+    mixed = mix_styles(styles[:2], [1, 3]).moments[layer]
+    expected = 0.25 * root(styles[0]) + 0.75 * root(styles[1])
+    np.testing.assert_allclose(mixed.covariance, expected @ expected, atol=1e-3 * np.abs(expected @ expected).max())
+    a, b = (style.moments[layer] for style in styles[:2])
+    np.testing.assert_allclose(mixed.mean, 0.25 * a.mean + 0.75 * b.mean, rtol=1e-5)
+
+
+def test_mixtures_that_cannot_be_are_refused(model, image, styles):
+    for weights in ([1, -1, 1], [0, 0, 0], [1, float("nan"), 1], [1, float("inf"), 1]):
+        with pytest.raises(ValueError, match="finite, at least 0 and not all 0"):
+            mix_styles(styles, weights)
+    with pytest.raises(ValueError, match="a weight for each style, got 2 for 3"):
+        mix_styles(styles, [1, 2])
+    with pytest.raises(ValueError, match="got 0 for 0"):
+        mix_styles([])
+    with pytest.raises(ValueError, match="of different encoders"):
+        mix_styles([styles[0], dataclasses.replace(styles[1], digest="other")])
+    with pytest.raises(ValueError, match="a layer in common"):
+        mix_styles([extract_style(model, image, [layer]) for layer in ("relu1_1", "relu2_1")])

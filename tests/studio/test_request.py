@@ -1,0 +1,46 @@
+"""Requests: parts that contradict each other are refused before anything is read."""
+
+import pytest
+
+from wct_jax.painting.options import Options
+from wct_jax.studio.request import Look, Request, Texture
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"files": ("a", "b"), "weights": (1.0,)}, "a weight for each style, got 1 for 2 styles"),
+        ({"files": ("a", "b"), "weights": (0.0, 0.0)}, "`style_weights` must not all be 0"),
+        ({"files": ("a",), "weights": (-1.0,)}, "style_weights must be at least 0"),
+        ({"files": ("a", "b"), "weights": (1.0, 2.0), "masks": ("m",)}, "`mask` puts each in its place"),
+        ({"files": ("a",), "masks": ("m", "n")}, "got 2 masks and 1 styles"),
+        ({"files": ("a",), "style_masks": ("m", "n")}, "a `style_mask` for each style"),
+        ({"files": (None,), "masks": ("m",)}, "a style for one of the masks at least, got none"),
+        ({"files": ("a", None)}, "got no mask"),
+    ],
+)
+def test_looks(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Look(**values)
+
+
+@pytest.mark.parametrize(
+    ("photo", "look", "options", "sentence"),
+    [
+        ("p", Look(), {}, "expected a `style`, or `whiten_only`, got neither"),
+        ("p", Look(("a",)), {"whiten_only": True}, "`whiten_only` takes no `style`"),
+        ("p", Look(("a", "b")), {"swap_layers": ["relu1_1"]}, "styles that are mixed have none"),
+        (Texture(2, 2), Look(("a",)), {"preserve_color": "coral"}, "a texture has no photo"),
+        (Texture(2, 2), Look(("a",)), {"strength": 0.5}, "`strength` keeps some of the photo"),
+        (Texture(2, 2), Look(("a",)), {"content_size": 5}, "`content_size` resizes photos"),
+    ],
+)
+def test_requests(photo, look, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Request(photo, look, Options(**options))
+
+
+@pytest.mark.parametrize(("size", "sentence"), [((0, 1), "width must be at least 1"), ((1, 1, -1), "seed must be")])
+def test_textures(size, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Texture(*size)

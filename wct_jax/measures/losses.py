@@ -1,0 +1,87 @@
+"""The losses that training and distillation share."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jax import Array
+
+from wct_jax.transform.transform import moments
+
+
+def mean_squared_error(x: Array, y: Array) -> Array:
+    """The mean of (x - y)² over all elements.
+
+    Args:
+        x: Any shape and floating dtype.
+        y: The same shape.
+
+    Returns:
+        A float32 scalar, taken in float32.
+    """
+    return jnp.mean(jnp.square(x.astype(jnp.float32) - y.astype(jnp.float32)))
+
+
+def relative_error(x: Array, y: Array) -> Array:
+    """The mean of (x - y)² over the variance of y about its channels' means.
+
+    Args:
+        x: A feature, `[..., C]`.
+        y: The one that it is to be, the same shape.
+
+    Returns:
+        A float32 scalar, 1 where each channel of x is the mean of y's; not finite where y is flat.
+    """
+    y = y.astype(jnp.float32)
+    return mean_squared_error(x, y) / jnp.var(y, axis=range(y.ndim - 1)).mean()
+
+
+def perceptual_error(x: Mapping[str, Array], y: Mapping[str, Array]) -> Array:
+    """The mean over layers of `relative_error`: Johnson et al., ECCV 2016, equation 2, each layer by its variance.
+
+    Args:
+        x: Layer to feature, `[..., C]`.
+        y: Layer to the feature that it is to be, the same shape.
+
+    Returns:
+        A float32 scalar.
+    """
+    return jnp.stack([relative_error(x[layer], y[layer]) for layer in y]).mean()
+
+
+def covariance_error(x: Array, y: Array) -> Array:
+    """How far the covariances of features are from those they are to have: mean ‖cov x - cov y‖ / mean ‖cov y‖.
+
+    Norms are Frobenius', and means over the images, so that a flat one among them does no harm.
+
+    Args:
+        x: `[..., H, W, C]`.
+        y: The same channels and leading dimensions.
+
+    Returns:
+        A float32 scalar; not finite where all of y is flat.
+    """
+    got, wanted = moments(x).covariance, moments(y).covariance
+    return _norm(got - wanted).mean() / _norm(wanted).mean()
+
+
+def _norm(matrices: Array) -> Array:
+    squares = jnp.square(matrices).sum((-2, -1))
+    # The root of zero has no derivative.
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+def total_variation(images: Array) -> Array:
+    """The mean squared difference of neighbouring pixels, horizontally plus vertically.
+
+    The squared form of Mahendran and Vedaldi, CVPR 2015, equation 4 with beta = 2, as a mean.
+
+    Args:
+        images: `[..., H, W, C]`.
+
+    Returns:
+        A float32 scalar; a direction in which there is one pixel counts nothing.
+    """
+    x = images.astype(jnp.float32)
+    rows = jnp.square(x[..., 1:, :, :] - x[..., :-1, :, :])
+    columns = jnp.square(x[..., :, 1:, :] - x[..., :, :-1, :])
+    return jnp.asarray(sum(d.mean() for d in (rows, columns) if d.size), jnp.float32)

@@ -1,0 +1,94 @@
+"""How close a picture is to another: PSNR and SSIM."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from wct_jax.kernels.canvas import as_array
+from wct_jax.kernels.compilation import part
+
+
+def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
+    """Peak signal-to-noise ratio, -10 log10(mean((x - y)²)), the peak being 1.
+
+    Args:
+        image: `[..., H, W, 3]`, floating point in 0..1; values outside count as they are.
+        reference: The same shape.
+
+    Returns:
+        Decibels, `[...]`, float32 (float64 for float64); infinity for equal images.
+
+    Raises:
+        ValueError: The shapes differ or are no images, or the values are not floating point.
+    """
+    return _psnr(*_pair(image, reference))
+
+
+@part()
+def _psnr(image: Array, reference: Array) -> Array:
+    return -10 * jnp.log10(jnp.mean((image - reference) ** 2, axis=(-3, -2, -1)))
+
+
+def ssim(image: ArrayLike, reference: ArrayLike) -> Array:
+    """Structural similarity of the grey images (the mean of the channels), averaged over all windows.
+
+    (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)) with C1 = 0.01², C2 = 0.03², under a Gaussian
+    window of 11 x 11 pixels and σ = 1.5, at the places where it lies wholly inside the image: Wang, Bovik, Sheikh and
+    Simoncelli, "Image quality assessment: from error visibility to structural similarity", 2004, equation 13. Where a
+    side is shorter than 11, the window is cut to the shorter side's length.
+
+    Args:
+        image: `[..., H, W, 3]`, floating point in 0..1.
+        reference: The same shape.
+
+    Returns:
+        Similarity, `[...]`, at most 1 but for rounding, float32 (float64 for float64).
+
+    Raises:
+        ValueError: The shapes differ or are no images, or the values are not floating point.
+    """
+    return _ssim(*_pair(image, reference))
+
+
+_WINDOW, _SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+@part()
+def _ssim(image: Array, reference: Array) -> Array:
+    x, y = image.mean(-1), reference.mean(-1)
+    difference = x - y
+    mean_x, mean_y, mean_difference = _blur(x), _blur(y), _blur(difference)
+    variances = _blur(x**2) - mean_x**2 + _blur(y**2) - mean_y**2
+    # The equation's two factors, written with 2ab = a² + b² - (a - b)²: where the images are all but equal, rounding
+    # of the difference's small variance does no harm, as rounding of the covariance does on bright flat areas.
+    luminance = 1 - mean_difference**2 / (mean_x**2 + mean_y**2 + _C1)
+    structure = 1 - (_blur(difference**2) - mean_difference**2) / (variances + _C2)
+    return (luminance * structure).mean((-2, -1))
+
+
+def _blur(values: Array) -> Array:
+    # By shifted sums: a convolution would be rounded to fewer bits on some accelerators.
+    size = min(_WINDOW, *values.shape[-2:])
+    weights = [math.exp(-(((i - (size - 1) / 2) / _SIGMA) ** 2) / 2) for i in range(size)]
+    for axis in (-2, -1):
+        length = values.shape[axis] - size + 1
+        shifted = [jax.lax.slice_in_dim(values, i, i + length, axis=axis) for i in range(size)]
+        values = sum((w / sum(weights) * s for w, s in zip(weights, shifted, strict=True)), jnp.zeros_like(shifted[0]))
+    return values
+
+
+def _pair(image: ArrayLike, reference: ArrayLike) -> tuple[Array, Array]:
+    pair = as_array(image), as_array(reference)
+    for array in pair:
+        if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape:
+            raise ValueError(f"expected images [..., H, W, 3], got shape {array.shape}")
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(f"expected images of floating point values in 0..1, got {array.dtype}")
+    if pair[0].shape != pair[1].shape:
+        raise ValueError(f"expected two images of one shape, got {pair[0].shape} and {pair[1].shape}")
+    dtype = jnp.float64 if any(array.dtype == jnp.float64 for array in pair) else jnp.float32
+    return pair[0].astype(dtype), pair[1].astype(dtype)

@@ -1,0 +1,346 @@
+"""The model file: one `.safetensors` with an encoder and the decoders there are for it.
+
+Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
+`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. Layers with an encoder of their own have
+`encoders/relu3_1/conv1_1/kernel`, ..., too, which makes it format 2. One metadata key, `wct_jax`, holds a JSON
+document.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import filelock
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save
+
+from wct_jax.checks.arguments import as_path, check_kind
+from wct_jax.checks.printable import printable
+from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
+from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable
+from wct_jax.networks.vgg import LAYERS, decoder_shapes, depth_of, encoder_shapes
+from wct_jax.system.atomic import atomic_write
+
+METADATA_KEY, STYLE_METADATA_KEY = "wct_jax", "wct_jax_style"
+_PACKAGED = Path(__file__).with_name("compact.safetensors")
+
+
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The file that a model's name or path stands for.
+
+    Args:
+        model: "compact", which comes with the package, "vgg19", which is in the `cache_folder`, or a path.
+    """
+    if str(model) == "compact":
+        return _PACKAGED
+    if str(model) == "vgg19":
+        return cache_folder() / "vgg19.safetensors"
+    return Path(model)
+
+
+def cache_folder() -> Path:
+    """The folder with this user's models: `$WCT_JAX_HOME`, by default `user_folder()`.
+
+    Raises:
+        ValueError: The user has no home folder, and no variable names another.
+    """
+    home = os.environ.get("WCT_JAX_HOME")
+    return Path(home) if home else user_folder()
+
+
+def user_folder() -> Path:
+    """The folder for what this user can do without: `wct_jax` in `$XDG_CACHE_HOME`, by default in `~/.cache`.
+
+    Raises:
+        ValueError: The user has no home folder.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):  # The XDG specification says to ignore relative paths.
+        cache = os.path.join(os.path.expanduser("~"), ".cache") if os.environ.get("HOME", "~") else ""
+    if not os.path.isabs(cache):
+        raise ValueError("this user has no home folder: set WCT_JAX_HOME to the folder of the models")
+    return Path(cache, "wct_jax")
+
+
+def load_model(model: str | os.PathLike[str]) -> Model:
+    """Read a model file and verify it.
+
+    Args:
+        model: A path, or the name "compact" or "vgg19".
+
+    Returns:
+        The model, in float32.
+
+    Raises:
+        ValueError: No such file, not a model file, missing or extra or misshapen arrays, values that are not finite,
+            or an encoder or a checksum that is not the one the file says it has.
+    """
+    path = model_path(as_path("model", model))
+    reason = unreadable(path)
+    if reason == MISSING:
+        raise ValueError(
+            f"there is no model file {path}: expected compact, or a file (vgg19 stands for one) that "
+            "python convert_vgg.py makes"
+        )
+    if reason:
+        raise ValueError(f"cannot read the model file {path}: {reason}")
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with open_tensors(path) as file:
+            metadata_keys, document = set(file.metadata), file.metadata.get(METADATA_KEY)
+            if document is not None:
+                arrays = dict(file)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a model file, which python convert_vgg.py makes: {error}") from error
+    if STYLE_METADATA_KEY in metadata_keys:
+        raise ValueError(f"{path} is a style file: expected a model file")
+    if document is None:
+        raise ValueError(
+            f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
+        )
+    metadata = parse_document(path, document)
+    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], own_encoders(path, metadata))
+    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
+    for name, array in arrays.items():
+        *parents, leaf = name.split("/")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = jnp.asarray(array, jnp.float32)
+    digest = encoder_digest(tree["encoder"], tree["encoders"])
+    if digest != metadata["digest"]:
+        raise ValueError(
+            f"{path} is damaged: its encoder's digest is {digest[:12]}, expected {printable(metadata['digest'][:12])}"
+        )
+    checksum = checksum_of(arrays)
+    if metadata.get("checksum", checksum) != checksum:
+        expected = printable(metadata["checksum"][:12])
+        raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {expected}")
+    widths = tuple(metadata["widths"])
+    return Model(tree["encoder"], tree["decoder"], widths, digest, tree["auxiliary"], document, tree["encoders"])
+
+
+def is_model_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that it is a model file."""
+    if unreadable(path):
+        return False
+    try:
+        with open_tensors(path) as file:
+            return METADATA_KEY in file.metadata
+    except ValueError:
+        return False
+
+
+def save_model(path: str | os.PathLike[str], model: Model) -> None:
+    """Write a model file, whole or not at all.
+
+    Args:
+        path: Where to; an existing file is replaced.
+        model: What to write. Its document's format, widths, layers, digest and checksum are brought up to date.
+
+    Raises:
+        ValueError: The file cannot be written, or the arrays are not those of a model.
+    """
+    path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
+    arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
+    for layer, parameters in model.decoders.items():
+        arrays |= _flatten(f"decoder/{layer}", parameters)
+    for layer, parameters in model.encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders, key=depth_of)}
+    _verify(Path(path), arrays, model.widths, model.layers, own)
+    facts = {
+        "format": FORMAT_OF_SEVERAL if own else FORMAT,
+        "widths": list(model.widths),
+        "layers": list(model.layers),
+        "digest": encoder_digest(model.encoder, model.encoders),
+        "checksum": checksum_of(arrays),
+        **({"encoders": own} if own else {}),
+    }
+    document = update_document(path, model.document, facts)
+    with atomic_write(path) as scratch:
+        # Not by save_file, which hides the system's complaint when a disk is full.
+        scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
+
+
+def check_model_target(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether a model file can be written.
+
+    Args:
+        path: Where to.
+
+    Raises:
+        ValueError: It is the packaged model, or its folder is not writable.
+    """
+    target = os.path.realpath(path)
+    if target == os.path.realpath(_PACKAGED):
+        raise ValueError(f"the packaged model is never written to: copy {_PACKAGED} and name the copy")
+    if not os.access(os.path.dirname(target), os.W_OK):
+        raise ValueError(f"cannot write {path}: its folder is not writable")
+
+
+def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: Mapping[str, Any]) -> None:
+    """Put a decoder into a model file, or in place of the one it has for the layer.
+
+    The file is locked meanwhile, so that several trainings can end at the same time; readers see the old file or the
+    new one.
+
+    Args:
+        path: The model file.
+        model: Holds the decoder, and the encoder that it inverts.
+        layer: The decoder's.
+        record: JSON: how it was trained.
+
+    Raises:
+        ValueError: The file cannot be read or written, or has another encoder.
+    """
+    check_model_target(path)
+    target = Path(os.path.realpath(path))
+    try:
+        with filelock.FileLock(target.with_name(f".{target.name}.lock")):
+            there = load_model(target)
+            if there.digest != model.digest:
+                raise ValueError(f"{path} has another encoder than the one the decoder of {layer} was trained for")
+            save_model(target, with_decoder(there, layer, model.decoders[layer], record))
+    except OSError as error:
+        raise ValueError(f"cannot lock {path}: {error.strerror or error}") from None
+
+
+def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[str, Any]) -> Model:
+    """A model with one more decoder, or another one for a layer.
+
+    Args:
+        model: The model.
+        layer: The decoder's.
+        decoder: Its parameters.
+        record: JSON: where it comes from.
+    """
+    records = model.metadata.get("decoders", {}) | {layer: dict(record)}
+    return dataclasses.replace(
+        model,
+        decoders={**model.decoders, layer: decoder},
+        document=json.dumps(model.metadata | {"decoders": records}),
+    )
+
+
+def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
+    """The layers to stylize, after making sure that the model can decode them.
+
+    Args:
+        model: What was loaded.
+        name: What it was loaded from, for the message.
+        layers: The layers asked for; None for all the model has.
+
+    Returns:
+        `layers`, or all of the model's, deepest first.
+
+    Raises:
+        ValueError: An unknown layer, or one without a decoder: the message has the command that trains it.
+    """
+    wanted = tuple(model.layers if layers is None else layers)
+    depth = len(model.widths)
+    for layer in wanted or LAYERS[depth - 1 : depth]:
+        if layer not in LAYERS[:depth]:
+            raise ValueError(f"unknown layer {layer!r}: the encoder of {name} has {', '.join(LAYERS[:depth])}")
+        if layer not in model.decoders:
+            raise ValueError(
+                f"the model {name} has no decoder for {layer} (it has {', '.join(model.layers) or 'none'}): "
+                f"python train.py --layer {layer} --model {name} trains one, "
+                f"and python convert_vgg.py {name} --decoder FILE adds a published one"
+            )
+    return wanted
+
+
+def checksum_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over the sorted names, types, shapes and values of all arrays, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = MappingProxyType({})) -> str:
+    """SHA-256 over the sorted names, shapes and float32 values of a model's encoders, in hexadecimal.
+
+    Args:
+        encoder: The model's.
+        encoders: Those of its layers that have one of their own.
+    """
+    digest = hashlib.sha256()
+    arrays = _flatten("encoder", encoder)
+    for layer, parameters in encoders.items():
+        arrays |= _flatten(f"encoders/{layer}", parameters)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
+    # In C order: safetensors writes the memory as it lies, and not every array or device has it so.
+    return {
+        f"{prefix}/{name}/{leaf}": np.asarray(array, order="C")
+        for name, leaves in parameters.items()
+        for leaf, array in leaves.items()
+    }
+
+
+def _verify(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    widths: tuple[int, ...],
+    layers: tuple[str, ...],
+    own: Mapping[str, Sequence[int]],
+) -> None:
+    networks = {"encoder": encoder_shapes(widths)}
+    networks |= {f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()}
+    networks |= {f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers}
+    expected: dict[str, tuple[int, ...]] = {}
+    for network, convolutions in networks.items():
+        for name, (inputs, outputs) in convolutions.items():
+            expected[f"{network}/{name}/kernel"] = (3, 3, inputs, outputs)
+            expected[f"{network}/{name}/bias"] = (outputs,)
+    for name, array in arrays.items():
+        # The auxiliary maps lead to another network, whose widths are its own.
+        prefix, _, rest = name.partition("/")
+        layer, _, leaf = rest.partition("/")
+        if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
+            outputs = array.shape[-1]
+            inputs = own.get(layer, widths)[depth_of(layer) - 1]
+            expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
+    missing = [name for name in expected if name not in arrays]
+    extra = [name for name in arrays if name not in expected]
+    misshapen = [
+        f"{name} {arrays[name].shape} for {shape}"
+        for name, shape in expected.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    mistyped = [f"{name} {array.dtype}" for name, array in arrays.items() if not _is_floating(array)]
+    infinite = [name for name, array in arrays.items() if _is_floating(array) and not _is_finite(array)]
+    faults = {
+        "missing": missing,
+        "extra": extra,
+        "wrong shape": misshapen,
+        "not floating point": mistyped,
+        "not finite": infinite,
+    }
+    found = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
+    if found:
+        raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {printable(found, 1000)}")
+
+
+def _is_floating(array: np.ndarray) -> bool:
+    return array.dtype.name in FLOATING
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):  # Beyond float32, in which a model is used, is infinite, too.
+        return bool(np.isfinite(array.astype(np.float32, copy=False)).all())

@@ -1,0 +1,136 @@
+"""One level of the cascade: how a layer's feature takes its styles."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from wct_jax.kernels.canvas import inside
+from wct_jax.kernels.compilation import part
+from wct_jax.networks.model import pool_weights, size_at
+from wct_jax.painting.guides import Guides
+from wct_jax.painting.regions import relative
+from wct_jax.painting.style import Style
+from wct_jax.transform.maps import TRANSFORMS
+from wct_jax.transform.swap import style_swap
+from wct_jax.transform.transform import Moments, apply, inverse_root_of, root_of, transfer
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("alpha", "eps"), meta_fields=("layer", "transform", "swap")
+)
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A level, as a pytree: two numbers that are traced, and names that are static.
+
+    Attributes:
+        layer: The layer.
+        alpha: Blend of features in 0..1, a scalar or `[..., H', W']`.
+        eps: Relative cut of the spectra, see `wct`.
+        transform: A name in `wct_jax.transform.maps.TRANSFORMS`.
+        swap: Side and stride of the patches that the whitened feature is rebuilt of, see `style_swap`; None for none.
+    """
+
+    layer: str
+    alpha: Any = 1.0
+    eps: Any = 1e-6
+    transform: str = "zca"
+    swap: tuple[int, int] | None = None
+
+
+def paint_feature(
+    feature: Array, statistics: Sequence[Moments], styles: Sequence[Style], level: Level, guides: Guides
+) -> Array:
+    """Paint a feature in its styles, each where its region is.
+
+    Args:
+        feature: `[..., H', W', C]`.
+        statistics: For each style the moments of its region, also of what of that is elsewhere.
+        styles: With statistics for the layer.
+        level: The feature's.
+        guides: Of the image.
+    """
+    level = dataclasses.replace(level, alpha=jnp.asarray(level.alpha), eps=jnp.asarray(level.eps))
+    cells, alphas = size_at(level.layer, guides.size), [level.alpha]
+    if guides.shares or guides.alpha_map is not None:
+        alphas = _alphas(level, dataclasses.replace(guides, weights=None))
+    result = feature
+    for own, style, alpha in zip(statistics, styles, alphas, strict=True):
+        here = dataclasses.replace(level, alpha=alpha)
+        if level.swap:
+            painted = repatch(feature, own, style.moments[level.layer], style.features[level.layer], here, cells)
+        else:
+            painted = recolor(feature, own, style.moments[level.layer], here, cells)
+        result = _with_change(result, feature, painted) if guides.shares else painted
+    return result
+
+
+@part()
+def _alphas(level: Level, guides: Guides) -> list[Array]:
+    """For each region its share of the feature's pixels, times the alpha there."""
+    layer, size, alpha = level.layer, guides.size, level.alpha
+    each = [jnp.ones((), jnp.float32)]
+    if guides.shares:
+        each = relative([pool_weights(share, layer, size) for share in guides.shares])
+    if guides.alpha_map is not None:
+        alpha = alpha * pool_weights(guides.alpha_map, layer, size)
+    return [one * alpha for one in each]
+
+
+@part()
+def _with_change(total: Array, before: Array, after: Array) -> Array:
+    return total + (after - before)
+
+
+@part()
+def recolor(feature: Array, statistics: Moments, style: Moments, level: Level, size: Array | None) -> Array:
+    """Whiten and color a feature, see `transfer`.
+
+    Args:
+        feature: `[..., H', W', C]`.
+        statistics: Its moments, or those of the image that it is a part of.
+        style: The style's moments.
+        level: The feature's.
+        size: Rows and columns of the feature, if it lies on a larger canvas; None for all.
+    """
+    # What is beyond the image must not grow from level to level: convolutions by Winograd add and subtract it.
+    within = None if size is None else inside(feature.shape[-3:-1], size)
+    how = TRANSFORMS[level.transform]
+    return transfer(feature, style, level.alpha, eps=level.eps, statistics=statistics, transform=how, inside=within)
+
+
+@part()
+def repatch(
+    feature: Array,
+    statistics: Moments,
+    style: Moments,
+    kept: tuple[Array, Array],
+    level: Level,
+    size: Array | None,
+) -> Array:
+    """Whiten a feature, rebuild it of patches of the style's whitened feature, and color it, see `style_swap`.
+
+    Args:
+        feature: `[..., H', W', C]`.
+        statistics: Its moments.
+        style: The style's moments.
+        kept: The style's feature `[..., Hs', Ws', C]`, and how much its pixels count, `[..., Hs', Ws']`.
+        level: The feature's.
+        size: As for `recolor`.
+    """
+    assert level.swap
+    whitened, offered = (
+        apply(x, own.mean, inverse_root_of(own, level.eps), jnp.zeros_like(own.mean))
+        for x, own in ((feature, statistics), (kept[0], style))
+    )
+    patch, stride = level.swap
+    swapped = style_swap(whitened, offered, patch=patch, stride=stride, style_weights=kept[1], size=size)
+    painted = apply(swapped, jnp.zeros_like(style.mean), root_of(style, level.eps), style.mean)
+    alpha = (level.alpha[..., None] if level.alpha.ndim else level.alpha).astype(painted.dtype)
+    painted = (alpha * painted + (1 - alpha) * feature.astype(painted.dtype)).astype(feature.dtype)
+    return painted if size is None else jnp.where(inside(feature.shape[-3:-1], size)[..., None], painted, 0)

@@ -1,0 +1,143 @@
+"""How a picture is painted, in plain values: checked when made, hashable, to and from JSON."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from wct_jax.checks.arguments import (
+    as_integer,
+    as_names,
+    as_number,
+    as_numbers,
+    check_choice,
+    check_patch,
+    described,
+    is_traced,
+)
+
+TRANSFORMS = ("zca", "ot", "cholesky", "adain")
+"""The names in `wct_jax.transform.maps.TRANSFORMS`."""
+
+COLORS = ("luminance", "histogram", "coral")
+"""The names that `preserve_color` takes."""
+
+# After three passes nothing changes that can be seen.
+MOST_PASSES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a picture is painted; `stylize` explains the first ten.
+
+    Two options with equal values are equal and have the same hash and digest.
+
+    >>> options = Options(alpha=0.6, layers=["relu4_1", "relu3_1"])
+    >>> Options.from_json(options.to_json()) == options
+    True
+
+    Attributes:
+        layers: Layers to use; None for all that model and style have.
+        alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
+        strength: Share of the change that is made, in 0..1.
+        eps: Relative cut of the spectra in 0..1.
+        transform: A name in `TRANSFORMS`.
+        whiten_only: Whether no style is taken and the feature only whitened, at relu4_1 unless `layers` says otherwise.
+        swap_layers: Layers rebuilt of the style's patches.
+        patch: Side of these patches, in pixels of the feature.
+        stride: Step from patch to patch, at most `patch`.
+        passes: Rounds of the cascade; None for 1, or 3 for a texture.
+        margin: Mirrored pixels painted on each side and cut off.
+        preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
+        content_size: Length in pixels to resize a photo's short side to; None for its own.
+        style_size: The same for a style's picture.
+    """
+
+    layers: tuple[str, ...] | None = None
+    alpha: float | tuple[float, ...] = 1.0
+    strength: float = 1.0
+    eps: float = 1e-6
+    transform: str = "zca"
+    whiten_only: bool = False
+    swap_layers: tuple[str, ...] = ()
+    patch: int = 3
+    stride: int = 1
+    passes: int | None = None
+    margin: int = 0
+    preserve_color: str | None = None
+    content_size: int | None = None
+    style_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value and bring it to its plain form.
+
+        Raises:
+            ValueError: A value has another type, is out of range, or contradicts another.
+        """
+        for name in ("alpha", "strength", "eps"):
+            if is_traced(getattr(self, name)):
+                raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
+        alphas = [float(alpha) for alpha in as_numbers("alpha", self.alpha, 0, 1)]
+        patch, stride = check_patch(self.patch, self.stride)
+        plain: dict[str, Any] = {
+            "layers": None if self.layers is None else as_names("layers", self.layers),
+            "alpha": alphas[0] if len(alphas) == 1 else tuple(alphas),
+            "strength": float(as_number("strength", self.strength, 0, 1)),
+            "eps": float(as_number("eps", self.eps, 0, 1)),
+            "swap_layers": as_names("swap_layers", self.swap_layers),
+            "patch": patch,
+            "stride": stride,
+            "passes": None if self.passes is None else as_integer("passes", self.passes, 1, MOST_PASSES),
+            "margin": as_integer("margin", self.margin, 0),
+        }
+        check_choice("transform", self.transform, TRANSFORMS)
+        if not isinstance(self.whiten_only, bool):
+            raise ValueError(f"whiten_only must be True or False, got {described(self.whiten_only)}")
+        if self.whiten_only and self.transform != "zca":
+            raise ValueError("`whiten_only` is a transform of its own, got `transform`, too")
+        if self.whiten_only and self.swap_layers:
+            raise ValueError("`swap_layers` needs the patches of a style, got `whiten_only`")
+        if self.preserve_color is not None:
+            check_choice("preserve_color", self.preserve_color, COLORS)
+        for name in ("content_size", "style_size"):
+            if (size := getattr(self, name)) is not None:
+                plain[name] = as_integer(name, size, 1)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def to_json(self) -> str:
+        """These options as a JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Options of a JSON object; names that it lacks have their defaults.
+
+        Args:
+            text: JSON, such as `to_json` makes.
+
+        Raises:
+            ValueError: It is no JSON object, has an unknown name, or a value that `Options` refuses.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            raise ValueError("options must be a JSON object")
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := [name for name in values if name not in known]:
+            raise ValueError(f"options must be of {', '.join(known)}, got {', '.join(unknown)[:80]!r}")
+        return cls(**values)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the options in hexadecimal: the same in every process."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The values that are not the defaults, by name."""
+        default = type(self)()
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(default, name)}

@@ -1,0 +1,79 @@
+"""How large tiles have to be, and can be."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+
+from wct_jax.kernels.canvas import SMALLEST, largest_canvas, smallest_canvas
+from wct_jax.networks.model import Model
+from wct_jax.networks.vgg import cell_of, depth_of, seen_by_decoder, seen_by_encoder
+
+
+def keeps(layer: str) -> bool:
+    """Whether a layer's feature is kept between the two passes over an image."""
+    # Shallower ones have more numbers than is gained by not encoding them again.
+    return depth_of(layer) >= 3
+
+
+def least_tile(layers: Sequence[str]) -> int:
+    """The shortest side that a tile can have, in pixels.
+
+    Args:
+        layers: That will be used.
+    """
+    return max(smallest_canvas(2 * reach_of(layer) + cell_of(layer)) for layer in layers)
+
+
+# Measured: 560 bytes for a pixel of a canvas with VGG-19's 64 channels at relu1_1, 215 with 16 of them: two features of
+# single precision at a time, and a few images.
+_BYTES_PER_CHANNEL = 8
+_BYTES_PER_PIXEL = 120
+# Python, JAX and what is compiled for a size or two; ten sizes, the most that are kept, take 0.3 GB more.
+_BASE = 5 * 10**8
+
+
+def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memory: float) -> int | None:
+    """How large tiles may be for the process to take no more memory than it should, about.
+
+    Args:
+        sides: Height and width of the image.
+        model: That will be used.
+        layers: That will be used.
+        memory: In bytes, for all that the process has.
+
+    Returns:
+        The longest side of a tile, or None if the image can be whole.
+
+    Raises:
+        ValueError: Even the smallest tiles take more.
+    """
+    each = _BYTES_PER_CHANNEL * max(model.widths_at(layer)[0] for layer in layers) + _BYTES_PER_PIXEL
+    rest = _BASE + 12 * math.prod(sides) + sum(leaf.nbytes for leaf in jax.tree.leaves(model))
+    if rest + each * math.prod(map(smallest_canvas, sides)) <= memory:
+        return None
+    least = least_tile(layers)
+    tile = largest_canvas(max(least, math.isqrt(int(max(0, memory - rest)) // each)))
+    if rest + each * tile**2 > memory:
+        height, width = sides
+        raise ValueError(
+            f"{width} x {height} pixels take {_amount(rest + each * least**2, math.ceil)} of memory at least with this "
+            f"model, and there are {_amount(memory, math.floor)} to take"
+        )
+    return None if is_one(sides, tile) else tile
+
+
+def _amount(memory: float, rounded: Callable[[float], int]) -> str:
+    return f"{rounded(memory / 1e8) / 10:.1f} GB" if memory >= 1e9 else f"{rounded(memory / 1e6)} MB"
+
+
+def is_one(sides: Sequence[int], tile: int) -> bool:
+    """Whether an image has no need of tiles of that size."""
+    # What is thin takes little memory, and has too few pixels for deep features.
+    return min(sides) < SMALLEST or max(sides) <= largest_canvas(tile)
+
+
+def reach_of(layer: str) -> int:
+    """How many pixels around a tile are read for one pass over the image at a layer, the larger of two if there are."""
+    encoder, decoder = seen_by_encoder(layer), seen_by_decoder(layer)
+    return max(encoder, decoder) if keeps(layer) else encoder + decoder

@@ -1,0 +1,244 @@
+"""Decoding a picture with Pillow, within limits that are checked before it is decoded."""
+
+import contextlib
+import logging
+import math
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from PIL import Image
+from PIL.ExifTags import Base as Tag
+
+from wct_jax.pictures.formats import identify
+from wct_jax.pictures.libtiff import silence_libtiff
+from wct_jax.pictures.pixels import resized
+from wct_jax.pictures.profiles import declared_profile, hdr_note
+from wct_jax.pictures.source import PathLike
+
+# Pillow's complaints about damaged files become exceptions, and need not go to standard error as well.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class PixelLimitError(ValueError):
+    """A picture has more pixels than may be read.
+
+    Attributes:
+        pixels: How many.
+    """
+
+    def __init__(self, sentence: str, pixels: int) -> None:
+        super().__init__(sentence)
+        self.pixels = pixels
+
+
+class MemoryLimitError(ValueError):
+    """A picture takes more memory to read than may be taken."""
+
+
+def open_image(file: BinaryIO, name: PathLike, max_pixels: int | None = None) -> Image.Image:
+    """Read the header of a picture: its size is known, its pixels are not decoded yet.
+
+    Pillow's warnings are not silenced here: that is done for a whole process, and this may run in many threads.
+
+    Args:
+        file: The encoded picture, from its start; it has to stay open until the image is loaded.
+        name: What to call it in messages.
+        max_pixels: The most pixels that it may have, or None for twice Pillow's `Image.MAX_IMAGE_PIXELS`.
+
+    Returns:
+        The image, for `load_image`.
+
+    Raises:
+        PixelLimitError: It is too large.
+        ValueError: It is empty, no picture, or damaged.
+        OSError: The system cannot read the file.
+    """
+    name = str(name)
+    with _decoding(name):
+        image: Any = identify(file, name, beyond=_most(max_pixels) > _most(None))
+        # Pillow spreads 2- and 4-bit grey over 0..255, but leaves the level that is transparent as it was.
+        if image.format == "PNG" and "transparency" in image.info:
+            image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
+        if image.format == "PNG":
+            image.info["icc_profile"] = declared_profile(image, file)
+    check_pixels(name, image.size, max_pixels)
+    tags = getattr(image, "tag_v2", {})
+    if {Tag.TileWidth, Tag.TileLength} <= set(tags):
+        tile = int(tags[Tag.TileWidth]), int(tags[Tag.TileLength])
+        if math.prod(tile) > max(2**24, 4 * math.prod(image.size)):
+            raise ValueError(f"cannot read {name}: its tiles of {tile[0]} x {tile[1]} pixels are larger than it is")
+    if image.format == "TIFF":
+        silence_libtiff()
+    elif image.info.get("progressive") and _count(file, b"\xff\xda") > _MOST_SCANS:
+        raise ValueError(f"cannot read {name}: it is a JPEG of more than {_MOST_SCANS} scans, expected about 10")
+    return image
+
+
+# Each is a pass over all pixels, for which a file needs a few bytes.
+_MOST_SCANS = 200
+
+
+def _count(file: BinaryIO, mark: bytes) -> int:
+    position, found, last = file.tell(), 0, b""
+    file.seek(0)
+    while chunk := file.read(2**20):
+        found += (last + chunk).count(mark)
+        last = chunk[-1:]
+    file.seek(position)
+    return found
+
+
+def load_image(image: Any, name: PathLike) -> int:
+    """Decode the pixels of an opened picture, in place.
+
+    Args:
+        image: From `open_image`; a JPEG on which `draft` was called is decoded at that size.
+        name: What to call it in messages.
+
+    Returns:
+        The EXIF orientation that the pixels still have to be turned by, for `upright`.
+
+    Raises:
+        ValueError: The picture is cut short or damaged.
+    """
+    with _decoding(str(name)):
+        if image.format == "TIFF" and math.prod(image.size) > _most(None):
+            # Pillow compares the size of a TIFF with its own limit once more, unless there is memory for it already.
+            image.im = Image.core.new(  # type: ignore[attr-defined]
+                image.mode, getattr(image, "_tile_size", image.size)
+            )
+        image.load()
+    # EXIF is broken in more ways than can be listed, and no reason to refuse a picture.
+    with contextlib.suppress(Exception):
+        return image.getexif().get(Tag.Orientation, 1)
+    return 1
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError:
+        raise PixelLimitError(f"cannot read {name}: it has more pixels than Pillow opens, {_most(None)}", 0) from None
+    except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
+        if isinstance(error, ValueError) and name in str(error):
+            raise
+        # Decoders may quote what they found.
+        reason = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)[:200]).split())
+        raise ValueError(f"cannot read {name}: it is cut short or damaged ({reason})") from None
+
+
+def _most(max_pixels: int | None) -> int:
+    # Twice: there Pillow stops warning of a decompression bomb and refuses it.
+    return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize) if max_pixels is None else max_pixels
+
+
+def check_pixels(
+    name: str, size: tuple[int, int], max_pixels: int | None, target: tuple[int, int] | None = None
+) -> None:
+    """Refuse a picture with too many pixels.
+
+    Args:
+        name: What to call it in messages.
+        size: Width and height.
+        max_pixels: As for `open_image`.
+        target: Width and height that it is to be resized to.
+
+    Raises:
+        PixelLimitError: It is too large, or would be.
+    """
+    pixels = math.prod(target or size)
+    if pixels <= _most(max_pixels):
+        return
+    width, height = size
+    limit = f"more than {_most(max_pixels)} pixels, the most we open without a larger max_pixels"
+    if target is None:
+        raise PixelLimitError(f"cannot read {name}, {width} x {height} pixels: it claims {limit}", pixels)
+    raise PixelLimitError(
+        f"cannot resize {name}, {width} x {height} pixels, to a short side of {min(target)}: that is {limit}", pixels
+    )
+
+
+# Measured: what Pillow and the libraries below it take for a pixel while it is decoded, beside the pixels themselves.
+_DECODER = {"JPEG": 6, "MPO": 6, "WEBP": 27, "AVIF": 16, "HEIF": 12, "JPEG2000": 16, "GIF": 5, "PSD": 4, "ICO": 8}
+# To find the nearest visible pixel of each.
+_NEAREST = 12
+# What is converted at a time, with all copies.
+_STRIP = 60 * 10**6
+
+
+def memory_to_read(image: Image.Image, short_side: int | None = None) -> int:
+    """How many bytes an opened picture takes while it is read, at most, the result included.
+
+    Args:
+        image: From `open_image`, not loaded yet.
+        short_side: As for `read_picture`.
+    """
+    pixels, size = math.prod(image.size), image.size
+    stored = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(image.mode, 4) * pixels
+    each = 16 if image.has_transparency_data else 12
+    rows = 0
+    if short_side is not None:
+        size = resized(image.size, short_side)
+        # Resampled one way, and while they are resampled the other way their results twice.
+        rows = each * (max(size[0] * image.size[1], image.size[0] * size[1]) + 2 * math.prod(size))
+    result = each * math.prod(size)
+    decoded = stored + max(pixels * _DECODER.get(image.format or "", 2), rows + result) + min(_STRIP, 60 * pixels)
+    return max(decoded, result + _NEAREST * math.prod(size) if each == 16 else 0)
+
+
+def check_memory(name: str, image: Image.Image, short_side: int | None, budget: int | None) -> None:
+    """Refuse an opened picture that takes too much memory to read.
+
+    Args:
+        name: What to call it in messages.
+        image: From `open_image`, not loaded yet.
+        short_side: As for `read_picture`.
+        budget: The most bytes that it may take; None for any number.
+
+    Raises:
+        MemoryLimitError: It takes more.
+    """
+    needed = memory_to_read(image, short_side)
+    if budget is not None and needed > budget:
+        width, height = image.size
+        raise MemoryLimitError(
+            f"cannot read {name}: its {width} x {height} pixels take {_amount(needed)} of memory to read, "
+            f"and {_amount(budget)} may be taken"
+        )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"
+
+
+def notes_on(image: Any, file: BinaryIO, name: str) -> tuple[str, ...]:
+    """Sentences that a person should be told about an opened picture.
+
+    Args:
+        image: From `open_image`, not loaded yet.
+        file: From which it was opened; its position is kept.
+        name: What to call it.
+    """
+    notes = [hdr_note(image, name)]
+    frames = 1
+    position = file.tell()
+    # Whatever is wrong with the other frames does not matter.
+    with contextlib.suppress(Exception):
+        if image.format == "GIF":
+            # Pillow forgets the first frame as it looks for the second one.
+            file.seek(0)
+            frames = 1 + bool(type(image)(file, "").is_animated)
+        elif image.format in ("TIFF", "PNG", "WEBP", "AVIF", "HEIF"):
+            frames = 1 + bool(image.is_animated)
+    file.seek(position)
+    if frames > 1:
+        which = "main" if image.format == "HEIF" else "first"
+        what = {"TIFF": "pages", "HEIF": "pictures"}.get(image.format or "", "frames")
+        notes.append(f"{name} has several {what}: the {which} one is used")
+    if image.format == "ICO" and len(image.info.get("sizes", ())) > 1:
+        notes.append(f"{name} has icons of several sizes: the largest is used")
+    return tuple(note for note in notes if note)

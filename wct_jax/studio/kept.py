@@ -1,0 +1,67 @@
+"""What a command compiles, kept for its next run."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Measured: 2 to 3 MB for a size of canvas with the packaged model. The least recently used go first.
+_MOST_KEPT = 2**28
+
+
+def keep_compilations(*, ahead: bool) -> None:
+    """Keep what is compiled, unless JAX was told where to, or it cannot be.
+
+    Args:
+        ahead: Whether all that takes long is compiled by `wct_jax.painting.cascade.prepare`: on a CPU it is kept as
+            executables then, which spares tracing, and otherwise by JAX.
+    """
+    import jax
+
+    from wct_jax.kernels import compilation_cache
+    from wct_jax.kernels.compiler import compiler
+    from wct_jax.kernels.executables import Executables
+
+    if jax.config.values["jax_compilation_cache_dir"]:
+        return
+    executables = ahead and jax.default_backend() == "cpu" and jax.local_device_count() == 1
+    folder = _folder("executables" if executables else "compiled")
+    if folder is None:
+        return
+    if executables:
+        compiler().keep(Executables(folder, _MOST_KEPT))
+    else:
+        compilation_cache.use(compilation_cache.CompilationCache(folder, _MOST_KEPT))
+
+
+def _folder(name: str) -> Path | None:
+    """A folder that is this user's own, for executables of one kind, made if need be; None if there cannot be one."""
+    from wct_jax.system.private_folder import is_private
+
+    for home in _homes():
+        # What is there already may be readable where nothing can be made.
+        with contextlib.suppress(OSError):
+            home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            (home / name).mkdir(mode=0o700)
+        with contextlib.suppress(OSError):
+            if is_private(home / name):
+                return home / name
+    return None
+
+
+def _homes() -> Iterator[Path]:
+    """Folders that may hold a user's executables, the preferred first: one that users share holds models alone."""
+    from wct_jax.networks.model_file import user_folder
+    from wct_jax.system.private_folder import is_private
+
+    if named := os.environ.get("WCT_JAX_HOME"):
+        with contextlib.suppress(OSError):
+            if not os.path.lexists(named) or is_private(named):
+                yield Path(named)
+    with contextlib.suppress(OSError, ValueError):
+        user = user_folder()
+        # With sudo it may be another user's, who could not use what is made there.
+        there = next(folder for folder in (user, *user.parents) if folder.exists())
+        if not hasattr(os, "geteuid") or there.stat().st_uid == os.geteuid():
+            yield user

@@ -1,0 +1,130 @@
+"""A request: what one result is made of, checked before anything is read."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from wct_jax.checks.arguments import as_integer, as_numbers
+from wct_jax.painting.options import Options
+from wct_jax.pictures.picture import Picture
+
+Source = str | os.PathLike[str] | BinaryIO | np.ndarray | Picture
+"""A picture: a path, an open binary file, `[H, W, 3]` in 0..1, or what `read_picture` returned."""
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A texture in place of a photo, see `synthesize`.
+
+    Attributes:
+        width: Columns.
+        height: Rows.
+        seed: Of its noise, 0 to 2**32 - 1.
+    """
+
+    width: int
+    height: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: They are not integers, or out of range.
+        """
+        as_integer("width", self.width, 1)
+        as_integer("height", self.height, 1)
+        as_integer("seed", self.seed, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """The styles of one result, mixed or each in a region. Equal to itself alone.
+
+    Attributes:
+        files: Pictures, style files (paths that end in .safetensors) or styles; None for a region that stays as it is.
+        weights: How much there is of each in the mixture, in any scale; None for equal shares.
+        style_masks: For each style a grey picture, white where the style is taken from, or None for all of it.
+        masks: Grey pictures, white where the styles of the same order go; one more style takes the rest.
+    """
+
+    files: tuple[Any, ...] = ()
+    weights: tuple[float, ...] | None = None
+    style_masks: tuple[Any, ...] = ()
+    masks: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other.
+
+        Raises:
+            ValueError: They do not.
+        """
+        files, masks, count = self.files, self.masks, len(self.files)
+        if masks and self.weights:
+            raise ValueError("`style_weights` mixes styles and `mask` puts each in its place: expected one")
+        if masks and count - len(masks) not in (0, 1):
+            raise ValueError(
+                f"there must be a style for each mask ('none' to leave it as it is), and perhaps one for what is left, "
+                f"got {len(masks)} masks and {count} styles"
+            )
+        if self.weights is not None:
+            if len(as_numbers("style_weights", list(self.weights), 0)) != count:
+                raise ValueError(f"there must be a weight for each style, got {len(self.weights)} for {count} styles")
+            if not any(self.weights):
+                raise ValueError("`style_weights` must not all be 0")
+        if self.style_masks and len(self.style_masks) != count:
+            raise ValueError(
+                f"there must be a `style_mask` for each style ('none' for all of it), got {len(self.style_masks)} for "
+                f"{count} styles"
+            )
+        if masks and all(file is None for file in files):
+            raise ValueError("expected a style for one of the masks at least, got none")
+        if not masks and any(file is None for file in files):
+            raise ValueError("a style can be None where `mask` says which region stays as it is, got no mask")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What one result is made of. Equal to itself alone.
+
+    Attributes:
+        photo: The photo, or the size of a texture.
+        look: Its styles.
+        options: How it is painted.
+        alpha_map: A grey picture of alpha at each pixel.
+        strength: A grey picture of the strength at each pixel, in place of the options'.
+    """
+
+    photo: Source | Texture
+    look: Look
+    options: Options = Options()
+    alpha_map: Source | None = None
+    strength: Source | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other.
+
+        Raises:
+            ValueError: They do not.
+        """
+        look, options = self.look, self.options
+        white, texture = options.whiten_only, isinstance(self.photo, Texture)
+        strong = self.strength is None and options.strength == 1
+        mixed = len(look.files) > 1 and not look.masks
+        rules: list[tuple[Any, str]] = [
+            (white and look.files, "`whiten_only` takes no `style`: expected one of them"),
+            (white and look.masks, "`mask` needs styles, got `whiten_only`"),
+            (not white and not look.files, "expected a `style`, or `whiten_only`, got neither"),
+            (texture and options.preserve_color, "a texture has no photo whose colours `preserve_color` could keep"),
+            (texture and not strong, "`strength` keeps some of the photo, and `synthesize` has none"),
+            (texture and options.content_size, "`content_size` resizes photos, and `synthesize` has none"),
+            (
+                options.swap_layers and mixed,
+                "`swap_layers` needs the patches of one picture: styles that are mixed have none",
+            ),
+        ]
+        for broken, sentence in rules:
+            if broken:
+                raise ValueError(sentence)

@@ -1,0 +1,169 @@
+"""How networks are trained: what each kind of training begins with, which steps it takes and what it makes."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import optax
+
+from wct_jax.measures.evaluation import evaluate
+from wct_jax.networks.model import Model, Parameters, Taps
+from wct_jax.networks.model_file import encoder_digest, with_decoder
+from wct_jax.networks.vgg import deeper_than, depth_of
+from wct_jax.training.decoder import LossWeights, init_state, train_step
+from wct_jax.training.loop import State
+from wct_jax.training.student import DistillWeights, distill_step, fixed_convolutions, init_student
+from wct_jax.training.task import Setup, Task, perform
+
+LOSSES = {
+    "pixel": "pixel loss (mean squared error, pixels in 0..1)",
+    "feature": "feature loss (mean squared error of the layer's feature)",
+    "perceptual": "perceptual loss (relative error of the judges' features)",
+    "style": "style loss (relative errors of covariances and feature)",
+}
+DISTILLATION_LOSSES = {
+    "pixel": "pixel loss (mean squared error, pixels in 0..1; geometric mean over layers)",
+    "feature": "feature loss (share of the teachers' variance that is not predicted; geometric mean over layers)",
+    "perceptual": "perceptual loss (relative error of the judges' features; geometric mean over layers)",
+}
+
+
+def train_decoder(
+    model: Model,
+    layer: str,
+    weights: LossWeights,
+    setup: Setup,
+    *,
+    judges: Sequence[Taps] = (),
+    finetune: bool = False,
+) -> tuple[Model, dict[str, Any]]:
+    """Train the decoder of a layer, or go on with its training.
+
+    Args:
+        model: The encoder, and the decoders that the loss of style takes.
+        layer: The layer to invert.
+        weights: Of the loss.
+        setup: Photos, folder and recipe.
+        judges: Encoders for the losses that take them, see `train_step`.
+        finetune: Begin with the model's decoder rather than a new one.
+
+    Returns:
+        The model with this decoder alone, and the record of its training: JSON.
+
+    Raises:
+        ValueError: As `perform`.
+        Interrupted: As `perform`.
+    """
+    bare = dataclasses.replace(model, decoders={}, auxiliary={}, document=json.dumps(model.metadata | {"decoders": {}}))
+
+    def begin(optimizer: optax.GradientTransformation) -> State:
+        return init_state(model, layer, optimizer, setup.recipe.seed, model.decoders[layer] if finetune else None)
+
+    def networks(decoder: Parameters) -> Model:
+        return dataclasses.replace(bare, decoders={layer: decoder})
+
+    def recorded(trained: Model, record: dict[str, Any]) -> Model:
+        return with_decoder(trained, layer, trained.decoders[layer], record)
+
+    identity = {"layer": layer, "encoder": model.digest, **dataclasses.asdict(weights), "finetune": finetune}
+    deeper = deeper_than(layer, model.decoders) if weights.style else ()
+    if deeper:
+        identity["after"] = list(deeper)
+    if judges:
+        identity["judges"] = _digests(judges)
+    task = Task(
+        name=layer,
+        identity=identity,
+        begin=begin,
+        step=functools.partial(train_step, layer=layer, weights=weights),
+        frozen=(dataclasses.replace(bare, decoders={name: model.decoders[name] for name in deeper}), tuple(judges)),
+        losses={name: title for name, title in LOSSES.items() if getattr(weights, name)},
+        networks=networks,
+        measure=lambda trained, val: evaluate(trained, layer, val()),
+        recorded=recorded,
+    )
+    return perform(task, setup)
+
+
+def distill(
+    teachers: Sequence[Taps],
+    widths: Sequence[int],
+    weights: DistillWeights,
+    setup: Setup,
+    *,
+    judges: Sequence[Taps] = (),
+    model: Model | None = None,
+    finetune: bool = False,
+) -> tuple[Model, dict[str, Any]]:
+    """Make a small encoder and its decoders, or go on with that.
+
+    Args:
+        teachers: Whose features the encoder's are to hold: one for each of the layers that are to be learned, which
+            are all or, with a model, its last ones.
+        widths: Channels of the encoder's blocks.
+        weights: Of the loss.
+        setup: Photos, folder and recipe.
+        judges: Encoders for the perceptual loss, see `distill_step`.
+        model: Whose encoder stays as it is down to the layer before the first that is to be learned.
+        finetune: Begin with what the model has of the layers to be learned rather than anew.
+
+    Returns:
+        The model, and the record of its training: JSON.
+
+    Raises:
+        ValueError: A layer without a teacher; and as `perform`.
+        Interrupted: As `perform`.
+    """
+    widths = tuple(widths)
+    layers = sorted((layer for teacher in teachers for layer in teacher.layers), key=depth_of)
+    fixed = fixed_convolutions(model, layers) if model else {}
+
+    def begin(optimizer: optax.GradientTransformation) -> State:
+        return init_student(widths, teachers, optimizer, setup.recipe.seed, model, finetune)
+
+    def networks(student: Any) -> Model:
+        encoder = {**fixed, **student["encoder"]}
+        decoders = {**(model.decoders if model else {}), **student["decoders"]}
+        return Model(encoder, decoders, widths, encoder_digest(encoder))
+
+    def recorded(student: Model, record: dict[str, Any]) -> Model:
+        document: dict[str, Any] = (
+            model.metadata if model else {"source": "distilled from " + "; ".join(map(_name, teachers))}
+        )
+        document["distillations"] = [*document.get("distillations", []), record]
+        document["decoders"] = document.get("decoders", {}) | {
+            layer: {"kind": "of the last distillation that learned it"} for layer in layers
+        }
+        return dataclasses.replace(student, document=json.dumps(document))
+
+    identity = {"teachers": _digests(teachers), "widths": list(widths), **dataclasses.asdict(weights)}
+    if judges:
+        identity["judges"] = _digests(judges)
+    if model:
+        identity |= {"model": model.digest, "finetune": finetune}
+    task = Task(
+        name="distillation",
+        identity=identity,
+        begin=begin,
+        step=functools.partial(distill_step, widths=widths, weights=weights),
+        frozen=(tuple(teachers), tuple(judges), fixed),
+        losses={name: title for name, title in DISTILLATION_LOSSES.items() if getattr(weights, name, 1)},
+        networks=networks,
+        measure=lambda student, val: {layer: evaluate(student, layer, val()) for layer in student.layers},
+        recorded=recorded,
+        more={"teachers": [teacher.model.metadata | {"layers": list(teacher.layers)} for teacher in teachers]},
+        weight_decay=0.1,
+    )
+    return perform(task, setup)
+
+
+def _digests(taps: Iterable[Taps]) -> dict[str, str]:
+    """Of the encoder of each layer."""
+    return {layer: tap.model.digest for tap in taps for layer in tap.layers}
+
+
+def _name(teacher: Taps) -> str:
+    source = teacher.model.metadata.get("source", "an encoder")
+    return f"{', '.join(teacher.layers)} of {source['kind'] if isinstance(source, dict) else source}"
