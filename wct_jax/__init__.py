@@ -42,20 +42,11 @@ def __dir__() -> list[str]:
     return [*__all__, *_ROOMS]
 
 
-def _open(name: str) -> ModuleType:
-    """Import a module. If it is a room, import the modules in it as they are named: `wct_jax.kernels.conv`."""
-    module = importlib.import_module(name)
-    if hasattr(module, "__path__"):
-        module.__getattr__ = functools.partial(_module_of, module)
-        module.__dir__ = functools.partial(_names_in, module)
-    return module
-
-
 def _module_of(room: ModuleType, name: str) -> ModuleType:
     full = f"{room.__name__}.{name}"
     if name.startswith("_") or not importlib.util.find_spec(full):
         raise AttributeError(f"module {room.__name__!r} has no attribute {name!r}")
-    return _open(full)
+    return importlib.import_module(full)
 
 
 def _names_in(room: ModuleType) -> list[str]:
@@ -64,5 +55,9 @@ def _names_in(room: ModuleType) -> list[str]:
     return [*vars(room), *(module.name for module in pkgutil.iter_modules(room.__path__))]
 
 
-for _room in _ROOMS:
-    _open(f"{__name__}.{_room}")
+# Now, since a room that another import finds first would stay as it is.
+for _room in (*_ROOMS, "painting.tiles", "convert.containers", "convert.torch"):
+    _module = importlib.import_module(f"{__name__}.{_room}")
+    # The modules in a room are imported as they are named: `wct_jax.kernels.conv`.
+    _module.__getattr__ = functools.partial(_module_of, _module)  # type: ignore[method-assign]
+    _module.__dir__ = functools.partial(_names_in, _module)  # type: ignore[method-assign]
