@@ -1,7 +1,7 @@
 """The networks and the transform as PyTorch's users write them: what this project is measured against.
 
 Eager, all cores, an encoder run for each level and picture, statistics in float64. Parameters are those of
-`wct_jax.networks.model`: convolution name to kernel and bias.
+`wct_jax.networks.autoencoder`: convolution name to kernel and bias.
 """
 
 import contextlib

@@ -5,7 +5,7 @@
 For every layer of a model: the largest eigenvalue that flat pictures of many colours and sizes leave behind, encoded
 straight and after a decoder (as in the cascade), and the smallest one above the relative cut of 1e-6 on real photos.
 Both relative to the feature's mean square ‖mean‖² + trace, as square roots in units of float32's epsilon: `_ROUNDING`
-in wct_jax/transform/transform.py must lie well above the first and well below the second.
+in wct_jax/transform/roots.py must lie well above the first and well below the second.
 """
 
 import argparse

@@ -81,7 +81,7 @@ class Ours:
 
         from wct_jax.kernels.programs import compiler_options
         from wct_jax.painting.style import feature_moments
-        from wct_jax.transform.transform import transfer, whiten_color
+        from wct_jax.transform.whitening import transfer, whiten_color
 
         watch, layers = Stopwatch(), self._model.layers
         options = compiler_options(quick=True)

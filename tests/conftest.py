@@ -21,8 +21,8 @@ import optax
 import pytest
 
 from wct_jax.kernels.conv import algorithm
+from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
-from wct_jax.networks.model_file import encoder_digest
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -10,8 +10,8 @@ from wct_jax import studio as studio
 from wct_jax import system as system
 from wct_jax import training as training
 from wct_jax import transform as transform
-from wct_jax.networks.model import Decoder as Decoder
-from wct_jax.networks.model import Encoder as Encoder
+from wct_jax.networks.autoencoder import Decoder as Decoder
+from wct_jax.networks.autoencoder import Encoder as Encoder
 from wct_jax.networks.model import Model as Model
 from wct_jax.networks.model_file import load_model as load_model
 from wct_jax.networks.model_file import save_model as save_model
@@ -34,12 +34,12 @@ from wct_jax.studio.session import Session as Session
 from wct_jax.transform.maps import adain as adain
 from wct_jax.transform.maps import cholesky as cholesky
 from wct_jax.transform.maps import optimal_transport as optimal_transport
+from wct_jax.transform.statistics import Moments as Moments
+from wct_jax.transform.statistics import merge as merge
+from wct_jax.transform.statistics import moments as moments
 from wct_jax.transform.swap import style_swap as style_swap
-from wct_jax.transform.transform import Moments as Moments
-from wct_jax.transform.transform import merge as merge
-from wct_jax.transform.transform import moments as moments
-from wct_jax.transform.transform import wct as wct
-from wct_jax.transform.transform import whiten as whiten
-from wct_jax.transform.transform import whiten_color as whiten_color
+from wct_jax.transform.whitening import wct as wct
+from wct_jax.transform.whitening import whiten as whiten
+from wct_jax.transform.whitening import whiten_color as whiten_color
 
 __version__: str

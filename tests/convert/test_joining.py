@@ -10,7 +10,7 @@ import pytest
 
 from wct_jax import extract_style, stylize, white_style
 from wct_jax.convert.joining import join
-from wct_jax.networks.model_file import encoder_digest
+from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.vgg import LAYERS
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")

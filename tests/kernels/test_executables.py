@@ -19,7 +19,7 @@ from wct_jax.kernels.compilation import part
 from wct_jax.kernels.compiler import Compiler, compiler
 from wct_jax.kernels.executables import Executables
 from wct_jax.system.private_folder import PrivateFolder
-from wct_jax.transform.transform import Moments, moments
+from wct_jax.transform.statistics import Moments, moments
 
 SHAPE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
 

@@ -9,8 +9,9 @@ import pytest
 
 from wct_jax import Decoder, Encoder, Model, extract_style, stylize
 from wct_jax.kernels import compilation
-from wct_jax.networks.model import choose_taps, max_pool, pool_weights, read, size_at
-from wct_jax.networks.model_file import encoder_digest
+from wct_jax.networks.digest import encoder_digest
+from wct_jax.networks.pooling import max_pool, pool_weights, size_at
+from wct_jax.networks.taps import choose_taps, read
 from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
 WIDTHS = (4, 6, 8, 8, 8)

@@ -13,21 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import (
     add_decoder,
-    cache_folder,
     check_model_target,
-    encoder_digest,
     is_model_file,
     load_model,
     model_path,
     require_decoders,
     save_model,
-    user_folder,
     with_decoder,
 )
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, deepest_first, depth_of, encoder_shapes
+from wct_jax.system.folders import cache_folder, user_folder
 
 if os.name == "posix":
     import resource
@@ -526,7 +525,7 @@ def test_a_link_stays_one(path, tmp_path):
 ADD_MANY = """
 import sys
 from pathlib import Path
-from wct_jax.networks.model_file import add_decoder, load_model
+from wct_jax.networks.model_file import (add_decoder, load_model)
 path, trained, layer, times = sys.argv[1:]
 model = load_model(trained)
 print(flush=True)

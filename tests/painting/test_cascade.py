@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from wct_jax import extract_style, stylize, synthesize
 from wct_jax.painting.cascade import plan
-from wct_jax.transform.transform import wct
+from wct_jax.transform.whitening import wct
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
 

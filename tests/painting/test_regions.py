@@ -7,9 +7,9 @@ import pytest
 
 from wct_jax import extract_style, mix_styles, moments, stylize
 from wct_jax.measures.metrics import psnr
-from wct_jax.networks.model import pool_weights
+from wct_jax.networks.pooling import pool_weights
 from wct_jax.painting.regions import leave, share_out
-from wct_jax.transform.transform import transfer
+from wct_jax.transform.whitening import transfer
 
 # Compiled in half the time.
 pytestmark = pytest.mark.usefixtures("quick", "directly")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wct_jax import extract_style, mix_styles, moments, stylize, white_style, whiten
-from wct_jax.networks.model import pool_weights
+from wct_jax.networks.pooling import pool_weights
 
 
 @pytest.fixture(scope="module")

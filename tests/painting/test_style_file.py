@@ -54,7 +54,7 @@ def rewrite(path, arrays=lambda arrays: arrays, document=lambda document: docume
 
 def without_checksum(change):
     """A document that fits the arrays, so that it is the arrays that are found wrong."""
-    from wct_jax.networks.model_file import checksum_of
+    from wct_jax.networks.digest import checksum_of
 
     def spoil(path):
         with safetensors.safe_open(path, framework="np") as file:

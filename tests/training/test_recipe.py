@@ -17,8 +17,8 @@ from rich.console import Console
 from wct_jax.kernels import compilation
 from wct_jax.measures.evaluation import evaluate
 from wct_jax.measures.metrics import psnr, ssim
-from wct_jax.networks.model import choose_taps
 from wct_jax.networks.model_file import add_decoder, load_model, save_model
+from wct_jax.networks.taps import choose_taps
 from wct_jax.networks.vgg import LAYERS, decoder_shapes
 from wct_jax.training import task
 from wct_jax.training.decoder import LossWeights, make_optimizer

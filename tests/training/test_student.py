@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from wct_jax.networks.model import Model, choose_taps
+from wct_jax.networks.model import Model
+from wct_jax.networks.taps import choose_taps
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 from wct_jax.training.decoder import make_optimizer
 from wct_jax.training.student import DistillWeights, distill_step, fixed_convolutions, init_student

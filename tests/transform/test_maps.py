@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from wct_jax import moments, whiten_color
 from wct_jax.transform.maps import TRANSFORMS, adain, cholesky, optimal_transport
-from wct_jax.transform.transform import Moments, transfer
+from wct_jax.transform.statistics import Moments
+from wct_jax.transform.whitening import transfer
 
 FULL = [optimal_transport, cholesky, whiten_color]
 # What is compiled serves all examples of a size.

@@ -101,8 +101,8 @@ def make(arguments: argparse.Namespace) -> None:
         raise ValueError("--finetune without --model: expected the model to begin with")
     prepare(arguments)
 
-    from wct_jax.networks.model import choose_taps
     from wct_jax.networks.model_file import load_model, save_model
+    from wct_jax.networks.taps import choose_taps
     from wct_jax.training.run import holds_run, last_step
 
     model = load_model(arguments.model) if arguments.model else None

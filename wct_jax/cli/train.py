@@ -20,7 +20,8 @@ from wct_jax.cli.training import (
 from wct_jax.networks.vgg import LAYERS
 
 if TYPE_CHECKING:
-    from wct_jax.networks.model import Model, Taps
+    from wct_jax.networks.model import Model
+    from wct_jax.networks.taps import Taps
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -90,8 +91,8 @@ def train(arguments: argparse.Namespace) -> None:
     prepare(arguments)
 
     # Late, and the slow ones last, since a mistyped name should not have to wait for them.
-    from wct_jax.networks.model import choose_taps
     from wct_jax.networks.model_file import check_model_target, load_model, model_path
+    from wct_jax.networks.taps import choose_taps
 
     model = load_model(arguments.model)
     check_model_target(model_path(arguments.model))

@@ -10,8 +10,9 @@ from wct_jax.convert.joining import join
 from wct_jax.convert.normalise import mean_activations, normalise, read_photos
 from wct_jax.convert.preprocessing import check_name
 from wct_jax.convert.reading import read_checkpoint
+from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
-from wct_jax.networks.model_file import encoder_digest, is_model_file, load_model, with_decoder
+from wct_jax.networks.model_file import is_model_file, load_model, with_decoder
 from wct_jax.pictures.scan import scan
 
 

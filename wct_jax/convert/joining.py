@@ -7,8 +7,8 @@ from typing import Any
 
 from jax import Array
 
+from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model, Parameters
-from wct_jax.networks.model_file import encoder_digest
 from wct_jax.networks.vgg import LAYERS, deepest
 
 _ORIGIN = ("source", "preprocessing", "normalisation", "licence")

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from wct_jax.networks.model import Encoder, Parameters
+from wct_jax.networks.autoencoder import Encoder
+from wct_jax.networks.model import Parameters
 from wct_jax.pictures.images import read_image
 from wct_jax.pictures.scan import scan
 

@@ -24,7 +24,7 @@ from jaxlib import xla_client
 import wct_jax
 from wct_jax.system.private_folder import PrivateFolder
 from wct_jax.system.processor import cores, processor
-from wct_jax.transform.transform import Moments
+from wct_jax.transform.statistics import Moments
 
 Loader = Callable[[], Callable[..., Any] | None]
 

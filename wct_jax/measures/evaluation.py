@@ -8,7 +8,8 @@ import numpy as np
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out
 from wct_jax.kernels.compilation import by_parts
 from wct_jax.measures.metrics import psnr, ssim
-from wct_jax.networks.model import Model, size_at
+from wct_jax.networks.model import Model
+from wct_jax.networks.pooling import size_at
 
 
 def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jax import Array
 
-from wct_jax.transform.transform import moments
+from wct_jax.transform.statistics import moments
 
 
 def mean_squared_error(x: Array, y: Array) -> Array:

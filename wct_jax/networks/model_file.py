@@ -7,12 +7,10 @@ document.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import filelock
@@ -22,11 +20,13 @@ from safetensors.numpy import save
 
 from wct_jax.checks.arguments import as_path, check_kind
 from wct_jax.checks.printable import printable
+from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
 from wct_jax.networks.model import Model, Parameters
 from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, depth_of, encoder_shapes
 from wct_jax.system.atomic import atomic_write
+from wct_jax.system.folders import cache_folder
 
 METADATA_KEY, STYLE_METADATA_KEY = "wct_jax", "wct_jax_style"
 _PACKAGED = Path(__file__).with_name("compact.safetensors")
@@ -43,30 +43,6 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     if str(model) == "vgg19":
         return cache_folder() / "vgg19.safetensors"
     return Path(model)
-
-
-def cache_folder() -> Path:
-    """The folder with this user's models: `$WCT_JAX_HOME`, by default `user_folder()`.
-
-    Raises:
-        ValueError: The user has no home folder, and no variable names another.
-    """
-    home = os.environ.get("WCT_JAX_HOME")
-    return Path(home) if home else user_folder()
-
-
-def user_folder() -> Path:
-    """The folder for what this user can do without: `wct_jax` in `$XDG_CACHE_HOME`, by default in `~/.cache`.
-
-    Raises:
-        ValueError: The user has no home folder.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(cache):  # The XDG specification says to ignore relative paths.
-        cache = os.path.join(os.path.expanduser("~"), ".cache") if os.environ.get("HOME", "~") else ""
-    if not os.path.isabs(cache):
-        raise ValueError("this user has no home folder: set WCT_JAX_HOME to the folder of the models")
-    return Path(cache, "wct_jax")
 
 
 def load_model(model: str | os.PathLike[str]) -> Model:
@@ -149,11 +125,11 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         ValueError: The file cannot be written, or the arrays are not those of a model.
     """
     path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
-    arrays = _flatten("encoder", model.encoder) | _flatten("auxiliary", model.auxiliary)
+    arrays = flatten("encoder", model.encoder) | flatten("auxiliary", model.auxiliary)
     for layer, parameters in model.decoders.items():
-        arrays |= _flatten(f"decoder/{layer}", parameters)
+        arrays |= flatten(f"decoder/{layer}", parameters)
     for layer, parameters in model.encoders.items():
-        arrays |= _flatten(f"encoders/{layer}", parameters)
+        arrays |= flatten(f"encoders/{layer}", parameters)
     own = {layer: list(model.widths_at(layer)) for layer in sorted(model.encoders, key=depth_of)}
     _verify(Path(path), arrays, model.widths, model.layers, own)
     facts = {
@@ -256,41 +232,6 @@ def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequenc
                 f"and python convert_vgg.py {name} --decoder FILE adds a published one"
             )
     return wanted
-
-
-def checksum_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over the sorted names, types, shapes and values of all arrays, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    return digest.hexdigest()
-
-
-def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = MappingProxyType({})) -> str:
-    """SHA-256 over the sorted names, shapes and float32 values of a model's encoders, in hexadecimal.
-
-    Args:
-        encoder: The model's.
-        encoders: Those of its layers that have one of their own.
-    """
-    digest = hashlib.sha256()
-    arrays = _flatten("encoder", encoder)
-    for layer, parameters in encoders.items():
-        arrays |= _flatten(f"encoders/{layer}", parameters)
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.shape}\n".encode())
-        digest.update(array.astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
-def _flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
-    # In C order: safetensors writes the memory as it lies, and not every array or device has it so.
-    return {
-        f"{prefix}/{name}/{leaf}": np.asarray(array, order="C")
-        for name, leaves in parameters.items()
-        for leaf, array in leaves.items()
-    }
 
 
 def _verify(

@@ -15,7 +15,8 @@ from wct_jax.checks.arrays import as_image, as_masks, as_weights
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out, outline
 from wct_jax.kernels.compilation import by_parts, part
 from wct_jax.kernels.compiler import compiler
-from wct_jax.networks.model import Model, size_at
+from wct_jax.networks.model import Model
+from wct_jax.networks.pooling import size_at
 from wct_jax.networks.vgg import depth_of
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.level import Level, paint_feature

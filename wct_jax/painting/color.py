@@ -10,7 +10,8 @@ from jax.typing import ArrayLike
 from wct_jax.checks.arguments import check_choice, described
 from wct_jax.checks.arrays import as_image, as_weights, is_floating, on_host
 from wct_jax.painting.strength import as_strength
-from wct_jax.transform.transform import Moments, whiten_color
+from wct_jax.transform.statistics import Moments
+from wct_jax.transform.whitening import whiten_color
 
 # A large image need not be in memory as a whole.
 _PIXELS_AT_ONCE = 2**20

@@ -12,13 +12,15 @@ from jax import Array
 
 from wct_jax.kernels.canvas import inside
 from wct_jax.kernels.compilation import part
-from wct_jax.networks.model import pool_weights, size_at
+from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.regions import relative
 from wct_jax.painting.style import Style
 from wct_jax.transform.maps import TRANSFORMS
+from wct_jax.transform.roots import inverse_root_of, root_of
+from wct_jax.transform.statistics import Moments
 from wct_jax.transform.swap import style_swap
-from wct_jax.transform.transform import Moments, apply, inverse_root_of, root_of, transfer
+from wct_jax.transform.whitening import apply, transfer
 
 
 @functools.partial(

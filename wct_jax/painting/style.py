@@ -14,10 +14,12 @@ from wct_jax.checks.arguments import as_names, as_numbers, check_kind, described
 from wct_jax.checks.arrays import as_image, as_weights
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out
 from wct_jax.kernels.compilation import by_parts, part
-from wct_jax.networks.model import Model, pool_weights, size_at
+from wct_jax.networks.model import Model
+from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.networks.vgg import LAYERS
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
-from wct_jax.transform.transform import Moments, moments, root_of
+from wct_jax.transform.roots import root_of
+from wct_jax.transform.statistics import Moments, moments
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))

@@ -13,14 +13,14 @@ from safetensors.numpy import save
 
 from wct_jax.checks.arguments import as_path, check_kind
 from wct_jax.checks.printable import printable
+from wct_jax.networks.digest import checksum_of
 from wct_jax.networks.model_file import METADATA_KEY as MODEL_KEY
 from wct_jax.networks.model_file import STYLE_METADATA_KEY as METADATA_KEY
-from wct_jax.networks.model_file import checksum_of
 from wct_jax.networks.tensor_file import MISSING, open_tensors, unreadable
 from wct_jax.networks.vgg import LAYERS
 from wct_jax.painting.style import Style
 from wct_jax.system.atomic import atomic_write
-from wct_jax.transform.transform import Moments
+from wct_jax.transform.statistics import Moments
 
 FORMAT = 1
 SUFFIX = ".safetensors"

@@ -52,7 +52,7 @@ def _folder(name: str) -> Path | None:
 
 def _homes() -> Iterator[Path]:
     """Folders that may hold a user's executables, the preferred first: one that users share holds models alone."""
-    from wct_jax.networks.model_file import user_folder
+    from wct_jax.system.folders import user_folder
     from wct_jax.system.private_folder import is_private
 
     if named := os.environ.get("WCT_JAX_HOME"):

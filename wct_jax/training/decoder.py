@@ -18,12 +18,14 @@ from wct_jax.measures.losses import (
     relative_error,
     total_variation,
 )
-from wct_jax.networks.model import Decoder, Model, Parameters, Taps, read
+from wct_jax.networks.autoencoder import Decoder
+from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.taps import Taps, read
 from wct_jax.networks.vgg import decoder_shapes, deeper_than
 from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style
 from wct_jax.training.loop import State
-from wct_jax.transform.transform import transfer
+from wct_jax.transform.whitening import transfer
 
 
 @dataclass(frozen=True)

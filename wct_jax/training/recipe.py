@@ -9,8 +9,10 @@ from typing import Any
 import optax
 
 from wct_jax.measures.evaluation import evaluate
-from wct_jax.networks.model import Model, Parameters, Taps
-from wct_jax.networks.model_file import encoder_digest, with_decoder
+from wct_jax.networks.digest import encoder_digest
+from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.model_file import with_decoder
+from wct_jax.networks.taps import Taps
 from wct_jax.networks.vgg import deeper_than, depth_of
 from wct_jax.training.decoder import LossWeights, init_state, train_step
 from wct_jax.training.loop import State

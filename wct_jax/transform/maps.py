@@ -16,16 +16,9 @@ from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import as_number
 from wct_jax.transform.platforms import by_platform
-from wct_jax.transform.transform import (
-    Moments,
-    Transform,
-    check_moments,
-    floor_of,
-    inverse_root_of,
-    one_by_one,
-    root_of,
-    whiten_color,
-)
+from wct_jax.transform.roots import floor_of, inverse_root_of, one_by_one, root_of
+from wct_jax.transform.statistics import Moments, check_moments
+from wct_jax.transform.whitening import Transform, whiten_color
 
 _product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 

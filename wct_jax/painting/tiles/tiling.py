@@ -24,7 +24,8 @@ from wct_jax.checks.arguments import as_integer, as_number, as_path, check_progr
 from wct_jax.checks.arrays import as_image, as_weights, on_host
 from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import by_parts
-from wct_jax.networks.model import Model, size_at
+from wct_jax.networks.model import Model
+from wct_jax.networks.pooling import size_at
 from wct_jax.networks.vgg import cell_of, deepest, seen_by_decoder, seen_by_encoder
 from wct_jax.painting.cascade import cascade, guide, levels_of
 from wct_jax.painting.guides import Guides
@@ -37,7 +38,7 @@ from wct_jax.painting.style import Style, extract_from_canvas, extract_style, fe
 from wct_jax.painting.tiles.tile import is_one, keeps, least_tile, reach_of
 from wct_jax.painting.tiles.windows import Window, windows
 from wct_jax.system.sheet import Sheet, sheet
-from wct_jax.transform.transform import Moments, merge
+from wct_jax.transform.statistics import Moments, merge
 
 Progress = Callable[[str, int, int], None]
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from wct_jax import Moments, merge, moments, wct, whiten, whiten_color
-from wct_jax.transform import transform
-from wct_jax.transform.transform import transfer
+from wct_jax.transform import statistics, whitening
+from wct_jax.transform.whitening import transfer
 
 
 def paper(content, style, alpha=1.0, cut=1e-5):
@@ -217,9 +217,10 @@ def test_parts_of_rows_are_the_whole(rng, monkeypatch, without):
         return jax.tree.leaves((result, gradients))
 
     whole = value_and_gradients()
-    two_rows = functools.partial(transform.rows_at_once, numbers=2 * 12 * 10)
+    two_rows = functools.partial(whitening.rows_at_once, numbers=2 * 12 * 10)
     assert two_rows(content) == 2
-    monkeypatch.setattr(transform, "rows_at_once", two_rows)
+    for module in (statistics, whitening):
+        monkeypatch.setattr(module, "rows_at_once", two_rows)
     for own, expected in zip(value_and_gradients(), whole, strict=True):
         assert relative(own, expected) < 1e-3
 

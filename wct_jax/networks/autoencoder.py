@@ -1,0 +1,131 @@
+"""The networks: VGG-19 up to relu5_1 read at five taps, and a mirrored decoder for each of them.
+
+The encoder is Simonyan and Zisserman's VGG-19 (arXiv:1409.1556) with reflection padding and pooling that keeps odd
+last rows and columns; the decoders are those of Li et al., NIPS 2017, section 3.1. The widths of the five blocks
+are free: the same topology serves the small networks.
+"""
+
+from collections.abc import Sequence
+
+import jax
+from flax import linen as nn
+from jax import Array
+
+from wct_jax.checks.arguments import as_names
+from wct_jax.checks.arrays import as_feature, as_image
+from wct_jax.kernels.canvas import doubled, halved
+from wct_jax.kernels.conv import conv3x3
+from wct_jax.networks.pooling import max_pool
+from wct_jax.networks.vgg import (
+    LAYERS,
+    VGG19_WIDTHS,
+    decoder_shapes,
+    deepest,
+    encoder_shapes,
+    table_to,
+    tap_of,
+)
+from wct_jax.transform.mesh import has_rows_apart
+
+
+class _Convolution(nn.Module):
+    features: int
+    relu: bool = True
+
+    @nn.compact
+    def __call__(self, x: Array, size: Array | None, *, upsample: bool = False) -> Array:
+        if self.is_initializing():
+            self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.features))
+            self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        # Not what `param` returns, which traces the initializers each time: as long as a small convolution takes.
+        parameters = self.variables["params"]
+        return conv3x3(x, parameters["kernel"], parameters["bias"], size=size, upsample=upsample, relu=self.relu)
+
+
+class Encoder(nn.Module):
+    """VGG-19's convolutions down to relu5_1, or to the last block that has a width.
+
+    Attributes:
+        widths: Channels of the blocks.
+    """
+
+    widths: Sequence[int] = VGG19_WIDTHS
+
+    @nn.compact
+    def __call__(
+        self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None
+    ) -> dict[str, Array]:
+        """Encode, no deeper than the deepest layer asked for.
+
+        Args:
+            images: `[..., H, W, 3]`, RGB in 0..1, any size from 1x1.
+            layers: The taps wanted; None for all that the encoder has.
+            size: Rows and columns that the images have, if they lie on a larger canvas; see `wct_jax.kernels.canvas`.
+
+        Returns:
+            Tap name to feature `[..., H', W', C]`, sides halved and rounded up for each block after the first.
+
+        Raises:
+            ValueError: A layer that the encoder does not have, or an image that is not `[..., H, W, 3]`.
+        """
+        available = LAYERS[: len(self.widths)]
+        wanted = available if layers is None else as_names("layers", layers)
+        if not wanted or not set(wanted) <= set(available):
+            raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
+        images = as_image("images", images)
+        if has_rows_apart(images):
+            raise ValueError(
+                "images must not be spread over explicit axes of a mesh by rows or columns, got "
+                f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
+            )
+        shapes = encoder_shapes(self.widths)
+        taps, x = {}, images
+        for name in table_to(deepest(wanted)):
+            if name == "pool":
+                x, size = max_pool(x, size), halved(size)
+            else:
+                x = _Convolution(shapes[name][1], name=name)(x, size)
+                if (tap := tap_of(name)) in wanted:
+                    taps[tap] = x
+        return taps
+
+
+class Decoder(nn.Module):
+    """From the feature of one layer back to an image.
+
+    Attributes:
+        layer: The tap it inverts.
+        widths: Channels of the encoder's blocks.
+    """
+
+    layer: str
+    widths: Sequence[int] = VGG19_WIDTHS
+
+    @nn.compact
+    def __call__(self, feature: Array, size: Array | None = None) -> Array:
+        """Decode: 3x3 convolutions with ReLU, nearest upsampling where the encoder pools, a linear last one.
+
+        Args:
+            feature: `[..., H', W', C]` of the layer.
+            size: Rows and columns of it that count, if it lies on a larger canvas; see `wct_jax.kernels.canvas`.
+
+        Returns:
+            `[..., H, W, 3]`, not clipped; the sides are those of the feature times 2 for each pooling, which for
+            odd images is up to that much larger than the image was.
+
+        Raises:
+            ValueError: A feature of another number of channels.
+        """
+        shapes = decoder_shapes(self.layer, self.widths)
+        inputs = next(iter(shapes.values()))[0]
+        feature = as_feature(self.layer, feature)
+        if feature.shape[-1] != inputs:
+            raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
+        x, upsample = feature, False
+        for name in reversed(table_to(self.layer)):
+            if name == "pool":
+                upsample = True
+            else:
+                x = _Convolution(shapes[name][1], relu=name != "conv1_1", name=name)(x, size, upsample=upsample)
+                size, upsample = size if size is None or not upsample else doubled(size), False
+        return x
