@@ -14,8 +14,9 @@ from wct_jax import Options, Session, load_model, mix_styles, read_image, styliz
 from wct_jax.painting.style import extract_style
 from wct_jax.pictures.images import Picture, read_picture, read_settings, write_picture
 from wct_jax.studio import session
+from wct_jax.studio.limits import Limits
 from wct_jax.studio.request import Look, Texture
-from wct_jax.studio.session import Cancelled, Limits
+from wct_jax.studio.session import Cancelled
 
 pytestmark = pytest.mark.usefixtures("directly")
 ONE = Options(layers=["relu1_1"])

@@ -43,7 +43,8 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
 
     # Late, since JAX takes its time and a mistyped name should not have to wait for it.
     from wct_jax.studio.contact import draw_sheet
-    from wct_jax.studio.session import Limits, Session
+    from wct_jax.studio.limits import Limits
+    from wct_jax.studio.session import Session
 
     max_pixels = None if arguments.max_megapixels is None else arguments.max_megapixels * 10**6
     limits = Limits(arguments.memory, arguments.tile, max_pixels)

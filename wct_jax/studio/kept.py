@@ -1,27 +1,29 @@
-"""What a command compiles, kept for its next run."""
+"""Compiled code that one process leaves on disk for the next."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
+
+from wct_jax.kernels import compilation_cache
+from wct_jax.kernels.compiler import compiler
+from wct_jax.kernels.executables import Executables
+from wct_jax.system.folders import user_folder
+from wct_jax.system.private_folder import is_private
+
 # Measured: 2 to 3 MB for a size of canvas with the packaged model. The least recently used go first.
 _MOST_KEPT = 2**28
 
 
 def keep_compilations(*, ahead: bool) -> None:
-    """Keep what is compiled, unless JAX was told where to, or it cannot be.
+    """Keep compiled code on disk, unless JAX was told where to keep it or there is no place for it.
 
     Args:
-        ahead: Whether all that takes long is compiled by `wct_jax.painting.cascade.prepare`: on a CPU it is kept as
-            executables then, which spares tracing, and otherwise by JAX.
+        ahead: Whether `prepare` compiles everything that takes long. On a CPU executables are kept then, which spares
+            tracing too; otherwise JAX keeps what it compiles.
     """
-    import jax
-
-    from wct_jax.kernels import compilation_cache
-    from wct_jax.kernels.compiler import compiler
-    from wct_jax.kernels.executables import Executables
-
     if jax.config.values["jax_compilation_cache_dir"]:
         return
     executables = ahead and jax.default_backend() == "cpu" and jax.local_device_count() == 1
@@ -35,11 +37,9 @@ def keep_compilations(*, ahead: bool) -> None:
 
 
 def _folder(name: str) -> Path | None:
-    """A folder that is this user's own, for executables of one kind, made if need be; None if there cannot be one."""
-    from wct_jax.system.private_folder import is_private
-
+    """Find or make a folder for one kind of code that only this user can write to."""
     for home in _homes():
-        # What is there already may be readable where nothing can be made.
+        # An existing folder may be readable where nothing can be made.
         with contextlib.suppress(OSError):
             home.mkdir(mode=0o755, parents=True, exist_ok=True)
         with contextlib.suppress(OSError):
@@ -51,17 +51,14 @@ def _folder(name: str) -> Path | None:
 
 
 def _homes() -> Iterator[Path]:
-    """Folders that may hold a user's executables, the preferred first: one that users share holds models alone."""
-    from wct_jax.system.folders import user_folder
-    from wct_jax.system.private_folder import is_private
-
+    """Folders that may hold a user's code, in order of preference. One that several users share holds only models."""
     if named := os.environ.get("WCT_JAX_HOME"):
         with contextlib.suppress(OSError):
             if not os.path.lexists(named) or is_private(named):
                 yield Path(named)
     with contextlib.suppress(OSError, ValueError):
         user = user_folder()
-        # With sudo it may be another user's, who could not use what is made there.
+        # With sudo it may belong to another user, who could not use files that root makes there.
         there = next(folder for folder in (user, *user.parents) if folder.exists())
         if not hasattr(os, "geteuid") or there.stat().st_uid == os.geteuid():
             yield user

@@ -33,7 +33,7 @@ from wct_jax.pictures.images import Picture, read_picture
 from wct_jax.pictures.mask import fit_mask, mask_of
 from wct_jax.pictures.source import open_source, source_name
 from wct_jax.studio.kept import keep_compilations
-from wct_jax.studio.memory import tile_of
+from wct_jax.studio.limits import Limits
 from wct_jax.studio.request import Look, Request, Source, Texture
 from wct_jax.system.machine import usable_memory
 from wct_jax.system.recent import Recent
@@ -44,24 +44,6 @@ Progress = Callable[[str, int, int], None]
 
 class Cancelled(Exception):  # noqa: N818 (it is no error)
     """A request was cancelled before its result was there."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a session may take.
-
-    Attributes:
-        memory: About how many bytes the process may take; larger pictures are painted in tiles. None for half of what
-            there is.
-        tile: Side of the tiles in pixels, instead.
-        max_pixels: The most pixels that a picture may have; None for the default of `read_picture`.
-        styles: Bytes of styles to keep: by default 50 of VGG-19, or 900 of the packaged model.
-    """
-
-    memory: int | None = None
-    tile: int | None = None
-    max_pixels: int | None = None
-    styles: int = 2**27
 
 
 class Session:
@@ -356,7 +338,7 @@ class Session:
 
     def _tile(self, sides: tuple[int, int], name: str, options: Options) -> int | None:
         """The side of the tiles to cut a picture into, or None to leave it whole."""
-        tile = tile_of(sides, name, self.model, options.layers or (), self.limits.tile, self.limits.memory)
+        tile = self.limits.tile_of(sides, name, self.model, options.layers or ())
         if tile and options.swap_layers:
             height, width = sides
             raise ValueError(

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from wct_jax.studio import memory
-from wct_jax.studio.memory import tile_of
+from wct_jax.studio import limits
+from wct_jax.studio.limits import Limits
 from wct_jax.system.machine import Memory
 
 LAYERS = ("relu1_1", "relu2_1")
@@ -15,13 +15,13 @@ GB = 10**9
 @pytest.fixture
 def present(monkeypatch):
     def has(most, free=None):
-        monkeypatch.setattr(memory, "_present_memory", lambda: Memory(most, most if free is None else free))
+        monkeypatch.setattr(limits, "_present_memory", lambda: Memory(most, most if free is None else free))
 
     return has
 
 
 def tile(model, sides, most=None):
-    return tile_of(sides, "photo.png", model, LAYERS, None, most)
+    return Limits(most).tile_of(sides, "photo.png", model, LAYERS)
 
 
 def test_half_of_what_there_is(model, present):

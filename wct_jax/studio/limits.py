@@ -1,0 +1,71 @@
+"""Limits: how much memory a session may take, and how large a picture may be before it is painted in tiles."""
+
+import contextlib
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+
+from wct_jax.networks.model import Model
+from wct_jax.networks.vgg import deepest
+from wct_jax.painting.tiles.tile import choose_tile, is_one, least_tile
+from wct_jax.system.machine import Memory, usable_memory
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a session may take.
+
+    Attributes:
+        memory: About how many bytes the process may take; larger pictures are painted in tiles. None for half of the
+            memory there is, or all that other processes leave if that is less.
+        tile: Side of the tiles in pixels, instead of `memory`.
+        max_pixels: The most pixels a picture may have; None for the default of `read_picture`.
+        styles: Bytes of styles to keep: by default 50 of VGG-19, or 900 of the packaged model.
+    """
+
+    memory: int | None = None
+    tile: int | None = None
+    max_pixels: int | None = None
+    styles: int = 2**27
+
+    def tile_of(self, sides: Sequence[int], name: str, model: Model, layers: Sequence[str]) -> int | None:
+        """Choose the side of the tiles to cut a picture into.
+
+        Args:
+            sides: Height and width of the picture.
+            name: The picture's name in messages.
+            model: The model that will paint it.
+            layers: The layers that will be used.
+
+        Returns:
+            The side in pixels, or None to leave the picture whole.
+
+        Raises:
+            ValueError: The tiles asked for are too small, or there is too little memory.
+        """
+        if self.tile:
+            least = least_tile(layers)
+            if self.tile < least:
+                raise ValueError(f"`tile` must be at least {least} with {deepest(layers)}, got {self.tile}")
+            return None if is_one(sides, self.tile) else self.tile
+        present = Memory(self.memory, self.memory) if self.memory else _present_memory()
+        # If half is too little, all that others leave; and at last what they may give back.
+        for share in () if self.memory else (min(present.most / 2, present.free), present.free):
+            with contextlib.suppress(ValueError):
+                return choose_tile(sides, model, layers, share)
+        try:
+            return choose_tile(sides, model, layers, present.most)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be repainted: {error}") from None
+
+
+@functools.cache  # So that it does not change between the steps of a job.
+def _present_memory() -> Memory:
+    """The memory of the first GPU, or of this process."""
+    if jax.default_backend() == "cpu":
+        return usable_memory()
+    limit = float((jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf))
+    return Memory(limit, limit)
