@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from wct_jax import extract_style, stylize, synthesize
 from wct_jax.painting.cascade import plan
@@ -151,7 +151,8 @@ def test_a_style_of_another_encoder_is_refused(model, pictures, style):
 
 def test_a_batch_spread_over_devices(model, pictures, style):
     content = np.stack([pictures[0]] * 4)
-    sharding = NamedSharding(jax.make_mesh((4,), ("data",)), PartitionSpec("data"))
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
     result = stylize(model, jax.device_put(content, sharding), style, layers=["relu2_1"])
     assert result.sharding.is_equivalent_to(sharding, 4)
     np.testing.assert_allclose(result, stylize(model, content, style, layers=["relu2_1"]), atol=1e-3)
