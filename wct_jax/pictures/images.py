@@ -1,4 +1,4 @@
-"""Pictures in and out: whatever a person has becomes float32 sRGB, and a result becomes a file."""
+"""Reading any picture as float32 sRGB, and writing a result to a file."""
 
 import io
 import math
@@ -37,28 +37,27 @@ def read_picture(
     max_pixels: int | None = None,
     budget: int | None = None,
 ) -> Picture:
-    """Read any raster picture: upright, in sRGB, its first frame.
+    """Read the first frame of any raster picture, upright and in sRGB.
 
-    JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, ICO, PCX, SGI, Sun and TGA are read, and HEIC where
-    `pillow-heif` is installed. Grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles, the
-    colour chunks of PNG and transparency are understood. A wholly transparent pixel gets the colour of the
-    nearest pixel that can be seen, since its own is an accident of the program that wrote it; a picture
-    without any such pixel keeps its colours.
+    Reads JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, ICO, PCX, SGI, Sun and TGA, and HEIC where
+    `pillow-heif` is installed; grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles, the
+    colour chunks of PNG, and transparency. A wholly transparent pixel gets the colour of the nearest visible pixel,
+    since its own is an accident of the program that wrote it; if no pixel is visible, all keep their colours.
 
     Args:
-        path: The file, or an open binary file or pipe, which is read from its start to its end.
+        path: The file, or an open binary file or pipe, which is read from start to end.
         short_side: The length to resize the shorter side to, or None to keep the size.
-        max_pixels: The most pixels that a picture may have, before and after it is resized; None for twice Pillow's
+        max_pixels: The largest number of pixels allowed, before and after resizing; None for twice Pillow's
             `Image.MAX_IMAGE_PIXELS`, 178,956,970.
-        budget: How many bytes reading it may take, with the result; None for no limit but `max_pixels`.
+        budget: The largest number of bytes that reading may take, result included; None for no limit.
 
     Returns:
         The picture.
 
     Raises:
-        PixelLimitError: It has, or is to have, more than `max_pixels`.
-        MemoryLimitError: It would take more than `budget`, which is known before it is decoded.
-        ValueError: The file is missing, unreadable, no regular file, no picture or damaged, or `short_side` is below 1.
+        PixelLimitError: The picture has, or would get, more than `max_pixels`.
+        MemoryLimitError: Reading would take more than `budget`; raised before anything is decoded.
+        ValueError: The file cannot be read, is not a picture or is damaged, or `short_side` is below 1.
     """
     path = path if hasattr(path, "read") else as_path("path", path)
     name = source_name(path)
@@ -68,7 +67,7 @@ def read_picture(
         if value is not None:
             as_integer(limit, value, 1, math.inf)
     try:
-        # Pillow warns of sloppy EXIF, which phones make.
+        # Pillow warns of sloppy EXIF, which phones write.
         with open_source(path, budget) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             image = open_image(file, name, max_pixels)
@@ -76,7 +75,7 @@ def read_picture(
                 check_pixels(name, image.size, max_pixels, resized(image.size, short_side))
             check_memory(name, image, short_side, budget)
             notes = notes_on(image, file, name)
-            # Pillow turns a TIFF upright as it loads it, and then forgets that it lay on its side.
+            # Pillow turns a TIFF upright when it loads it, and forgets that it lay on its side.
             stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
             orientation = load_image(image, name)
             metadata = lasting_metadata(image, sideways=(stored or orientation) in SIDEWAYS)
@@ -98,19 +97,26 @@ def read_image(
     max_pixels: int | None = None,
     budget: int | None = None,
 ) -> np.ndarray:
-    """Read the colours of a picture, as `read_picture` does.
+    """Read the colours of a picture: its first frame, upright and in sRGB; see `read_picture` for the formats.
 
     Args:
-        path: The file, or an open one.
+        path: The file, or an open binary file or pipe, which is read from start to end.
         short_side: The length to resize the shorter side to, or None to keep the size.
-        max_pixels: The most pixels that a picture may have, or None for the default.
-        budget: How many bytes reading it may take, or None.
+        max_pixels: The largest number of pixels allowed, before and after resizing; None for 178,956,970.
+        budget: The largest number of bytes that reading may take, result included; None for no limit.
 
     Returns:
         sRGB colours, float32 `[H, W, 3]` in 0..1.
 
     Raises:
-        ValueError: As `read_picture`.
+        ValueError: The file cannot be read, is not a picture, is damaged, or exceeds a limit.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> write_image(file, np.full((4, 6, 3), 0.2, np.float32))
+        >>> read_image(file, short_side=2).shape
+        (2, 3, 3)
     """
     return read_picture(path, short_side, max_pixels=max_pixels, budget=budget).pixels
 
@@ -118,23 +124,23 @@ def read_image(
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 OUTPUT_SUFFIXES = tuple(_FORMATS)
 _OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": "4:4:4"}, "WEBP": {"quality": 95}}
-# A large picture does not need several copies in memory.
+# A large picture is converted in strips, to avoid copies of the whole.
 _PIXELS_AT_ONCE = 2**22
-# Of the text chunk of a PNG file.
+# The keyword of the text chunk in a PNG file.
 _SETTINGS_KEY = "wct_jax"
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 
 
 def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | None = None) -> None:
-    """Write a picture whole or not at all, in the format of the path's suffix, 8 bits per value.
+    """Write a picture at 8 bits per value, completely or not at all.
 
     PNG, WebP and TIFF keep the alpha; JPEG, which has none, shows the picture on white. JPEG and WebP are
     written at quality 95.
 
     Args:
-        path: Where the file is to be; an existing one is replaced. Or an open binary file, which is written to.
-        suffix: That of the format, such as `.png`; None for the path's, or for `.png` where there is no path.
+        path: The file to write, replaced if it exists, or an open binary file.
         picture: Colours and alpha of any float dtype; values outside 0..1 are clipped.
+        suffix: The suffix of the format, such as `.png`; None for the path's suffix, or `.png` for an open file.
 
     Raises:
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
@@ -160,30 +166,38 @@ def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | Non
 
 
 def write_image(path: PathLike | BinaryIO, pixels: np.ndarray, suffix: str | None = None) -> None:
-    """Write sRGB colours to a file, as `write_picture` does.
+    """Write sRGB colours to a PNG, JPEG, WebP or TIFF file at 8 bits per value, completely or not at all.
 
     Args:
-        path: Where the file is to be, or an open binary file.
+        path: The file to write, replaced if it exists, or an open binary file.
         pixels: sRGB colours, float `[H, W, 3]` in 0..1; values outside are clipped.
-        suffix: That of the format, if it is not the path's.
+        suffix: The suffix of the format, such as `.png`; None for the path's suffix, or `.png` for an open file.
 
     Raises:
-        ValueError: As `write_picture`.
+        ValueError: The suffix is unknown, the array has the wrong shape or dtype or a value that is not finite,
+            the picture is too large for the format, or the file cannot be written.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> write_image(file, np.zeros((4, 5, 3), np.float32), ".png")
+        >>> file.getvalue()[1:4]
+        b'PNG'
     """
     write_picture(path, Picture(pixels), suffix)
 
 
 def read_settings(path: PathLike | BinaryIO) -> str:
-    """Read how a result was made, which `write_picture` put into a text chunk of its PNG file.
+    """Read how a result was made from the text chunk that `write_picture` put into its PNG file.
 
     Args:
-        path: The PNG file.
+        path: The PNG file, or an open binary file.
 
     Returns:
         JSON: `options`, the names of the `styles` and of the `model`, and the version of `wct_jax`.
 
     Raises:
-        ValueError: The file cannot be read, is no PNG, or has no such chunk.
+        ValueError: The file cannot be read, is not a PNG, or has no such chunk.
     """
     name = source_name(path)
     try:
@@ -191,7 +205,7 @@ def read_settings(path: PathLike | BinaryIO) -> str:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             image = open_image(file, name)
             if image.format == "PNG":
-                load_image(image, name)  # The chunk may come after the pixels.
+                load_image(image, name)  # The chunk may follow the pixels.
             settings = getattr(image, "text", {}).get(_SETTINGS_KEY)
     except OSError as error:
         raise ValueError(f"cannot read {name}: {error.strerror or error}") from None
@@ -201,12 +215,12 @@ def read_settings(path: PathLike | BinaryIO) -> str:
 
 
 def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
-    """Find out before long work whether its result can be written.
+    """Check before long work that its result can be written.
 
     Args:
-        path: Where a picture is to be written.
+        path: The picture file to be written.
         overwrite: Whether an existing file may be replaced.
-        suffixes: What its suffix may be.
+        suffixes: The suffixes allowed, in lower case.
 
     Raises:
         ValueError: The path is a directory or has an unknown suffix, its directory is missing or not writable,
@@ -225,7 +239,7 @@ def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTP
     _check_suffix(path, os.path.splitext(path)[1], suffixes)
     if kind is not None and not stat.S_ISREG(kind):
         raise ValueError(f"cannot write {path}: it is not a regular file")
-    if os.path.lexists(path) and not overwrite:  # Also as a link to nothing: it has been made for something.
+    if os.path.lexists(path) and not overwrite:  # Even a dangling link: somebody made it.
         raise ValueError(f"cannot write {path}: it exists, and overwriting it was not asked for")
     if not os.path.isdir(directory):
         raise ValueError(f"cannot write {path}: the directory {directory} does not exist")
@@ -242,7 +256,7 @@ def _check_suffix(path: PathLike, suffix: str, suffixes: Sequence[str]) -> str:
 
 
 def _single(values: np.ndarray) -> np.ndarray:
-    # Levels of 8 bits need more than half precision; and NumPy does not know bfloat16.
+    # Half precision is too coarse for 8-bit levels, and NumPy cannot compute in bfloat16.
     return values.astype(np.float32) if values.dtype.itemsize < 4 else values
 
 
@@ -277,7 +291,7 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
     image = Image.fromarray(levels)
 
     options = dict(_OPTIONS.get(format, {}), exif=picture.metadata.exif)
-    if format == "TIFF":  # Its tags are written one by one.
+    if format == "TIFF":  # Pillow writes TIFF tags one by one.
         options["exif"] = Image.Exif()
         options["exif"].load(picture.metadata.exif)
         options["exif"].update({tag: as_stored(value) for tag, value in options["exif"].items()})
@@ -286,7 +300,7 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         options["pnginfo"].add_itxt(_SETTINGS_KEY, picture.metadata.settings)
     if picture.metadata.dpi:
         options["dpi"] = picture.metadata.dpi
-    # By way of memory: Pillow's encoders do not say what the system's complaint was when a disk is full.
+    # Encode in memory: when a disk is full, Pillow's encoders hide the system's reason.
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
