@@ -69,7 +69,7 @@ def make_state_dict(names, layers):
 
 
 class Torch7Writer:
-    """Writes what `File:writeObject` of torch7's File.lua, and `write` of generic/Tensor.c and Storage.c, write.
+    """Writes files as `File:writeObject` in torch7's File.lua and `write` in generic/Tensor.c and Storage.c do.
 
     https://github.com/torch/torch7/blob/master/File.lua: a 4-byte type (0 nil, 1 number, 2 string, 3 table,
     4 torch object, 5 boolean, 8 function); tables, torch objects and functions then have a 4-byte index and
@@ -167,7 +167,7 @@ class Torch7Tensor:
 
 
 class Torch7:
-    """What tests need to write Torch7 files."""
+    """The parts of a Torch7 file, and its bytes."""
 
     Module, Tensor, Storage, Function = Torch7Module, Torch7Tensor, Torch7Storage, Torch7Function
 
@@ -196,7 +196,7 @@ class Torch7:
 
 
 def write_keras(file, layers, *, old_names=False):
-    """What `save_weights_to_hdf5_group` of Keras writes, https://github.com/keras-team/keras legacy_h5_format.py."""
+    """Write a file as Keras' `save_weights_to_hdf5_group` (https://github.com/keras-team/keras legacy_h5_format.py)."""
     names = ["input_1", *("block{}_conv{}".format(*place) for place in PLACES[: len(layers)]), "flatten"]
     file.attrs["layer_names"] = [name.encode() for name in names]
     file.attrs["backend"] = b"tensorflow"

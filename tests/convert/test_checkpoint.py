@@ -109,7 +109,7 @@ def test_order_does_not_depend_on_the_files():
     [
         ([(1, 1), (2, 1)], "it has conv2_1 but no conv1_2"),
         ([(1, 2)], "it has conv1_2 but no conv1_1"),
-        ([(1, 1), (1, 2), (1, 3)], "it has a conv1_3, which VGG-19 has not"),
+        ([(1, 1), (1, 2), (1, 3)], "it has a conv1_3, which VGG-19 does not have"),
     ],
 )
 def test_other_networks_by_name(found, sentence):

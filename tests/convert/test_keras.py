@@ -163,7 +163,7 @@ def test_hdf5_of_something_else(path, refusal, name, value, expected):
 
 
 def test_npz_of_python_2(path, layers, assert_holds):
-    # Python 2 wrote lengths as "3L", of which NumPy warns; the tests run with warnings as errors.
+    # Python 2 wrote lengths as "3L". NumPy warns about them, and the tests turn warnings into errors.
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in named(layers(1)[0]).items():
             shape = "".join(f"{length}L, " for length in array.shape)

@@ -180,7 +180,7 @@ def test_small_files_with_much_in_them_are_refused(kind: str) -> None:
         read_picture(io.BytesIO(bombs()[kind]))
 
 
-# What is said.
+# Notes.
 
 
 def animated(format: str) -> bytes:

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from wct_jax.pictures.images import check_output, read_image, read_picture, write_image, write_picture
+from wct_jax.pictures.images import read_image, read_picture
+from wct_jax.pictures.output import check_output, write_image, write_picture
 from wct_jax.pictures.picture import Metadata, Picture
 
 Tag, IFD = ExifTags.Base, ExifTags.IFD
@@ -199,7 +200,7 @@ def test_a_real_heic(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(path), np.broadcast_to([200, 100, 50], (32, 48, 3)) / 255, atol=0.03)
 
 
-# What cannot be read.
+# Files that cannot be read.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What pictures of every mode, depth and colour profile show when they are read from real files."""
+"""Real files of every mode, depth and colour profile, read as sRGB and alpha."""
 
 import struct
 import zlib

@@ -22,8 +22,8 @@ class Convolution(NamedTuple):
 
     Attributes:
         name: Its name in the file, for messages.
-        kernel: float32 `[height, width, in, out]`.
-        bias: float32 `[out]`.
+        kernel: The weights, float32 `[height, width, in, out]`.
+        bias: One value per output channel, float32 `[out]`.
     """
 
     name: str
@@ -103,7 +103,7 @@ def in_vgg_order(found: Mapping[tuple[int, int], _T]) -> list[_T]:
     """Order values by (block, index), or raise `CheckpointError` unless these are VGG-19's from conv1_1 on."""
     for block, index in found:
         if (block, index) not in PLACES:
-            raise CheckpointError(f"it has a conv{block}_{index}, which VGG-19 has not")
+            raise CheckpointError(f"it has a conv{block}_{index}, which VGG-19 does not have")
     expected = PLACES[: len(found)]
     for place in expected:
         if place not in found:

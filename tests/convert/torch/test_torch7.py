@@ -65,7 +65,7 @@ def test_nested_sequentials(save, torch7, layers, colour, assert_holds):
 
 
 def test_parameters_in_one_flattened_storage(save, torch7, decoder, assert_holds):
-    # What getParameters() of nn leaves behind: every tensor a view of one storage, by offset.
+    # After getParameters() of nn, every tensor is a view of one storage, by offset.
     modules = network(torch7, decoder(3))
     tensors = [module.fields[part] for module in modules if "weight" in module.fields for part in ("weight", "bias")]
     storage = torch7.Storage(

@@ -1,4 +1,4 @@
-"""What a pickle may not do. Each of these runs, or would, under Python's own unpickler."""
+"""Attacks by pickles. Python's own unpickler runs, or would run, each of them."""
 
 import builtins
 import collections
@@ -211,7 +211,7 @@ def doubled(kind):
     ("before", "after"),
     [
         (b"}", b"K\1s."),  # A key.
-        (b"(", b"tQ."),  # What a reference to a storage is of.
+        (b"(", b"tQ."),  # A reference to a storage.
         (b"(X\7\0\0\0storagectorch\nFloatStorage\n", b"X\3\0\0\0cpuK\1tQ."),  # A storage's key.
         (b"ccollections\nOrderedDict\n](](", b"K\1ee\x85R."),  # A key of an OrderedDict.
         (b"cos\n", b"\n."),

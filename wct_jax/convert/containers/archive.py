@@ -12,7 +12,7 @@ from wct_jax.convert.checkpoint import CheckpointError
 _LARGEST_DIRECTORY = 1 << 20
 # The end of an archive: Zip64's records, the end of the list of files, a comment of up to 64 KB.
 _TAIL = (1 << 16) + 22 + 20 + 56
-# The records at the end, of zip and of Zip64, and the list's length in them.
+# Matches the end records of zip and Zip64, and captures the length of the list of files.
 _END = re.compile(rb"(?s)(?=PK\x05\x06.{8}(.{4})|PK\x06\x06.{36}(.{8}))")
 _IN_ZIP64 = 0xFFFFFFFF
 

@@ -25,7 +25,7 @@ _MOST_DIMENSIONS = 32
 _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _STRUCT, _CHAR = 1, 2, 4
-# MATLAB stores whole-numbered values as the smallest integers that hold them; the class is what they are.
+# MATLAB stores whole numbers as the smallest integers that hold them; the class gives their real type.
 _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 
 
