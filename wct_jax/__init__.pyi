@@ -28,8 +28,8 @@ from wct_jax.painting.texture import synthesize as synthesize
 from wct_jax.painting.tiles.tiling import extract_style_tiled as extract_style_tiled
 from wct_jax.painting.tiles.tiling import stylize_tiled as stylize_tiled
 from wct_jax.pictures.images import read_image as read_image
-from wct_jax.pictures.images import write_image as write_image
 from wct_jax.pictures.mask import read_mask as read_mask
+from wct_jax.pictures.output import write_image as write_image
 from wct_jax.studio.session import Session as Session
 from wct_jax.transform.maps import adain as adain
 from wct_jax.transform.maps import cholesky as cholesky

@@ -12,7 +12,8 @@ from PIL import Image
 
 from wct_jax import Options, Session, load_model, mix_styles, read_image, stylize, synthesize, white_style
 from wct_jax.painting.style import extract_style
-from wct_jax.pictures.images import Picture, read_picture, read_settings, write_picture
+from wct_jax.pictures.images import Picture, read_picture
+from wct_jax.pictures.output import read_settings, write_picture
 from wct_jax.studio import session
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.request import Look, Texture

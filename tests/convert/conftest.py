@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 import scipy.io
 
+from wct_jax.convert.reading import read_checkpoint
 from wct_jax.networks.vgg import PLACES
 
 WIDTHS = (4, 5, 6, 7, 8)
@@ -39,38 +40,21 @@ def random_colour(seed=2):
     return rng.normal(size=(1, 1, 3, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
 
 
-@pytest.fixture
-def layers():
-    return random_layers
-
-
-@pytest.fixture
-def decoder():
-    return random_decoder
-
-
-@pytest.fixture
-def colour():
-    return random_colour()
-
-
-@pytest.fixture
-def places():
-    return PLACES
-
-
-@pytest.fixture
-def assert_holds():
+def check_convolutions(checkpoint, expected):
     """Assert that a checkpoint's convolutions are exactly these kernels and biases."""
+    for layer, (kernel, bias) in zip(checkpoint.convolutions, expected, strict=True):
+        assert layer.kernel.dtype == layer.bias.dtype == np.float32
+        np.testing.assert_array_equal(layer.kernel, kernel)
+        np.testing.assert_array_equal(layer.bias, bias)
 
-    def check(checkpoint, expected):
-        assert len(checkpoint.convolutions) == len(expected)
-        for layer, (kernel, bias) in zip(checkpoint.convolutions, expected, strict=True):
-            assert layer.kernel.dtype == layer.bias.dtype == np.float32
-            np.testing.assert_array_equal(layer.kernel, kernel)
-            np.testing.assert_array_equal(layer.bias, bias)
 
-    return check
+def reason_for_refusal(path, preprocessing=None):
+    """The sentence with which a file is refused."""
+    with pytest.raises(ValueError, match=r"^cannot read [^\n]+$") as error:
+        read_checkpoint(path, preprocessing)
+    assert str(error.value).startswith(f"cannot read {path}: ")
+    assert type(error.value) is ValueError
+    return str(error.value)
 
 
 def make_state_dict(names, layers):
@@ -84,13 +68,8 @@ def make_state_dict(names, layers):
     return state
 
 
-@pytest.fixture
-def state_dict():
-    return make_state_dict
-
-
 class Torch7Writer:
-    """Writes what `File:writeObject` of torch7's File.lua, and `write` of generic/Tensor.c and Storage.c, write.
+    """Writes files as `File:writeObject` in torch7's File.lua and `write` in generic/Tensor.c and Storage.c do.
 
     https://github.com/torch/torch7/blob/master/File.lua: a 4-byte type (0 nil, 1 number, 2 string, 3 table,
     4 torch object, 5 boolean, 8 function); tables, torch objects and functions then have a 4-byte index and
@@ -188,7 +167,7 @@ class Torch7Tensor:
 
 
 class Torch7:
-    """What tests need to write Torch7 files."""
+    """The parts of a Torch7 file, and its bytes."""
 
     Module, Tensor, Storage, Function = Torch7Module, Torch7Tensor, Torch7Storage, Torch7Function
 
@@ -205,34 +184,19 @@ class Torch7:
         if kind == "nn.SpatialConvolutionMM":
             weight = weight.reshape(outputs, -1)
         dtype = {"Double": np.float64, "Half": np.float16}.get(tensor, np.float32)
-        return Torch7Module(
-            kind,
-            weight=Torch7Tensor(np.ascontiguousarray(weight, dtype), tensor),
-            bias=Torch7Tensor(bias.astype(dtype), tensor),
-            nInputPlane=inputs,
-            nOutputPlane=outputs,
-            kW=width,
-            kH=height,
-            dW=1,
-            dH=1,
-            padW=0,
-            padH=0,
-            train=False,
-            _type=f"torch.{tensor}Tensor",
-        )
+        arrays = {"weight": np.ascontiguousarray(weight, dtype), "bias": bias.astype(dtype)}
+        shape = {"nInputPlane": inputs, "nOutputPlane": outputs, "kW": width, "kH": height}
+        steps = {"dW": 1, "dH": 1, "padW": 0, "padH": 0, "train": False, "_type": f"torch.{tensor}Tensor"}
+        tensors = {part: Torch7Tensor(array, tensor) for part, array in arrays.items()}
+        return Torch7Module(kind, **tensors, **shape, **steps)
 
     @staticmethod
     def sequential(modules):
         return Torch7Module("nn.Sequential", modules=dict(enumerate(modules, 1)), train=False)
 
 
-@pytest.fixture
-def torch7():
-    return Torch7
-
-
 def write_keras(file, layers, *, old_names=False):
-    """What `save_weights_to_hdf5_group` of Keras writes, https://github.com/keras-team/keras legacy_h5_format.py."""
+    """Write a file as Keras' `save_weights_to_hdf5_group` (https://github.com/keras-team/keras legacy_h5_format.py)."""
     names = ["input_1", *("block{}_conv{}".format(*place) for place in PLACES[: len(layers)]), "flatten"]
     file.attrs["layer_names"] = [name.encode() for name in names]
     file.attrs["backend"] = b"tensorflow"
@@ -244,11 +208,6 @@ def write_keras(file, layers, *, old_names=False):
         parts = [f"{name}_W_1:0", f"{name}_b_1:0"] if old_names else [f"{name}/kernel:0", f"{name}/bias:0"]
         file[name].attrs["weight_names"] = [part.encode() for part in parts]
         file[name][parts[0]], file[name][parts[1]] = kernel, bias
-
-
-@pytest.fixture
-def keras_writer():
-    return write_keras
 
 
 def matconvnet_model(layers, *, old=False, average=None):
@@ -272,10 +231,17 @@ def matconvnet_model(layers, *, old=False, average=None):
     }
 
 
-@pytest.fixture
-def matconvnet():
-    return matconvnet_model
-
+# Test modules cannot import from here: they get the functions above as fixtures.
+layers = pytest.fixture(lambda: random_layers)
+decoder = pytest.fixture(lambda: random_decoder)
+colour = pytest.fixture(lambda: random_colour())
+places = pytest.fixture(lambda: PLACES)
+assert_holds = pytest.fixture(lambda: check_convolutions)
+refusal = pytest.fixture(lambda: reason_for_refusal)
+state_dict = pytest.fixture(lambda: make_state_dict)
+torch7 = pytest.fixture(lambda: Torch7)
+keras_writer = pytest.fixture(lambda: write_keras)
+matconvnet = pytest.fixture(lambda: matconvnet_model)
 
 KINDS = ["keras.h5", "npz", "zip.pth", "legacy.pth", "safetensors", "t7", "mat"]
 
@@ -283,15 +249,11 @@ KINDS = ["keras.h5", "npz", "zip.pth", "legacy.pth", "safetensors", "t7", "mat"]
 @pytest.fixture(scope="session")
 def valid_files(tmp_path_factory):
     """One small file of each kind: kind to path."""
-    return write_valid_files(tmp_path_factory.mktemp("valid"))
-
-
-def write_valid_files(folder):
     import torch
 
+    folder = tmp_path_factory.mktemp("valid")
     paths = {kind: folder / f"{number}" for number, kind in enumerate(KINDS)}
-    layers = random_layers(3, (2, 3))
-    colour = random_colour()
+    layers, colour = random_layers(3, (2, 3)), random_colour()
     state = make_state_dict(["0", "2", "5", "9"], [colour, *layers])
     with h5py.File(paths["keras.h5"], "w") as file:
         write_keras(file, layers)

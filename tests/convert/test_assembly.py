@@ -29,12 +29,13 @@ def convolve(x, kernel, bias):
     )
 
 
-def assert_shapes(parameters, shapes):
+def assert_parameters(parameters, shapes, chain):
     assert list(parameters) == list(shapes)
-    for name, (inputs, outputs) in shapes.items():
-        assert parameters[name]["kernel"].shape == (3, 3, inputs, outputs)
-        assert parameters[name]["bias"].shape == (outputs,)
+    for (name, (inputs, outputs)), (kernel, bias) in zip(shapes.items(), chain, strict=True):
+        assert kernel.shape == (3, 3, inputs, outputs)
         assert parameters[name]["kernel"].dtype == parameters[name]["bias"].dtype == jnp.float32
+        np.testing.assert_array_equal(parameters[name]["kernel"], kernel)
+        np.testing.assert_array_equal(parameters[name]["bias"], bias)
 
 
 # Folding
@@ -45,9 +46,7 @@ def assert_shapes(parameters, shapes):
 def test_folding_is_exact_borders_included(seed, height, width):
     rng = np.random.default_rng(seed)
     matrix, offset = rng.normal(scale=255, size=(3, 3)), rng.normal(scale=100, size=3)
-    layer = Convolution(
-        "first", rng.normal(size=(3, 3, 3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
-    )
+    layer = Convolution("first", *(rng.normal(size=shape).astype(np.float32) for shape in ((3, 3, 3, 4), 4)))
     image = rng.uniform(size=(height, width, 3))
     expected = convolve(image @ matrix.T + offset, layer.kernel, layer.bias)
     folded = fold(layer, Preprocessing("random", matrix, offset))
@@ -75,20 +74,14 @@ def test_the_folded_network_is_the_network_of_the_preprocessed_image(layers, rng
 def test_an_encoder_is_named_down_to_its_last_tap(layers, depth, kept):
     parameters, widths = encoder_parameters(checkpoint(layers(depth, WIDTHS), IDENTITY))
     assert widths == WIDTHS[: {1: 1, 3: 2, 5: 3, 9: 4, 13: 5}[kept]]
-    assert_shapes(parameters, encoder_shapes(widths))
-    for (kernel, bias), named in zip(layers(depth, WIDTHS)[:kept], parameters.values(), strict=True):
-        np.testing.assert_array_equal(named["kernel"], kernel)
-        np.testing.assert_array_equal(named["bias"], bias)
+    assert_parameters(parameters, encoder_shapes(widths), layers(depth, WIDTHS)[:kept])
 
 
 @pytest.mark.parametrize(("layer", "depth"), list(zip(LAYERS, (1, 3, 5, 9, 13), strict=True)))
 def test_a_decoder_says_by_its_length_what_it_inverts(decoder, layer, depth):
     found, parameters = decoder_parameters(checkpoint(decoder(depth, WIDTHS), None), WIDTHS)
     assert found == layer
-    assert_shapes(parameters, decoder_shapes(layer, WIDTHS))
-    for (kernel, bias), named in zip(decoder(depth, WIDTHS), parameters.values(), strict=True):
-        np.testing.assert_array_equal(named["kernel"], kernel)
-        np.testing.assert_array_equal(named["bias"], bias)
+    assert_parameters(parameters, decoder_shapes(layer, WIDTHS), decoder(depth, WIDTHS))
 
 
 def test_what_is_named_is_what_the_networks_take(layers, decoder):

@@ -52,54 +52,36 @@ def test_values_that_are_not_finite(layers, value, part):
         assemble("kind", given, RGB)
 
 
-def test_integers_are_not_weights(layers):
-    kernel, bias = layers(1)[0]
-    with pytest.raises(CheckpointError, match="L0 holds int8 values, expected floating point"):
-        assemble("kind", [Convolution("L0", kernel.astype(np.int8), bias)], RGB)
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda chain: [(chain[0][0].astype(np.int8), chain[0][1])], "L0 holds int8 values, expected floating point"),
+        (lambda chain: [], "no 3x3 convolutions"),
+        (lambda chain: [*chain, chain[-1]], "it has 17 convolutions, expected at most VGG-19's 16"),
+        (lambda chain: [(chain[0][0], chain[2][1])], r"layer L0 has a bias of shape \[5\], expected \[4\]"),
+        (lambda chain: [chain[0], chain[3]], "layer L1 takes 5 channels but L0 before it gives 4"),
+        (lambda chain: chain[1:3], "L0 has 4 channels on the picture's side, expected 3"),
+        # VGG-16's third block ends after three convolutions: its eighth widens to the fourth block's width.
+        (
+            lambda chain: [*chain[:7], *chain[8:11]],
+            r"L7, in the place of VGG-19's conv3_4, has 7 channels .* block has 6",
+        ),
+    ],
+)
+def test_other_encoders(layers, change, sentence):
+    with pytest.raises(CheckpointError, match=sentence):
+        assemble("kind", named(change(layers(16))), RGB)
 
 
-def test_no_convolutions():
-    with pytest.raises(CheckpointError, match="no 3x3 convolutions"):
-        assemble("kind", [], RGB)
-
-
-def test_more_convolutions_than_vgg19(layers):
-    given = layers(16)
-    with pytest.raises(CheckpointError, match="it has 17 convolutions, expected at most VGG-19's 16"):
-        assemble("kind", named([*given, given[-1]]), RGB)
+def test_decoder_that_does_not_end_in_a_picture(decoder):
+    with pytest.raises(CheckpointError, match="L1 has 4 channels on the picture's side, expected 3"):
+        assemble("kind", named(decoder(3)[:-1]), None)
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 3), (5, 5, 3, 4), (3, 1, 3, 4), (3, 3, 3, 0), (64, 3, 3, 3)])
 def test_kernels_that_are_not_3x3(shape):
     with pytest.raises(CheckpointError, match=r"layer L0 has a kernel of shape .*, expected \[3, 3, in, out\]"):
         assemble("kind", named([(np.zeros(shape, np.float32), np.zeros(4, np.float32))]), RGB)
-
-
-def test_bias_of_another_length(layers):
-    kernel, _ = layers(1)[0]
-    with pytest.raises(CheckpointError, match=r"layer L0 has a bias of shape \[5\], expected \[4\]"):
-        assemble("kind", named([(kernel, np.zeros(5, np.float32))]), RGB)
-
-
-def test_channels_that_do_not_fit(layers):
-    given = layers(4)
-    with pytest.raises(CheckpointError, match="layer L1 takes 5 channels but L0 before it gives 4"):
-        assemble("kind", named([given[0], given[3]]), RGB)
-
-
-def test_picture_without_three_channels(layers, decoder):
-    with pytest.raises(CheckpointError, match="L0 has 4 channels on the picture's side, expected 3"):
-        assemble("kind", named(layers(3)[1:]), RGB)
-    with pytest.raises(CheckpointError, match="L1 has 4 channels on the picture's side, expected 3"):
-        assemble("kind", named(decoder(3)[:-1]), None)
-
-
-def test_vgg16_has_its_blocks_elsewhere(layers):
-    # VGG-16's third block ends after three convolutions: its eighth widens to the fourth block's width.
-    given = layers(16)
-    vgg16 = [*given[:7], given[8], *given[9:11]]
-    with pytest.raises(CheckpointError, match=r"L7, in the place of VGG-19's conv3_4, has 7 channels .* block has 6"):
-        assemble("kind", named(vgg16), RGB)
 
 
 def test_auxiliary_maps_are_keyed_by_tap(layers):
@@ -127,7 +109,7 @@ def test_order_does_not_depend_on_the_files():
     [
         ([(1, 1), (2, 1)], "it has conv2_1 but no conv1_2"),
         ([(1, 2)], "it has conv1_2 but no conv1_1"),
-        ([(1, 1), (1, 2), (1, 3)], "it has a conv1_3, which VGG-19 has not"),
+        ([(1, 1), (1, 2), (1, 3)], "it has a conv1_3, which VGG-19 does not have"),
     ],
 )
 def test_other_networks_by_name(found, sentence):

@@ -23,11 +23,11 @@ CAFFE_CLASSIFIERS = [(1, 4, 6), (1, 4, 7), (1,)]
 TORCHVISION_CLASSIFIERS = [(0, 3, 6), (0,), ()]
 
 
-def first(scale=0.11, width=64, dtype=np.float32):
+def first(scale=0.11, width=64):
     """A conv1_1 that nobody has published; the scale is that of PyTorch's own initialisation."""
     rng = np.random.default_rng(3)
-    kernel = rng.normal(scale=scale, size=(3, 3, 3, width)).astype(dtype)
-    return Convolution("first", kernel, rng.normal(scale=scale, size=width).astype(dtype))
+    kernel = rng.normal(scale=scale, size=(3, 3, 3, width)).astype(np.float32)
+    return Convolution("first", kernel, rng.normal(scale=scale, size=width).astype(np.float32))
 
 
 def caffe(is_rgb=False, scale=1.0):
@@ -45,8 +45,12 @@ def torchvision(scale=1.0):
     return Convolution("first", kernel, bias)
 
 
-def half(layer, dtype=np.float16):
-    return Convolution(layer.name, layer.kernel.astype(dtype), layer.bias.astype(dtype))
+def filled(shape, value, dtype=np.float32):
+    return Convolution("first", np.full(shape, value, dtype), np.zeros(shape[3], dtype))
+
+
+def half(layer):
+    return Convolution(layer.name, layer.kernel.astype(np.float16), layer.bias.astype(np.float16))
 
 
 @pytest.mark.parametrize(
@@ -63,10 +67,10 @@ def half(layer, dtype=np.float16):
         (first(), None),
         (first(width=8), None),
         (first(scale=0), None),
-        (Convolution("first", np.full((3, 3, 3, 64), np.nan, np.float32), np.zeros(64, np.float32)), None),
-        (Convolution("first", np.full((3, 3, 3, 64), 1e300), np.zeros(64)), None),
-        (Convolution("first", np.zeros((1, 1, 3, 64), np.float32), np.zeros(64, np.float32)), None),
-        (Convolution("first", np.zeros((3, 3, 3, 0), np.float32), np.zeros(0, np.float32)), None),
+        (filled((3, 3, 3, 64), np.nan), None),
+        (filled((3, 3, 3, 64), 1e300, np.float64), None),
+        (filled((1, 1, 3, 64), 0), None),
+        (filled((3, 3, 3, 0), 0), None),
     ],
 )
 def test_published_weights_are_known(layer, whose):
@@ -106,12 +110,10 @@ def test_what_the_user_says_outweighs_all(given, layer):
 def test_names_count_where_the_scale_fits(names_say, scale, is_clear):
     if is_clear:
         assert find_preprocessing(first(scale), names_say, None) is PREPROCESSINGS[names_say]
-    else:
-        with pytest.raises(
-            CheckpointError,
-            match=r"not clear what preprocessing .* say which by --preprocessing, one of caffe, caffe-rgb",
-        ):
-            find_preprocessing(first(scale), names_say, None)
+        return
+    sentence = r"not clear what preprocessing .* say which by --preprocessing, one of caffe, caffe-rgb"
+    with pytest.raises(CheckpointError, match=sentence):
+        find_preprocessing(first(scale), names_say, None)
 
 
 def test_what_the_preprocessings_do():
@@ -138,19 +140,20 @@ def save(path, state):
     return path
 
 
-def tensors(layers, classifier, conv1_1=None, name="features.{}"):
-    """A state dict of VGG-19's first convolutions and a classifier's dense layers."""
-    chain = layers(5)
-    if conv1_1 is not None:
-        chain = layers(5, (64, 5, 6))
-        chain[0] = conv1_1.kernel, conv1_1.bias
-    state = {}
-    for index, (kernel, bias) in zip(TORCHVISION, chain, strict=True):
-        state[f"{name.format(index)}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-        state[f"{name.format(index)}.bias"] = torch.from_numpy(bias)
-    for number in classifier:
-        state |= {f"classifier.{number}.weight": torch.zeros(2, 3), f"classifier.{number}.bias": torch.zeros(2)}
-    return state
+@pytest.fixture
+def tensors(layers, state_dict):
+    """The state dict of VGG-19's first convolutions and a classifier's dense layers."""
+
+    def tensors(classifier, conv1_1=None, name="features.{}"):
+        chain = layers(5)
+        if conv1_1 is not None:
+            chain = [conv1_1[1:], *layers(5, (64, 5, 6))[1:]]
+        state = state_dict(map(name.format, TORCHVISION), chain)
+        for number in classifier:
+            state |= {f"classifier.{number}.weight": torch.zeros(2, 3), f"classifier.{number}.bias": torch.zeros(2)}
+        return state
+
+    return tensors
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -158,51 +161,47 @@ def tensors(layers, classifier, conv1_1=None, name="features.{}"):
     ("classifier", "expected"),
     [*((c, "caffe") for c in CAFFE_CLASSIFIERS), *((c, "torchvision") for c in TORCHVISION_CLASSIFIERS)],
 )
-def test_the_classifiers_names_count(tmp_path, layers, suffix, classifier, expected):
-    checkpoint = read_checkpoint(save(tmp_path / f"x{suffix}", tensors(layers, classifier)))
+def test_the_classifiers_names_count(tmp_path, tensors, suffix, classifier, expected):
+    checkpoint = read_checkpoint(save(tmp_path / f"x{suffix}", tensors(classifier)))
     assert checkpoint.preprocessing is PREPROCESSINGS[expected]
     assert ("torchvision VGG-19" in checkpoint.kind) == (expected == "torchvision")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("classifier", [(0, 3, 6), ()])
-def test_caffes_weights_under_torchvisions_names(tmp_path, layers, dtype, classifier):
-    state = {name: tensor.to(dtype) for name, tensor in tensors(layers, classifier, caffe()).items()}
+def test_caffes_weights_under_torchvisions_names(tmp_path, tensors, dtype, classifier):
+    state = {name: tensor.to(dtype) for name, tensor in tensors(classifier, caffe()).items()}
     assert read_checkpoint(save(tmp_path / "x.pth", state)).preprocessing is PREPROCESSINGS["caffe"]
 
 
-def test_timms_names(tmp_path, layers):
-    state = tensors(layers, (), torchvision())
+def test_timms_names(tmp_path, tensors):
+    state = tensors((), torchvision())
     state |= {"pre_logits.fc1.weight": torch.zeros(4, 2, 7, 7), "head.fc.weight": torch.zeros(5, 4)}
     checkpoint = read_checkpoint(save(tmp_path / "x.safetensors", state))
     assert checkpoint.preprocessing is PREPROCESSINGS["torchvision"]
 
 
-def test_scales_that_contradict_the_names(tmp_path, layers):
-    path = save(tmp_path / "x.pth", tensors(layers, (0, 3, 6), first(0.11 / 58)))
-    with pytest.raises(
-        ValueError, match=r"its names say torchvision, and the filters of features.0 have a median norm of"
-    ):
-        read_checkpoint(path)
+def test_scales_that_contradict_the_names(tmp_path, tensors, refusal):
+    path = save(tmp_path / "x.pth", tensors((0, 3, 6), first(0.11 / 58)))
+    assert "its names say torchvision, and the filters of features.0 have a median norm of" in refusal(path)
     for name, expected in PREPROCESSINGS.items():
         assert read_checkpoint(path, name).preprocessing is expected
 
 
 @pytest.mark.parametrize(("conv1_1", "expected"), [(caffe(), "caffe"), (torchvision(), "torchvision")])
-def test_features_alone_as_a_sequential(tmp_path, layers, conv1_1, expected):
-    path = save(tmp_path / "x.pth", tensors(layers, (), conv1_1, name="{}"))
+def test_features_alone_as_a_sequential(tmp_path, tensors, refusal, conv1_1, expected):
+    path = save(tmp_path / "x.pth", tensors((), conv1_1, name="{}"))
     assert read_checkpoint(path).preprocessing is PREPROCESSINGS[expected]
-    unknown = save(tmp_path / "y.pth", tensors(layers, (), name="{}"))
-    with pytest.raises(
-        ValueError, match=r"expected an encoder that begins with a 1x1 convolution.*--preprocessing says"
-    ):
-        read_checkpoint(unknown)
+    unknown = save(tmp_path / "y.pth", tensors((), name="{}"))
+    sentence = refusal(unknown)
+    assert "expected an encoder that begins with a 1x1 convolution" in sentence
+    assert "--preprocessing says" in sentence
     checkpoint = read_checkpoint(unknown, "torchvision")
     assert checkpoint.preprocessing is PREPROCESSINGS["torchvision"]
     assert not checkpoint.normalised
 
 
-def test_caffes_names(tmp_path, layers, state_dict, assert_holds):
+def test_caffes_names(tmp_path, layers, state_dict, assert_holds, refusal):
     names = ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"]
     chain = layers(5, (64, 5, 6))
     chain[0] = caffe(scale=0.06)[1:]
@@ -212,8 +211,7 @@ def test_caffes_names(tmp_path, layers, state_dict, assert_holds):
     assert checkpoint.preprocessing is PREPROCESSINGS["caffe"]
     assert_holds(checkpoint, chain)
     path = save(tmp_path / "y.pth", state_dict(names, layers(5)))
-    with pytest.raises(ValueError, match=r"its names do not tell, .* --preprocessing"):
-        read_checkpoint(path)
+    assert "its names do not tell, " in refusal(path)
     assert read_checkpoint(path, "caffe").preprocessing is PREPROCESSINGS["caffe"]
 
 
@@ -223,11 +221,9 @@ def test_the_user_may_say_it_of_every_kind(valid_files, kind):
 
 
 @pytest.mark.parametrize("kind", ["zip.pth", "legacy.pth", "safetensors", "t7"])
-def test_what_a_network_brings_along_cannot_be_replaced(valid_files, kind):
-    with pytest.raises(
-        ValueError, match=r"is its preprocessing, a 1x1 convolution of RGB in 0..1: leave out --preproc"
-    ):
-        read_checkpoint(valid_files[kind], "caffe")
+def test_what_a_network_brings_along_cannot_be_replaced(valid_files, refusal, kind):
+    sentence = "is its preprocessing, a 1x1 convolution of RGB in 0..1: leave out --preproc"
+    assert sentence in refusal(valid_files[kind], "caffe")
 
 
 def test_unknown_names(valid_files):

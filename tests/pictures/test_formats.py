@@ -20,15 +20,7 @@ def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(info.min, info.max, shape, dtype, endpoint=True)
 
 
-def tiff(
-    samples: np.ndarray,
-    photometric: int,
-    order: str = "<",
-    planar: bool = False,
-    compressed: bool = False,
-    tile: int = 0,
-    **tags: object,
-) -> bytes:
+def tiff(samples: np.ndarray, photometric: int, order="<", planar=False, compressed=False, tile=0, **tags) -> bytes:
     """A TIFF of `[H, W, C]` samples, of kinds that Pillow reads but does not write (TIFF 6.0)."""
     height, width, channels = samples.shape
     stored = samples.astype(samples.dtype.newbyteorder(order))
@@ -41,21 +33,13 @@ def tiff(
         pieces = planes
     blocks = [zlib.compress(p.tobytes()) if compressed else p.tobytes() for p in pieces]
     offsets = np.cumsum([8, *map(len, blocks)])
-    entries: dict[int, tuple[int, list[int]]] = {
-        256: (4, [width]),
-        257: (4, [height]),
-        258: (3, [8 * samples.dtype.itemsize] * channels),
-        259: (3, [8 if compressed else 1]),
-        262: (3, [photometric]),
-        324 if tile else 273: (4, offsets[:-1].tolist()),
-        277: (3, [channels]),
-        325 if tile else 279: (4, list(map(len, blocks))),
-        284: (3, [2 if planar else 1]),
-        339: (3, [{"u": 1, "i": 2, "f": 3}[samples.dtype.kind]] * channels),
-    }
-    entries |= {322: (4, [tile]), 323: (4, [tile])} if tile else {278: (4, [height])}
-    for name, value in tags.items():
-        entries[int(name[1:])] = (3, [value] if isinstance(value, int) else list(value))  # type: ignore[call-overload]
+    kind = {"u": 1, "i": 2, "f": 3}[samples.dtype.kind]
+    short = {258: [8 * samples.dtype.itemsize] * channels, 259: [8 if compressed else 1], 262: [photometric]}
+    short |= {277: [channels], 284: [2 if planar else 1], 339: [kind] * channels}
+    short |= {int(name[1:]): [value] if isinstance(value, int) else list(value) for name, value in tags.items()}
+    long = {256: [width], 257: [height], 324 if tile else 273: offsets[:-1].tolist()}
+    long |= {325 if tile else 279: list(map(len, blocks)), **({322: [tile], 323: [tile]} if tile else {278: [height]})}
+    entries = {tag: (3, values) for tag, values in short.items()} | {tag: (4, values) for tag, values in long.items()}
     body = b"".join(blocks)
     body += bytes(len(body) % 2)
     table, extra = b"", b""

@@ -1,4 +1,4 @@
-"""What pictures of every mode, depth and colour profile show when they are read from real files."""
+"""Real files of every mode, depth and colour profile, read as sRGB and alpha."""
 
 import struct
 import zlib
@@ -36,14 +36,10 @@ def png(depth: int, color_type: int, rows: list[bytes], width: int, transparent:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    header = struct.pack(">2I5B", width, len(rows), depth, color_type, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + (chunk(b"tRNS", transparent) if transparent else b"")
-        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
-        + chunk(b"IEND", b"")
-    )
+    head = chunk(b"IHDR", struct.pack(">2I5B", width, len(rows), depth, color_type, 0, 0, 0))
+    key = chunk(b"tRNS", transparent) if transparent else b""
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + head + key + pixels + chunk(b"IEND", b"")
 
 
 def grey_tiff(data: bytes, width: int, bits: int, white_is_zero: bool = False, sample_format: int = 1) -> bytes:
@@ -135,17 +131,10 @@ def test_rgb_in_every_common_format(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_one_bit(tmp_path: Path, suffix: str) -> None:
-    bits = noise(5, 7) > 127
-    Image.fromarray(bits).save(tmp_path / f"a.{suffix}")
-    np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), bits[..., None].repeat(3, -1))
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_grey(tmp_path: Path, suffix: str) -> None:
-    grey = noise(5, 7)
-    pixels = read_image(saved(tmp_path / f"a.{suffix}", grey, "L"))
-    np.testing.assert_allclose(pixels, grey[..., None].repeat(3, -1) / 255, atol=1e-7)
+@pytest.mark.parametrize(("grey", "white"), [(noise(5, 7) > 127, 1), (noise(5, 7), 255)], ids=["1 bit", "8 bits"])
+def test_grey(tmp_path: Path, grey: np.ndarray, white: int, suffix: str) -> None:
+    Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(read_image(tmp_path / f"a.{suffix}"), grey[..., None].repeat(3, -1) / white, atol=1e-7)
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("LA", "png"), ("LA", "tiff"), ("RGBA", "png"), ("RGBA", "tiff")])
@@ -175,19 +164,19 @@ def paletted() -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("suffix", ["png", "gif"])
-def test_palette_with_one_transparent_color(tmp_path: Path, suffix: str) -> None:
-    paletted().save(tmp_path / f"a.{suffix}", transparency=2)
+@pytest.mark.parametrize(
+    ("suffix", "transparency", "alpha", "colors"),
+    [
+        ("png", 2, [1, 1, 0], [[1, 0, 0], [0, 1, 0], [0, 1, 0]]),
+        ("gif", 2, [1, 1, 0], [[1, 0, 0], [0, 1, 0], [0, 1, 0]]),
+        ("png", bytes((255, 51, 102)), [1, 0.2, 0.4], np.eye(3)),
+    ],
+)
+def test_palette_with_transparent_colors(tmp_path: Path, suffix, transparency, alpha, colors) -> None:
+    paletted().save(tmp_path / f"a.{suffix}", transparency=transparency)
     picture = read_picture(tmp_path / f"a.{suffix}")
-    np.testing.assert_array_equal(picture.alpha, [[1, 1, 0]] * 2)
-    np.testing.assert_array_equal(picture.pixels, [[[1, 0, 0], [0, 1, 0], [0, 1, 0]]] * 2)
-
-
-def test_palette_with_many_alphas(tmp_path: Path) -> None:
-    paletted().save(tmp_path / "a.png", transparency=bytes((255, 51, 102)))
-    picture = read_picture(tmp_path / "a.png")
-    np.testing.assert_allclose(picture.alpha, [[1, 0.2, 0.4]] * 2, atol=1e-7)
-    np.testing.assert_array_equal(picture.pixels, [np.eye(3)] * 2)
+    np.testing.assert_allclose(picture.alpha, [alpha] * 2, atol=1e-7)
+    np.testing.assert_array_equal(picture.pixels, [colors] * 2)
 
 
 def test_palette_with_an_alpha_channel(tmp_path: Path) -> None:
@@ -286,18 +275,15 @@ def test_a_wide_gamut_profile_is_converted(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels, encoded(linear), atol=1.2 * LEVEL)
     assert np.abs(pixels - colors / 255).max() > 20 * LEVEL
     # A colour that sRGB has: stored muted, shown vivid.
-    known = read_image(
-        saved(tmp_path / "b.png", np.full((1, 1, 3), (200, 100, 100), np.uint8), icc_profile=wide_profile())
-    )
-    assert known[0, 0, 0] > 220 * LEVEL
+    muted = np.full((1, 1, 3), (200, 100, 100), np.uint8)
+    assert read_image(saved(tmp_path / "b.png", muted, icc_profile=wide_profile()))[0, 0, 0] > 220 * LEVEL
 
 
 def test_an_srgb_profile_changes_nothing(tmp_path: Path) -> None:
     colors = noise(64, 64, 3)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    np.testing.assert_array_equal(
-        read_image(saved(tmp_path / "a.png", colors, icc_profile=profile)), (colors / np.float32(255))
-    )
+    pixels = read_image(saved(tmp_path / "a.png", colors, icc_profile=profile))
+    np.testing.assert_array_equal(pixels, colors / np.float32(255))
 
 
 def test_alpha_survives_a_profile(tmp_path: Path) -> None:
@@ -325,12 +311,8 @@ def test_a_grey_profile_is_converted(tmp_path: Path, bits: int) -> None:
 
 
 def test_a_press_profile_is_converted(tmp_path: Path) -> None:
-    lab = {
-        (0, 0, 0, 0): (100, 0, 0),
-        (1, 0, 0, 0): (60, -20, -35),
-        (0, 1, 0, 0): (50, 50, 5),
-        (0, 0, 1, 0): (85, -5, 60),
-    }
+    lab = {(0, 0, 0, 0): (100, 0, 0), (1, 0, 0, 0): (60, -20, -35)}
+    lab |= {(0, 1, 0, 0): (50, 50, 5), (0, 0, 1, 0): (85, -5, 60)}
     inks = np.array([[[255 * ink for ink in corner] for corner in lab]], np.uint8)
     image = Image.fromarray(inks.repeat(8, axis=0).repeat(8, axis=1), "CMYK")
     image.save(tmp_path / "a.tiff", icc_profile=cmyk_profile(lab))
@@ -463,9 +445,7 @@ def test_a_phone_held_upright(tmp_path: Path) -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30))
 @settings(max_examples=60, deadline=None)
-def test_the_short_side_and_the_other(
-    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, short_side: int
-) -> None:
+def test_the_short_side_and_the_other(tmp_path_factory, height: int, width: int, short_side: int) -> None:
     path = saved(tmp_path_factory.getbasetemp() / "a.bmp", noise(height, width, 3))
     pixels = read_image(path, short_side)
     ratio = short_side / min(height, width)

@@ -58,19 +58,13 @@ def decoded(value: np.ndarray) -> np.ndarray:
     "chunks",
     [
         (),
-        (gamma(45455),),
-        (gamma(46000),),
+        *((gamma(value),) for value in (45455, 46000, 0, 2**32 - 1)),
         (SRGB, gamma(100000)),
         (icc(), gamma(100000)),
         (cicp(1, 13, 0, 1), gamma(100000)),
         (cicp(1, 1, 0, 1),),
-        (gamma(0),),
-        (gamma(2**32 - 1),),
-        ((b"cHRM", bytes(32)),),
-        ((b"cHRM", b"\xff" * 32),),
-        (cicp(9),),
-        (cicp(99, 99, 0, 1),),
-        (cicp(9, 16, 5, 1),),
+        *(((b"cHRM", byte * 32),) for byte in (b"\0", b"\xff")),
+        *((cicp(*codes),) for codes in ((9,), (99, 99, 0, 1), (9, 16, 5, 1))),
     ],
 )
 def test_what_is_srgb_or_makes_no_sense_changes_nothing(chunks: tuple[tuple[bytes, bytes], ...]) -> None:

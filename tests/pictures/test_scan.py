@@ -19,7 +19,7 @@ def touch(folder, *names):
 
 
 def found(path, *more):
-    """What a scan finds below the folder or the fixed part of a pattern, and what it says."""
+    """Scan: the files relative to the folder, or to the fixed part of a pattern, and the sentences."""
     files, skipped = scan(path, *more)
     fixed = next(parent for parent in (path, *path.parents) if parent.is_dir())
     return [file.relative_to(fixed).as_posix() for file in files], skipped

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from wct_jax import read_mask
-from wct_jax.pictures.images import Picture, read_image, read_picture, write_image, write_picture
+from wct_jax.pictures.images import Picture, read_image, read_picture
+from wct_jax.pictures.output import write_image, write_picture
 from wct_jax.pictures.source import open_regular
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices with names are POSIX")

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from wct_jax.cli.streams import STANDARD, check_streams, hold, is_stream
 from wct_jax.painting.options import Options
-from wct_jax.pictures.images import OUTPUT_SUFFIXES, PICTURE_SUFFIXES, check_output
+from wct_jax.pictures.formats import PICTURE_SUFFIXES
+from wct_jax.pictures.output import OUTPUT_SUFFIXES, check_output
 from wct_jax.pictures.scan import is_many, scan
 from wct_jax.studio.jobs import (
     Job,

@@ -118,7 +118,7 @@ def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", r
 
 def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Session", report: Report) -> None:
     from wct_jax.painting.cascade import plan
-    from wct_jax.pictures.images import check_output, write_picture
+    from wct_jax.pictures.output import check_output, write_picture
 
     start = time.perf_counter()
     picture = session.serve(order.request_of(job), progress=report)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 def _take_options(parser: Parser, path: Path) -> None:
     """Make the options of a result the defaults."""
-    from wct_jax.pictures.images import read_settings
+    from wct_jax.pictures.output import read_settings
 
     settings = json.loads(read_settings(path))
     parser.set_defaults(**Options.from_json(json.dumps(settings["options"])).changed)

@@ -1,4 +1,4 @@
-"""Foreign checkpoints to a model: naming the layers, folding the preprocessing."""
+"""From a foreign checkpoint to a model's parameters: naming the layers, folding the preprocessing."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,18 @@ from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes, tap_of
 
 
 def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, ...]]:
-    """Name an encoder's convolutions, fold its preprocessing into conv1_1, drop what is below its last tap.
-
-    Args:
-        checkpoint: An encoder.
+    """Name an encoder's convolutions, fold its preprocessing into conv1_1, drop the convolutions after its last tap.
 
     Returns:
-        Convolution name to `kernel` and `bias`, float32, and the widths of its blocks.
+        Convolution name to `kernel` and `bias`, float32, and the widths of the encoder's blocks.
 
     Raises:
-        ValueError: It is a decoder, or its preprocessing takes conv1_1 beyond float32's range.
+        ValueError: The checkpoint is a decoder, or folding takes conv1_1 beyond float32's range.
     """
     if checkpoint.preprocessing is None:
         raise ValueError(f"expected an encoder, got a decoder ({checkpoint.kind})")
     names = list(encoder_shapes((1,) * len(LAYERS)))
-    # The convolutions after the last tap of a cut or whole VGG-19 lead nowhere.
+    # Nothing reads the convolutions after the last tap.
     last = max(i for i, name in enumerate(names[: len(checkpoint.convolutions)]) if tap_of(name))
     chain = checkpoint.convolutions[: last + 1]
     first = fold(chain[0], checkpoint.preprocessing)
@@ -35,14 +32,10 @@ def encoder_parameters(checkpoint: Checkpoint) -> tuple[Parameters, tuple[int, .
 
 
 def decoder_layer(checkpoint: Checkpoint, depth: int) -> str:
-    """The layer that a decoder inverts, by the number of its convolutions.
-
-    Args:
-        checkpoint: A decoder.
-        depth: How many layers the encoder has that it is to serve.
+    """Tell by its number of convolutions which layer a decoder inverts, for an encoder of `depth` layers.
 
     Raises:
-        ValueError: It is an encoder, or its number of convolutions does not fit.
+        ValueError: The checkpoint is an encoder, or its number of convolutions does not fit.
     """
     if checkpoint.preprocessing is not None:
         raise ValueError(f"expected a decoder, got an encoder ({checkpoint.kind})")
@@ -55,17 +48,17 @@ def decoder_layer(checkpoint: Checkpoint, depth: int) -> str:
 
 
 def decoder_parameters(checkpoint: Checkpoint, widths: Sequence[int]) -> tuple[str, Parameters]:
-    """Name a decoder's convolutions, which also say what layer it inverts.
+    """Name a decoder's convolutions.
 
     Args:
-        checkpoint: A decoder.
-        widths: Of the encoder that it is to serve.
+        checkpoint: The decoder.
+        widths: The widths of its encoder's blocks.
 
     Returns:
-        The layer, and convolution name to `kernel` and `bias`, float32.
+        The layer that it inverts, and convolution name to `kernel` and `bias`, float32.
 
     Raises:
-        ValueError: It is an encoder, or its number of convolutions or its widths do not fit.
+        ValueError: The checkpoint is an encoder, or its number of convolutions or its widths do not fit.
     """
     layer = decoder_layer(checkpoint, len(widths))
     parameters = {}
@@ -80,19 +73,19 @@ def decoder_parameters(checkpoint: Checkpoint, widths: Sequence[int]) -> tuple[s
 
 
 def auxiliary_parameters(checkpoint: Checkpoint, depth: int) -> Parameters:
-    """The auxiliary maps of an encoder's first `depth` taps, `kernel` `[1, 1, in, out]` and `bias`, float32."""
+    """Return the auxiliary maps of an encoder's first `depth` taps: `kernel` `[1, 1, in, out]` and `bias`, float32."""
     maps = checkpoint.auxiliary
     return {layer: _parameters(maps[layer]) for layer in LAYERS[:depth] if layer in maps}
 
 
 def fold(convolution: Convolution, preprocessing: Preprocessing) -> Convolution:
-    """The convolution that does to RGB in 0..1 what `convolution` does to the preprocessed image.
+    """Fold the preprocessing into the first convolution: the result takes RGB in 0..1.
 
-    Exact, borders included, since a pointwise map commutes with reflection padding.
+    This is exact, borders included, since a pointwise map commutes with reflection padding.
 
     Args:
-        convolution: The network's first one, kernel `[3, 3, 3, out]`.
-        preprocessing: What its input is expected to have gone through.
+        convolution: The network's first convolution, kernel `[3, 3, 3, out]`.
+        preprocessing: The preprocessing that the network expects.
 
     Returns:
         A convolution of the same shapes, float64.
@@ -103,6 +96,6 @@ def fold(convolution: Convolution, preprocessing: Preprocessing) -> Convolution:
 
 
 def _parameters(convolution: Convolution) -> dict[str, jnp.ndarray]:
-    # Only the first one, folded in double precision, can have grown.
+    # Only conv1_1, folded in float64, can have left float32's range.
     _, kernel, bias = as_float32(convolution)
     return {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}

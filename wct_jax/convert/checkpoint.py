@@ -1,4 +1,4 @@
-"""What every foreign checkpoint is read into, whatever wrote it."""
+"""The common form into which every foreign checkpoint is read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ _T = TypeVar("_T")
 
 
 class CheckpointError(ValueError):
-    """Why a file cannot be used, worded to follow "cannot read FILE: "."""
+    """The reason why a file cannot be used, worded to follow "cannot read FILE: "."""
 
 
 class Convolution(NamedTuple):
     """One convolution of a foreign network.
 
     Attributes:
-        name: What the file calls it, for messages.
-        kernel: float32 `[height, width, in, out]`.
-        bias: float32 `[out]`.
+        name: Its name in the file, for messages.
+        kernel: The weights, float32 `[height, width, in, out]`.
+        bias: One value per output channel, float32 `[out]`.
     """
 
     name: str
@@ -32,12 +32,10 @@ class Convolution(NamedTuple):
 
 
 class Preprocessing(NamedTuple):
-    """The pointwise affine map a network expects its input to have gone through.
-
-    `y = matrix @ rgb + offset` for `rgb` in 0..1.
+    """The pointwise affine map from RGB in 0..1 to a network's input, `y = matrix @ rgb + offset`.
 
     Attributes:
-        description: In words, for the report.
+        description: The map in words, for the report.
         matrix: float64 `[3, 3]`.
         offset: float64 `[3]`.
     """
@@ -52,11 +50,11 @@ class Checkpoint:
     """The convolutions of a foreign file in the order they are applied.
 
     Attributes:
-        kind: In words: "Keras HDF5", "torchvision VGG-19 state dict".
-        convolutions: Without preprocessing and auxiliary maps.
-        preprocessing: None for a decoder.
-        normalised: True if the channels are already scaled to mean activation 1.
-        auxiliary: Tap name ("relu3_1") to its 1x1 map to another network's feature.
+        kind: The kind of file in words: "Keras HDF5", "torchvision VGG-19 state dict".
+        convolutions: All but preprocessing and auxiliary maps.
+        preprocessing: The preprocessing that an encoder expects; None for a decoder.
+        normalised: Whether the channels are already scaled to mean activation 1.
+        auxiliary: Tap name ("relu3_1") to the 1x1 map from it to another network's feature.
     """
 
     kind: str
@@ -74,20 +72,20 @@ def assemble(
     normalised: bool = False,
     auxiliary: Mapping[tuple[int, int], Convolution] | None = None,
 ) -> Checkpoint:
-    """Check that a network is VGG-19, or its mirror, cut anywhere and of any widths; hold it as float32.
+    """Check that a network is VGG-19 or its mirror, cut anywhere and of any widths, and convert it to float32.
 
     Args:
-        kind: In words.
-        layers: In the order they are applied; any floating dtype.
-        preprocessing: None for a decoder.
-        normalised: True if the channels are already scaled to mean activation 1.
-        auxiliary: (block, index) of a convolution to the 1x1 map that its ReLU goes through.
+        kind: The kind of file in words.
+        layers: Convolutions of any floating dtype in the order they are applied.
+        preprocessing: The preprocessing that an encoder expects; None for a decoder.
+        normalised: Whether the channels are already scaled to mean activation 1.
+        auxiliary: (block, index) of a convolution to the 1x1 map applied after its ReLU.
 
     Returns:
-        The checkpoint, its arrays float32 and finite.
+        The checkpoint; its arrays are float32 and finite.
 
     Raises:
-        CheckpointError: It is another network, or a value is not finite.
+        CheckpointError: The network is another one, or a value is not finite.
     """
     _check_network(layers, is_encoder=preprocessing is not None)
     convolutions = [as_float32(layer) for layer in layers]
@@ -102,14 +100,10 @@ def assemble(
 
 
 def in_vgg_order(found: Mapping[tuple[int, int], _T]) -> list[_T]:
-    """Order what was found by (block, index), shallow to deep.
-
-    Raises:
-        CheckpointError: They are not VGG-19's convolutions from the first one on.
-    """
+    """Order values by (block, index), or raise `CheckpointError` unless these are VGG-19's from conv1_1 on."""
     for block, index in found:
         if (block, index) not in PLACES:
-            raise CheckpointError(f"it has a conv{block}_{index}, which VGG-19 has not")
+            raise CheckpointError(f"it has a conv{block}_{index}, which VGG-19 does not have")
     expected = PLACES[: len(found)]
     for place in expected:
         if place not in found:
@@ -121,23 +115,14 @@ def in_vgg_order(found: Mapping[tuple[int, int], _T]) -> list[_T]:
 
 
 def pair(name: str, kernel: np.ndarray | None, bias: np.ndarray | None) -> Convolution:
-    """Make a convolution of what a file had under one name.
-
-    Raises:
-        CheckpointError: One of the two is missing.
-    """
+    """Make a convolution, or raise `CheckpointError` if one of the two arrays is missing."""
     if kernel is None or bias is None:
         raise CheckpointError(f"layer {name} has no {'kernel' if kernel is None else 'bias'}, expected both")
     return Convolution(name, kernel, bias)
 
 
 def as_float32(layer: Convolution) -> Convolution:
-    """Copy a convolution to contiguous float32.
-
-    Raises:
-        CheckpointError: A value is NaN, infinite or beyond float32's range.
-    """
-    # float64 beyond float32's range becomes infinite, which is reported below.
+    """Copy a convolution to contiguous float32, or raise `CheckpointError` if a value is not finite there."""
     with np.errstate(all="ignore"):
         kernel, bias = (np.array(array, np.float32, order="C") for array in (layer.kernel, layer.bias))
     if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
@@ -175,15 +160,7 @@ def _check_network(layers: Sequence[Convolution], *, is_encoder: bool) -> None:
 
 
 def check_layer(layer: Convolution, *, size: int) -> None:
-    """Refuse what is no convolution.
-
-    Args:
-        layer: What a file holds.
-        size: Of its kernel: `[size, size, in, out]`.
-
-    Raises:
-        CheckpointError: Its kernel or its bias has another shape, or is not of floating point.
-    """
+    """Raise `CheckpointError` unless kernel `[size, size, in, out]` and bias `[out]` are floating-point arrays."""
     name, kernel, bias = layer
     if kernel.ndim != 4 or kernel.shape[:2] != (size, size) or 0 in kernel.shape:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Conversion of published weights to a model."""
+"""Converting published weights to a model."""
 
 import json
 import os
@@ -28,27 +28,27 @@ def convert(
     """Make a model of published weights.
 
     Args:
-        source: An encoder in any of the formats `read_checkpoint` knows, or a model file to add decoders to. Or several
-            of them, where published networks have an encoder for each layer: see `join`.
-        decoders: Decoders, in those formats.
-        photos: A folder or pattern of photos over which an encoder that is not normalised is scaled to mean
-            activation 1; None for the small set that comes with the package.
-        preprocessing: What an encoder expects its input to have gone through, if it does not bring that along as a
-            layer: "caffe" (BGR in 0..255 less the means), "caffe-rgb" (the same of RGB), "torchvision" (RGB in 0..1 by
-            ImageNet's mean and deviation) or "none" (RGB in 0..1). None to find out by the weights and their names.
-        licence: What the document says of the source's licence.
-        tell: Called with a sentence for each of the photos that is left out, since it cannot be read.
+        source: An encoder in any format that `read_checkpoint` reads, or a model file to add decoders to; or several,
+            where each layer has an encoder of its own.
+        decoders: Decoder files in any of these formats.
+        photos: A folder or pattern of photos over which to scale an encoder's channels to mean activation 1, unless
+            they are so already; None for the small set in the package.
+        preprocessing: The preprocessing that an encoder expects, unless it is the encoder's own first layer: "caffe"
+            (BGR in 0..255 minus the means), "caffe-rgb" (the same for RGB), "torchvision" (RGB in 0..1, normalised by
+            ImageNet's mean and deviation) or "none" (RGB in 0..1). None to recognise it by the weights and their names.
+        licence: The licence to record in the document.
+        tell: A function called with a sentence for each photo that cannot be read and is left out.
 
     Returns:
-        The model. Its document says what was converted and how.
+        The model; its document says what was converted and how.
 
     Raises:
-        ValueError: A file that cannot be read, is damaged, holds another network, or does not fit the others; or it
-            cannot be told what preprocessing the source expects.
+        ValueError: A file cannot be read, is damaged, holds another network or does not fit the others, or the
+            preprocessing cannot be recognised.
     """
     check_name(preprocessing)
     if photos is not None:
-        scan(photos)  # A mistake there is one, even where no photos are needed.
+        scan(photos)  # Report a wrong path even where no photos are needed.
 
     def model_of(source: str | os.PathLike[str]) -> Model:
         if not is_model_file(source):
@@ -95,7 +95,7 @@ def _encoder(
             raise ValueError(f"{source} cannot be the source: {error}") from None
         of = "the package's own photos" if photos is None else f"photos of {Path(photos).name}"
         normalisation = f"every channel to mean activation 1 over {len(pictures)} of {of}"
-    assert checkpoint.preprocessing is not None  # encoder_parameters has seen to it
+    assert checkpoint.preprocessing is not None  # encoder_parameters checks that
     document = {
         "source": {"file": Path(source).name, "kind": checkpoint.kind},
         "preprocessing": checkpoint.preprocessing.description,

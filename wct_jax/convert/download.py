@@ -1,4 +1,4 @@
-"""Fetching a published file: resumed where it broke off, verified before it is used."""
+"""Downloading a published file, with resumption and verification."""
 
 import hashlib
 import http.client
@@ -14,18 +14,13 @@ _CHUNK = 1 << 18
 
 
 class Asset(NamedTuple):
-    """A file that somebody else publishes.
-
-    Attributes:
-        url: Where it is.
-        md5: Its checksum as its publisher states it, in hexadecimal.
-    """
+    """A published file: its address and the MD5 checksum, in hexadecimal, that its publisher states."""
 
     url: str
     md5: str
 
 
-# Address and checksum as keras.applications.vgg19 has them.
+# Address and checksum from keras.applications.vgg19.
 KERAS_VGG19 = Asset(
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
     "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -34,16 +29,16 @@ KERAS_VGG19 = Asset(
 
 
 def download(asset: Asset, target: Path, report: Callable[[int, int | None], None], *, pause: float = 1.0) -> None:
-    """Fetch a file, verify it, and only then give it its name.
+    """Download a file, verify it, and only then give it its name.
 
-    What has come so far is kept beside the target as `.part`. A connection that breaks is taken up again from
-    there, here a few times and by the next call after that.
+    The bytes received so far stay beside the target as `.part`. When a connection breaks, the download resumes there,
+    up to four times in this call and again in the next one.
 
     Args:
-        asset: What to fetch.
-        target: Where it is to be; its directory is made.
-        report: Called with the bytes there so far and the size, None while it is unknown.
-        pause: Seconds before the first retry; doubled for each further one.
+        asset: The file to download.
+        target: The path to store it at; its directory is created.
+        report: A function called with the bytes received so far and the total, None while that is unknown.
+        pause: Seconds before the first retry, doubled for each further one.
 
     Raises:
         ValueError: The server refuses, the connection keeps breaking, the checksum is wrong, or the disk is full.
@@ -78,14 +73,14 @@ def _fetch(asset: Asset, part: Path, report: Callable[[int, int | None], None], 
             broke = f"the server answers {error.code} {error.reason}"
         except urllib.error.URLError as error:
             broke = str(error.reason)
-        except (OSError, http.client.HTTPException) as error:  # Of TLS, of the network, or a timeout.
+        except (OSError, http.client.HTTPException) as error:  # TLS, network or timeout.
             broke = str(error) or type(error).__name__
     kept = ", what has come so far is kept" if part.exists() else ""
     raise ValueError(f"{asset.url} could not be fetched ({broke}): try again{kept}")
 
 
 def _continue(asset: Asset, part: Path, report: Callable[[int, int | None], None]) -> bool:
-    """Take the download up where it stands; True when the server has no more to give."""
+    """Resume the download; True when the server has no more to give."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(asset.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -93,11 +88,11 @@ def _continue(asset: Asset, part: Path, report: Callable[[int, int | None], None
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            return True  # All of it is here, or too much: the checksum tells.
+            return True  # Complete, or too long: the checksum tells.
         raise
     with response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            have = 0  # The server does not resume: from the beginning.
+            have = 0  # The server does not resume: start over.
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         report(have, total)
@@ -111,7 +106,7 @@ def _continue(asset: Asset, part: Path, report: Callable[[int, int | None], None
 
 
 def _write(part: Path, mode: str, chunk: bytes) -> None:
-    # Turned into a ValueError here, where it cannot be taken for an error of the network, which is tried again.
+    # Raise a ValueError here, since an OSError would pass for a network error and be retried.
     try:
         with part.open(mode) as file:
             file.write(chunk)

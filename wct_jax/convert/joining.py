@@ -1,4 +1,4 @@
-"""Several encoders, published for a layer each, in one model."""
+"""Joining encoders that were published for one layer each."""
 
 import dataclasses
 import json
@@ -15,17 +15,17 @@ _ORIGIN = ("source", "preprocessing", "normalisation", "licence")
 
 
 def join(models: Mapping[str, Model]) -> Model:
-    """One model of several: the layer that an encoder ends at is read from it, all others from the deepest encoder.
+    """Join models: each encoder's last layer is read from that encoder, all other layers from the deepest one.
 
     Args:
-        models: By what to call them in messages.
+        models: The models by their names in messages.
 
     Returns:
-        The model. Its document is that of the deepest encoder, and says under `sources` where the others come from.
+        The joined model; its document is the deepest encoder's, with the origins of the others under `sources`.
 
     Raises:
-        ValueError: Two encoders that end at one layer, a model of several encoders, or a decoder of a layer that is
-            read from another encoder than the decoder's.
+        ValueError: Two encoders end at the same layer, a model has several encoders already, or a decoder's layer
+            would be read from an encoder other than its own.
     """
     ends: dict[str, str] = {}
     for name, model in models.items():

@@ -8,13 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wct_jax.convert.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    assemble,
-    in_vgg_order,
-    pair,
-)
+from wct_jax.convert.checkpoint import Checkpoint, CheckpointError, assemble, in_vgg_order, pair
 from wct_jax.convert.containers.archive import open_zip, read_entry
 from wct_jax.convert.containers.budget import Budget
 from wct_jax.convert.containers.hdf5 import read_datasets
@@ -22,36 +16,14 @@ from wct_jax.convert.preprocessing import find_preprocessing
 
 
 def read_hdf5(path: Path, preprocessing: str | None = None) -> Checkpoint:
-    """Read what `model.save_weights` or `model.save` wrote as HDF5, with or without the dense layers.
-
-    Args:
-        path: The file.
-        preprocessing: What the network expects, one of `PREPROCESSINGS`; None to find out.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: It is another network. Damaged files raise other errors too.
-    """
+    """Read an HDF5 file from `model.save_weights` or `model.save`, with or without the dense layers."""
     # A weight lies under its layer's name, deep in a group if the network was part of another one. The file's lists
-    # of names (layer_names, weight_names) say no more, and damaged ones make HDF5 allocate gigabytes.
+    # of names (layer_names, weight_names) add nothing, and damaged ones make HDF5 allocate gigabytes.
     return _from_arrays("Keras HDF5", read_datasets(path, "model_weights", _LAYER.search), preprocessing)
 
 
 def read_npz(path: Path, preprocessing: str | None = None) -> Checkpoint:
-    """Read a NumPy archive with keys such as `block1_conv1/kernel`.
-
-    Args:
-        path: The file.
-        preprocessing: What the network expects, one of `PREPROCESSINGS`; None to find out.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: It is another network. Damaged files raise other errors too.
-    """
+    """Read a NumPy archive with keys such as `block1_conv1/kernel`."""
     budget = Budget(path)
     with open_zip(path) as archive:
         entries = {
@@ -67,7 +39,7 @@ _LAYER = re.compile(r"block(\d)_conv(\d)(?!\d)")
 
 
 def _from_arrays(kind: str, arrays: Mapping[str, np.ndarray], preprocessing: str | None) -> Checkpoint:
-    # Names of weights changed from block1_conv1_W_1:0 to block1_conv1/kernel; their ranks did not.
+    # Keras renamed weights from block1_conv1_W_1:0 to block1_conv1/kernel; their ranks stayed.
     parts: dict[tuple[int, int], dict[int, np.ndarray]] = {}
     for name, array in arrays.items():
         match = _LAYER.findall(name)[-1]

@@ -19,20 +19,9 @@ from wct_jax.convert.preprocessing import PREPROCESSINGS
 
 
 def read_matconvnet(path: Path, preprocessing: str | None = None) -> Checkpoint:
-    """Read a SimpleNN model from a MATLAB 5 file.
+    """Read a SimpleNN model from a MATLAB 5 file; without `preprocessing`, the file's own average image counts.
 
-    Both layouts are read that
-    https://github.com/vlfeat/matconvnet/blob/master/matlab/simplenn/vl_simplenn_tidy.m knows.
-
-    Args:
-        path: The file.
-        preprocessing: What the network expects, one of `PREPROCESSINGS`; None for what the file says.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: It is another network. Damaged files raise other errors too.
+    Reads both layouts of https://github.com/vlfeat/matconvnet/blob/master/matlab/simplenn/vl_simplenn_tidy.m.
     """
     model = read_matlab(path, ("layers", "meta", "normalization"))
     layers = model.get("layers")
@@ -57,7 +46,7 @@ def read_matconvnet(path: Path, preprocessing: str | None = None) -> Checkpoint:
 
 
 def _convolution(name: str, layer: dict) -> Convolution:
-    # Files from before beta 16 or so have filters and biases in the place of weights.
+    # Up to about beta 16, files had filters and biases instead of weights.
     kernel, bias = layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])
     return pair(name, kernel, bias.ravel())
 

@@ -1,7 +1,7 @@
-"""Scaling an encoder's channels to mean activation 1, as the original release's VGG-19 is.
+"""Scaling an encoder's channels to mean activation 1, as in the original release's VGG-19.
 
-Gatys et al., "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, section 2: possible without
-changing the network's output, up to the scales, since ReLU is positively homogeneous and pooling picks.
+Since ReLU is positively homogeneous and pooling takes a maximum, this changes the features by the scales only (Gatys
+et al., "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, section 2).
 """
 
 import os
@@ -18,28 +18,27 @@ from wct_jax.networks.model import Parameters
 from wct_jax.pictures.images import read_image
 from wct_jax.pictures.scan import scan
 
-# Small enough for VGG-19 on a laptop, and one size is one compilation.
+# Small enough for VGG-19 on a laptop; a single size is compiled once.
 _SIDE = 256
 _DEFAULT_PHOTOS = Path(__file__).parent / "photos"
-# Below this share of its layer's mean activation a channel is dead: scaled up it would only be noise.
+# A channel below this share of its layer's mean activation is dead: scaled up it would be noise.
 _DEAD = 1e-6
 
 
 def read_photos(
     folder: str | os.PathLike[str] | None = None, tell: Callable[[str], None] | None = None
 ) -> list[np.ndarray]:
-    """Read the photos that activations are averaged over: the short side 256, the centre square.
+    """Read the centre squares of photos, resized to a short side of 256.
 
     Args:
-        folder: A folder or pattern, see `scan`; None for the small set that comes with the package.
-        tell: Called with a sentence for each photo that cannot be read, which is left out, and on what else is
-            passed over.
+        folder: A folder or pattern of photos; None for the small set in the package.
+        tell: A function called with a sentence for each photo that cannot be read, and on what else is passed over.
 
     Returns:
         Arrays `[256, 256, 3]`, RGB in 0..1.
 
     Raises:
-        ValueError: No such folder, or no photo in it that can be read.
+        ValueError: The folder does not exist, or no photo in it can be read.
     """
     folder = _DEFAULT_PHOTOS if folder is None else folder
     files, skipped = scan(folder)
@@ -61,12 +60,12 @@ def mean_activations(encoder: Parameters, widths: Sequence[int], photos: Iterabl
     """Average each channel after its ReLU over all positions of all photos.
 
     Args:
-        encoder: An encoder's parameters.
-        widths: Of its blocks.
-        photos: At least one `[H, W, 3]`, RGB in 0..1, all of one size.
+        encoder: The encoder's parameters.
+        widths: The widths of its blocks.
+        photos: At least one array `[H, W, 3]`, RGB in 0..1, all of one size.
 
     Returns:
-        Convolution name to float64 `[C]`.
+        Convolution name to mean activations, float64 `[C]`.
     """
     network = Encoder(tuple(widths))
 
@@ -81,17 +80,17 @@ def mean_activations(encoder: Parameters, widths: Sequence[int], photos: Iterabl
 
 
 def normalise(encoder: Parameters, means: Mapping[str, np.ndarray]) -> Parameters:
-    """Divide every channel by its mean activation, and undo that where the next convolution reads it.
+    """Divide every channel by its mean activation, and multiply it back in the next convolution.
 
     Args:
         encoder: Parameters in the order the convolutions are applied.
-        means: Convolution name to mean activations `[C]`; dead channels keep scale 1.
+        means: Convolution name to mean activations, `[C]`; dead channels keep scale 1.
 
     Returns:
         Parameters of the same names and shapes, float32.
 
     Raises:
-        ValueError: That takes a value beyond float32's range.
+        ValueError: A scaled value is beyond float32's range.
     """
     scaled, before = {}, np.ones(3)
     for name, parameters in encoder.items():

@@ -1,7 +1,7 @@
-"""What a published VGG-19 expects its input to have gone through, where its file does not say.
+"""The preprocessing that a published VGG-19 expects, where its file does not say.
 
-Names of tensors do not tell: Caffe's weights, which take BGR in 0..255, are passed around under torchvision's names,
-and nothing in a picture made with the wrong preprocessing says so. So conv1_1 is looked at, too.
+Tensor names are not enough: Caffe's weights, which take BGR in 0..255, circulate under torchvision's names, and a
+picture made with the wrong preprocessing does not look wrong. So we look at conv1_1 too.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from wct_jax.convert.checkpoint import CheckpointError, Convolution, Preprocessi
 
 # https://pytorch.org/vision/stable/models/generated/torchvision.models.vgg19.html
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-# Of red, green and blue, as in https://www.robots.ox.ac.uk/~vgg/research/very_deep/.
+# Red, green and blue, from https://www.robots.ox.ac.uk/~vgg/research/very_deep/.
 _CAFFE_MEAN = np.array([123.68, 116.779, 103.939])
 
-#: By the names that `convert` takes.
+#: The values of `convert`'s argument.
 PREPROCESSINGS = {
     "caffe": Preprocessing(
         "BGR 0..255 less the means 103.939, 116.779, 123.68", 255 * np.eye(3)[::-1], -_CAFFE_MEAN[::-1]
@@ -23,9 +23,9 @@ PREPROCESSINGS = {
     "none": Preprocessing("none: RGB 0..1", np.eye(3), np.zeros(3)),
 }
 
-# One filter of conv1_1, with its bias, tells whose network it is: that of the Visual Geometry Group's Caffe model (as
-# Keras has it, too), blue against red, which tells the order of the channels; and the first of torchvision's, of which
-# the bias is not used. Planes of [3, 3], in the order of the channels that each network takes.
+# One filter of conv1_1 identifies a network. From the Visual Geometry Group's Caffe model, which Keras has too, we
+# take one of blue against red, with its bias, since that shows the order of the channels; from torchvision's the first,
+# without its bias. Planes are [3, 3], in the order of each network's channels.
 _CAFFE_FILTER, _CAFFE_BIAS = 22, 0.2701
 _CAFFE_KERNEL = np.array(
     [
@@ -41,37 +41,33 @@ _TORCHVISION_KERNEL = np.array(
         [-0.0449, 0.0127, -0.0145, 0.0597, 0.1396, 0.0541, -0.0010, 0.0583, -0.0297],
     ]
 )
-# A network that was trained further hardly changes there; others have nothing like it.
+# Fine-tuning hardly changes that filter; other networks have nothing like it.
 _SAME = 0.99
 
-# The median of the norms of conv1_1's filters. Made for inputs of about -2 to 2 it is 0.3 to 1.4; for inputs of -128 to
-# 128 it may be a hundredth of that, or as much: that of Caffe's weights is 0.8.
+# Bounds on the median norm of conv1_1's filters: 0.3 to 1.4 for inputs of about -2 to 2. For inputs of -128 to 128 it
+# may be a hundredth of that, but Caffe's weights have 0.8.
 _LEAST_FOR_UNIT_INPUTS = 0.1
 _MOST = 20.0
 
 
 def check_name(name: str | None) -> None:
-    """Refuse a name that stands for no preprocessing.
-
-    Raises:
-        ValueError: It is neither None nor one of `PREPROCESSINGS`.
-    """
+    """Raise `ValueError` for a name that is neither None nor one of `PREPROCESSINGS`."""
     if name is not None and name not in PREPROCESSINGS:
         raise ValueError(f"unknown preprocessing {name!r}, expected one of {', '.join(PREPROCESSINGS)}")
 
 
-# Values that are not finite, or beyond range, are reported when the network is put together.
+# `assemble` reports values that are not finite or out of range.
 @np.errstate(all="ignore")
 def find_preprocessing(first: Convolution, names_say: str | None, given: str | None) -> Preprocessing:
-    """Choose a preprocessing by what the user says, whose weights they are, and their names and scale together.
+    """Choose a preprocessing: the user's, that of known weights, or that of the names if the scale agrees.
 
     Args:
         first: conv1_1.
-        names_say: What the names of the tensors are known for: one of `PREPROCESSINGS`, or None if for nothing.
-        given: What the user says; None to find out.
+        names_say: The preprocessing that usually goes with the tensors' names, or None.
+        given: The preprocessing that the user states, or None.
 
     Raises:
-        CheckpointError: It cannot be told, or `first` is no 3x3 convolution.
+        CheckpointError: The preprocessing cannot be told, or `first` is not a 3x3 convolution.
     """
     if given is not None:
         return PREPROCESSINGS[given]
@@ -94,14 +90,7 @@ def find_preprocessing(first: Convolution, names_say: str | None, given: str | N
 
 @np.errstate(all="ignore")
 def whose_weights(first: Convolution) -> str | None:
-    """Recognise published weights by their conv1_1, Caffe's however they are scaled.
-
-    Args:
-        first: A first convolution.
-
-    Returns:
-        One of `PREPROCESSINGS`; None for weights that are not known.
-    """
+    """Recognise published weights by conv1_1, Caffe's at any scale: one of `PREPROCESSINGS`, or None."""
     kernel, bias = (array.astype(np.float64) for array in (first.kernel, first.bias))
     if kernel.shape[:3] != (3, 3, 3) or bias.shape != kernel.shape[3:] or not kernel.size:
         return None
@@ -117,5 +106,5 @@ def whose_weights(first: Convolution) -> str | None:
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    # Of zeros it is NaN: they are like nothing.
+    # NaN for zeros, which are like nothing.
     return float((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))

@@ -1,4 +1,4 @@
-"""Foreign checkpoint files: what kind one is, by its content, and its reading."""
+"""Reading a foreign checkpoint file of any kind, recognised by its content."""
 
 import os
 import warnings
@@ -20,26 +20,26 @@ _Reader = Callable[[Path, str | None], Checkpoint]
 
 _KNOWN = "Keras HDF5, NumPy .npz, PyTorch .pth, .safetensors, Torch7 .t7 or MatConvNet .mat"
 
-# VGG-19 in double precision, with an optimizer's state.
+# Room for VGG-19 in double precision with an optimizer's state.
 _LARGEST = 4 << 30
-#: What the safetensors library accepts.
+# The limit of the safetensors library.
 _LONGEST_SAFETENSORS_HEADER = 100_000_000
 
 
 def read_checkpoint(path: str | os.PathLike[str], preprocessing: str | None = None) -> Checkpoint:
-    """Read a foreign checkpoint, of whatever kind its content shows it to be.
+    """Read a foreign checkpoint of the kind that its content shows.
 
     Args:
         path: A Keras HDF5 file, a NumPy archive with Keras' names, a PyTorch state dict (zip or legacy),
             a safetensors file with a state dict's names, a Torch7 or a MatConvNet file.
-        preprocessing: What an encoder that does not bring its own expects: "caffe", "caffe-rgb", "torchvision" or
-            "none"; None to find out.
+        preprocessing: The preprocessing that an encoder expects, unless it is the encoder's own first layer: "caffe",
+            "caffe-rgb", "torchvision" or "none"; None to recognise it.
 
     Returns:
         The convolutions, float32 and finite, and the preprocessing.
 
     Raises:
-        ValueError: The file cannot be read, is damaged, or holds something else; one sentence says what.
+        ValueError: The file cannot be read, is damaged, or holds something else.
     """
     file = Path(path)
     check_name(preprocessing)
@@ -49,7 +49,7 @@ def read_checkpoint(path: str | os.PathLike[str], preprocessing: str | None = No
             raise CheckpointError(f"{reason}, expected {_KNOWN}" if reason == MISSING else reason)
         if (size := file.stat().st_size) > _LARGEST:
             raise CheckpointError(f"it has {size} bytes, expected at most {_LARGEST}")
-        # Libraries warn of the oddities of damaged files; the error that follows says it all.
+        # Libraries warn about damaged files; the error that follows is enough.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _reader(file)(file, preprocessing)
@@ -57,13 +57,11 @@ def read_checkpoint(path: str | os.PathLike[str], preprocessing: str | None = No
         raise ValueError(f"cannot read {path}: {printable(error, 1000)}") from None
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
-            # The system's word, such as a permission denied.
+            # The system's own reason, such as "Permission denied".
             raise ValueError(f"cannot read {path}: {error.strerror}") from error
-        # Parsers meet damaged bytes with errors of every type, MemoryError and RecursionError among them.
-        detail = printable(error)
-        raise ValueError(
-            f"cannot read {path}: it is damaged or cut short ({type(error).__name__}: {detail})"
-        ) from error
+        # Parsers raise errors of every type for damaged bytes, MemoryError and RecursionError among them.
+        kind, detail = type(error).__name__, printable(error)
+        raise ValueError(f"cannot read {path}: it is damaged or cut short ({kind}: {detail})") from error
 
 
 def _reader(path: Path) -> _Reader:
@@ -71,7 +69,7 @@ def _reader(path: Path) -> _Reader:
         head = file.read(520)
     if not head:
         raise CheckpointError(f"it is empty, expected {_KNOWN}")
-    # First, since what it begins with is a length, which may begin like anything.
+    # First, since such a file begins with a length, whose bytes may look like any other kind.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_SAFETENSORS_HEADER:
         return _read_safetensors
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -112,5 +110,5 @@ def _read_safetensors(path: Path, preprocessing: str | None) -> Checkpoint:
                 raise CheckpointError("it already is a model of wct_jax and needs no conversion")
             return from_state_dict(file, preprocessing)
     except ValueError as error:
-        # Where it is not of ours, it is about the file or the type of an array.
+        # Errors of the tensor file concern the file itself or the type of an array.
         raise error if isinstance(error, CheckpointError) else CheckpointError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Decoding a picture with Pillow, within limits that are checked before it is decoded."""
+"""Decoding with Pillow, within limits on pixels and memory that are checked before anything is decoded."""
 
 import contextlib
 import logging
@@ -16,15 +16,15 @@ from wct_jax.pictures.pixels import resized
 from wct_jax.pictures.profiles import declared_profile, hdr_note
 from wct_jax.pictures.source import PathLike
 
-# Pillow's complaints about damaged files become exceptions, and need not go to standard error as well.
+# Pillow also logs what it raises about damaged files; keep that off standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class PixelLimitError(ValueError):
-    """A picture has more pixels than may be read.
+    """A picture has more pixels than allowed.
 
     Attributes:
-        pixels: How many.
+        pixels: The number of pixels it has or would have; 0 where Pillow does not say.
     """
 
     def __init__(self, sentence: str, pixels: int) -> None:
@@ -33,31 +33,31 @@ class PixelLimitError(ValueError):
 
 
 class MemoryLimitError(ValueError):
-    """A picture takes more memory to read than may be taken."""
+    """Reading a picture would take more memory than allowed."""
 
 
 def open_image(file: BinaryIO, name: PathLike, max_pixels: int | None = None) -> Image.Image:
-    """Read the header of a picture: its size is known, its pixels are not decoded yet.
+    """Read the header of a picture without decoding its pixels.
 
-    Pillow's warnings are not silenced here: that is done for a whole process, and this may run in many threads.
+    Callers silence Pillow's warnings: filters hold for the whole process, and this function runs in many threads.
 
     Args:
-        file: The encoded picture, from its start; it has to stay open until the image is loaded.
-        name: What to call it in messages.
-        max_pixels: The most pixels that it may have, or None for twice Pillow's `Image.MAX_IMAGE_PIXELS`.
+        file: The encoded picture, at its start; keep it open until the image is loaded.
+        name: The file's name in messages.
+        max_pixels: The largest number of pixels allowed, or None for twice Pillow's `Image.MAX_IMAGE_PIXELS`.
 
     Returns:
-        The image, for `load_image`.
+        The image, ready for `load_image`.
 
     Raises:
-        PixelLimitError: It is too large.
-        ValueError: It is empty, no picture, or damaged.
+        PixelLimitError: The picture has more than `max_pixels`.
+        ValueError: The file is empty, damaged or not a picture.
         OSError: The system cannot read the file.
     """
     name = str(name)
     with _decoding(name):
         image: Any = identify(file, name, beyond=_most(max_pixels) > _most(None))
-        # Pillow spreads 2- and 4-bit grey over 0..255, but leaves the level that is transparent as it was.
+        # Pillow scales 2- and 4-bit grey to 0..255, but not the level that is transparent.
         if image.format == "PNG" and "transparency" in image.info:
             image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
         if image.format == "PNG":
@@ -75,7 +75,7 @@ def open_image(file: BinaryIO, name: PathLike, max_pixels: int | None = None) ->
     return image
 
 
-# Each is a pass over all pixels, for which a file needs a few bytes.
+# Each scan is a pass over all pixels, and costs a file only a few bytes.
 _MOST_SCANS = 200
 
 
@@ -93,23 +93,23 @@ def load_image(image: Any, name: PathLike) -> int:
     """Decode the pixels of an opened picture, in place.
 
     Args:
-        image: From `open_image`; a JPEG on which `draft` was called is decoded at that size.
-        name: What to call it in messages.
+        image: An image from `open_image`; a JPEG is decoded at the size given to its `draft`, if any.
+        name: The file's name in messages.
 
     Returns:
-        The EXIF orientation that the pixels still have to be turned by, for `upright`.
+        The EXIF orientation, 1 to 8, that `upright` still has to undo.
 
     Raises:
         ValueError: The picture is cut short or damaged.
     """
     with _decoding(str(name)):
         if image.format == "TIFF" and math.prod(image.size) > _most(None):
-            # Pillow compares the size of a TIFF with its own limit once more, unless there is memory for it already.
+            # Pillow checks a TIFF against its own limit once more, unless the memory has been allocated.
             image.im = Image.core.new(  # type: ignore[attr-defined]
                 image.mode, getattr(image, "_tile_size", image.size)
             )
         image.load()
-    # EXIF is broken in more ways than can be listed, and no reason to refuse a picture.
+    # EXIF can be broken in countless ways, none of which is a reason to refuse a picture.
     with contextlib.suppress(Exception):
         return image.getexif().get(Tag.Orientation, 1)
     return 1
@@ -123,33 +123,23 @@ def _decoding(name: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError:
         raise PixelLimitError(f"cannot read {name}: it has more pixels than Pillow opens, {_most(None)}", 0) from None
-    except Exception as error:  # Decoders meet damaged files with exceptions of every kind.
+    except Exception as error:  # Decoders raise exceptions of every kind for damaged files.
         if isinstance(error, ValueError) and name in str(error):
             raise
-        # Decoders may quote what they found.
+        # Decoders may quote bytes of the file.
         reason = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)[:200]).split())
         raise ValueError(f"cannot read {name}: it is cut short or damaged ({reason})") from None
 
 
 def _most(max_pixels: int | None) -> int:
-    # Twice: there Pillow stops warning of a decompression bomb and refuses it.
+    # Beyond MAX_IMAGE_PIXELS Pillow warns of a decompression bomb; beyond twice that it refuses.
     return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize) if max_pixels is None else max_pixels
 
 
 def check_pixels(
     name: str, size: tuple[int, int], max_pixels: int | None, target: tuple[int, int] | None = None
 ) -> None:
-    """Refuse a picture with too many pixels.
-
-    Args:
-        name: What to call it in messages.
-        size: Width and height.
-        max_pixels: As for `open_image`.
-        target: Width and height that it is to be resized to.
-
-    Raises:
-        PixelLimitError: It is too large, or would be.
-    """
+    """Raise `PixelLimitError` for a picture whose `target` size, or `size` without one, exceeds `max_pixels`."""
     pixels = math.prod(target or size)
     if pixels <= _most(max_pixels):
         return
@@ -162,20 +152,20 @@ def check_pixels(
     )
 
 
-# Measured: what Pillow and the libraries below it take for a pixel while it is decoded, beside the pixels themselves.
+# Measured: bytes per pixel that Pillow and its libraries take while they decode, besides the decoded pixels.
 _DECODER = {"JPEG": 6, "MPO": 6, "WEBP": 27, "AVIF": 16, "HEIF": 12, "JPEG2000": 16, "GIF": 5, "PSD": 4, "ICO": 8}
-# To find the nearest visible pixel of each.
+# Bytes per pixel to find the nearest visible pixel.
 _NEAREST = 12
-# What is converted at a time, with all copies.
+# Bytes of the strip being converted, with all copies.
 _STRIP = 60 * 10**6
 
 
 def memory_to_read(image: Image.Image, short_side: int | None = None) -> int:
-    """How many bytes an opened picture takes while it is read, at most, the result included.
+    """Bound the bytes that reading an opened picture takes, the result included.
 
     Args:
-        image: From `open_image`, not loaded yet.
-        short_side: As for `read_picture`.
+        image: An image from `open_image`, not loaded yet.
+        short_side: The length to resize the shorter side to, or None to keep the size.
     """
     pixels, size = math.prod(image.size), image.size
     stored = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(image.mode, 4) * pixels
@@ -183,7 +173,7 @@ def memory_to_read(image: Image.Image, short_side: int | None = None) -> int:
     rows = 0
     if short_side is not None:
         size = resized(image.size, short_side)
-        # Resampled one way, and while they are resampled the other way their results twice.
+        # The rows resampled one way, then their results twice while they are resampled the other way.
         rows = each * (max(size[0] * image.size[1], image.size[0] * size[1]) + 2 * math.prod(size))
     result = each * math.prod(size)
     decoded = stored + max(pixels * _DECODER.get(image.format or "", 2), rows + result) + min(_STRIP, 60 * pixels)
@@ -191,17 +181,7 @@ def memory_to_read(image: Image.Image, short_side: int | None = None) -> int:
 
 
 def check_memory(name: str, image: Image.Image, short_side: int | None, budget: int | None) -> None:
-    """Refuse an opened picture that takes too much memory to read.
-
-    Args:
-        name: What to call it in messages.
-        image: From `open_image`, not loaded yet.
-        short_side: As for `read_picture`.
-        budget: The most bytes that it may take; None for any number.
-
-    Raises:
-        MemoryLimitError: It takes more.
-    """
+    """Raise `MemoryLimitError` for an opened picture that takes more than `budget` bytes to read, if one is given."""
     needed = memory_to_read(image, short_side)
     if budget is not None and needed > budget:
         width, height = image.size
@@ -216,20 +196,14 @@ def _amount(size: int) -> str:
 
 
 def notes_on(image: Any, file: BinaryIO, name: str) -> tuple[str, ...]:
-    """Sentences that a person should be told about an opened picture.
-
-    Args:
-        image: From `open_image`, not loaded yet.
-        file: From which it was opened; its position is kept.
-        name: What to call it.
-    """
+    """Say, in sentences for a person, what reading an opened picture leaves out; the file's position is kept."""
     notes = [hdr_note(image, name)]
     frames = 1
     position = file.tell()
-    # Whatever is wrong with the other frames does not matter.
+    # Damage in the other frames does not matter.
     with contextlib.suppress(Exception):
         if image.format == "GIF":
-            # Pillow forgets the first frame as it looks for the second one.
+            # Pillow drops the first frame when it looks for the second.
             file.seek(0)
             frames = 1 + bool(type(image)(file, "").is_animated)
         elif image.format in ("TIFF", "PNG", "WEBP", "AVIF", "HEIF"):

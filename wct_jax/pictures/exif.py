@@ -1,4 +1,4 @@
-"""The metadata of a picture that stays true of another picture made from it."""
+"""The metadata that a picture passes on to a picture made from it."""
 
 import contextlib
 from typing import Any
@@ -14,8 +14,8 @@ _LASTING_TAGS = (
     *(Tag.HostComputer, Tag.Rating, Tag.RatingPercent, Tag.Copyright),
     *(Tag.XPTitle, Tag.XPComment, Tag.XPAuthor, Tag.XPKeywords, Tag.XPSubject),
 )
-# The shape, the coding and the colour space of the old pixels, and places in them. The maker's note holds
-# offsets into the old file and often a preview.
+# These describe the shape, coding, colour space or positions of the old pixels. The maker's note holds
+# offsets into the old file, and often a preview.
 _SUBJECT_AREA = 0x9214
 _STALE_EXIF_TAGS = (
     *(Tag.ExifImageWidth, Tag.ExifImageHeight, Tag.SubjectLocation, _SUBJECT_AREA, Tag.ComponentsConfiguration),
@@ -25,13 +25,8 @@ _STALE_EXIF_TAGS = (
 
 
 def lasting_metadata(image: Image.Image, sideways: bool) -> Metadata:
-    """Collect what a result inherits from an image.
-
-    Args:
-        image: Loaded; EXIF that is broken counts as none.
-        sideways: Whether it was stored lying on its side.
-    """
-    # EXIF is broken in more ways than can be listed.
+    """Collect the metadata that a result inherits from a loaded image, stored upright or `sideways`."""
+    # EXIF can be broken in countless ways; broken EXIF counts as none.
     with contextlib.suppress(Exception):
         exif = image.getexif()
         dpi = _dpi(image, exif, sideways)
@@ -40,7 +35,7 @@ def lasting_metadata(image: Image.Image, sideways: bool) -> Metadata:
 
 
 def _lasting_exif(exif: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
-    """The part of an EXIF block that stays true of another sRGB picture, upright and of any size."""
+    """Keep the part of an EXIF block that holds for an upright sRGB picture of any size."""
     lasting = Image.Exif()
     lasting.update({tag: as_stored(exif[tag]) for tag in _LASTING_TAGS if tag in exif})
     if shot := {tag: value for tag, value in exif.get_ifd(IFD.Exif).items() if tag not in _STALE_EXIF_TAGS}:
@@ -50,17 +45,17 @@ def _lasting_exif(exif: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
     if dpi:
         lasting.update({Tag.XResolution: dpi[0], Tag.YResolution: dpi[1], Tag.ResolutionUnit: 2})
     block = lasting.tobytes() if len(lasting) else b""
-    return block if len(block) <= 65533 else b""  # The most that a JPEG can hold.
+    return block if len(block) <= 65533 else b""  # A JPEG holds no more.
 
 
 def as_stored(value: Any) -> Any:
-    """A value of a tag as it is to be written: text as the bytes that it was read from."""
-    # Names are UTF-8 in most files; Pillow reads them as Latin-1, and would write them as ASCII.
+    """Return a tag's value as it is written: text as the bytes that it was read from."""
+    # Most files hold UTF-8, which Pillow reads as Latin-1 and would write as ASCII.
     return value.encode("latin-1") if isinstance(value, str) else value
 
 
 def _dpi(image: Image.Image, exif: Image.Exif, sideways: bool) -> tuple[float, float] | None:
-    # Pillow passes on one axis alone of what the EXIF of a JPEG says, and 1 for a TIFF that says nothing.
+    # From the EXIF of a JPEG Pillow reports one axis only, and for a TIFF without a resolution it reports 1.
     unit = {2: 1, 3: 2.54}.get(exif.get(Tag.ResolutionUnit, 2), 0)
     x, y = (float(exif.get(tag, 0)) * unit for tag in (Tag.XResolution, Tag.YResolution))
     if not (x > 0 and y > 0):

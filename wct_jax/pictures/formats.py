@@ -1,4 +1,4 @@
-"""Which formats are read, and what else a file turns out to be."""
+"""The formats that are read, and names for files that are no raster pictures."""
 
 import importlib
 import io
@@ -9,41 +9,26 @@ from typing import Any, BinaryIO
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-# The names of files that are taken for pictures in a folder.
+# In a folder, files with these suffixes are taken for pictures.
 PICTURE_SUFFIXES = (
     *(".avif", ".bmp", ".bw", ".dib", ".gif", ".heic", ".heif", ".hif", ".ico", ".j2c", ".j2k"),
     *(".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm"),
     *(".png", ".apng", ".pnm", ".ppm", ".psd", ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
 )
 
-# Pillow's modules by the formats they read, in the order in which these are tried. All decode raster pictures by
-# themselves: EPS and WMF are drawings that other programs draw, FITS, HDF5, GRIB and BUFR are data, and some formats of
-# games and QOI are decoded by Python, pixel by pixel. TGA comes last, since it has no signature.
-_MODULES = dict(
-    JPEG="Jpeg",
-    PNG="Png",
-    WEBP="WebP",
-    GIF="Gif",
-    TIFF="Tiff",
-    BMP="Bmp",
-    DIB="Bmp",
-    AVIF="Avif",
-    JPEG2000="Jpeg2K",
-    PPM="Ppm",
-    PSD="Psd",
-    ICO="Ico",
-    PCX="Pcx",
-    SGI="Sgi",
-    SUN="Sun",
-    HEIF="",
-    TGA="Tga",
-)
-# Those that begin with a signature, which no other file does.
+# Pillow's modules by the formats they read, in the order in which we try them. Left out: EPS and WMF, drawings that
+# other programs draw; FITS, HDF5, GRIB and BUFR, which are data; QOI and some formats of games, which Python decodes
+# pixel by pixel. TGA comes last, since it has no signature.
+_MODULES = {
+    **dict(JPEG="Jpeg", PNG="Png", WEBP="WebP", GIF="Gif", TIFF="Tiff", BMP="Bmp", DIB="Bmp", AVIF="Avif"),
+    **dict(JPEG2000="Jpeg2K", PPM="Ppm", PSD="Psd", ICO="Ico", PCX="Pcx", SGI="Sgi", SUN="Sun", HEIF="", TGA="Tga"),
+}
+# Files of these begin with a signature that no other file has.
 _SIGNED = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "PSD")
 _HEIF_BRANDS = (b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs", b"hevx", b"mif1", b"msf1")
 _EXPECTED = "expected a raster picture such as JPEG, PNG, WebP or TIFF"
 
-# What people take for pictures, by how it begins. PDF is also what Illustrator writes.
+# Files that people take for pictures, by how they begin. Illustrator writes PDF.
 _OTHERS = (
     (rb"%PDF-", "a PDF document"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "a PostScript or EPS drawing"),
@@ -68,19 +53,19 @@ def identify(file: BinaryIO, name: str, beyond: bool = False) -> Image.Image:
     """Read the header of a picture with Pillow's reader of its format.
 
     Args:
-        file: The encoded picture, from its start.
-        name: What to call it in messages.
-        beyond: Whether pictures beyond Pillow's own limit on pixels are read, too.
+        file: The encoded picture, at its start.
+        name: The file's name in messages.
+        beyond: Whether to read pictures beyond Pillow's own limit on pixels, too.
 
     Raises:
-        ValueError: It is empty, or of no format that is read.
-        Exception: As Pillow's readers raise for damaged files.
+        ValueError: The file is empty, or of no format that we read.
+        Exception: Pillow's readers raise exceptions of every kind for damaged files.
     """
     head = file.read(1024)
     if not head:
         raise ValueError(f"cannot read {name}: the file is empty")
     for format in _MODULES:
-        # As `Image.open`, which goes on to compare the size with a limit that is the same for a whole process.
+        # Not `Image.open`, which compares the size with a limit of the whole process.
         reader, accepts = _reader(format, head, name)
         try:
             if reader is None or (accepts and accepts(head[:16].ljust(16)) is not True):
@@ -103,7 +88,7 @@ def identify(file: BinaryIO, name: str, beyond: bool = False) -> Image.Image:
 
 
 def _reader(format: str, head: bytes, name: str) -> tuple[Any, Any]:
-    """Pillow's reader of a format, and its test of a file's first bytes."""
+    """Return Pillow's reader of a format and its test of a file's first bytes."""
     if format == "HEIF" and head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         try:
             importlib.import_module("pillow_heif").register_heif_opener()
@@ -115,14 +100,14 @@ def _reader(format: str, head: bytes, name: str) -> tuple[Any, Any]:
 
 
 class _SlowStart(io.BytesIO):
-    """A file that first yields too few bytes for Pillow to compare the size of a WebP with its limit."""
+    """A file whose first read is too short for Pillow to compare the size of a WebP with its limit."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(min(size, 20) if size and size > 0 else size)
 
 
 def _check_tiff(image: Any, name: str) -> None:
-    """Mend or refuse what Pillow would read as something else (13.0, and those before it)."""
+    """Mend or refuse a TIFF that Pillow, up to 13.0, would misread."""
     tags, (width, height) = image.tag_v2, image.size
     if Tag.DNGVersion in tags or _CANON in tags or (tags.get(Tag.NewSubfileType, 0) & 1 and Tag.SubIFDs in tags):
         raise ValueError(f"cannot read {name}: it is a camera's raw file; {_EXPECTED}")
@@ -141,13 +126,12 @@ def _check_tiff(image: Any, name: str) -> None:
 
     def mended(mode: str) -> str:
         if planes and raw and max(bits) == 16:
-            # Pillow takes the bytes of 16-bit numbers for numbers.
+            # Pillow takes each byte of a 16-bit number for a number.
             return f"{mode};16{'B' if tags.prefix == b'MM' else 'L'}"
-        # libtiff has put the bytes of numbers in the machine's order already.
+        # libtiff has already put the bytes in the machine's order.
         return mode if raw else {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}.get(mode, mode)
 
     image.tile = [tile._replace(args=(mended(tile.args[0]), *tile.args[1:])) for tile in image.tile]
 
 
-# The tag in which a CR2 says how its raw pixels lie.
-_CANON = 0xC640
+_CANON = 0xC640  # CR2 describes the layout of its raw pixels here.

@@ -1,33 +1,24 @@
-"""Pictures in and out: whatever a person has becomes float32 sRGB, and a result becomes a file."""
+"""Reading any picture as float32 sRGB."""
 
-import io
 import math
-import os
-import stat
 import warnings
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 from PIL.ExifTags import Base as Tag
-from PIL.PngImagePlugin import PngInfo
 
 from wct_jax.checks.arguments import as_integer, as_path
-from wct_jax.checks.arrays import is_floating, on_host
 from wct_jax.pictures.decoding import MemoryLimitError as MemoryLimitError
 from wct_jax.pictures.decoding import PixelLimitError as PixelLimitError
 from wct_jax.pictures.decoding import check_memory, check_pixels, notes_on
 from wct_jax.pictures.decoding import load_image as load_image
 from wct_jax.pictures.decoding import open_image as open_image
-from wct_jax.pictures.exif import as_stored, lasting_metadata
+from wct_jax.pictures.exif import lasting_metadata
 from wct_jax.pictures.formats import PICTURE_SUFFIXES as PICTURE_SUFFIXES
-from wct_jax.pictures.picture import Metadata as Metadata
 from wct_jax.pictures.picture import Picture as Picture
 from wct_jax.pictures.pixels import SIDEWAYS, resized, show_hidden, to_srgb
 from wct_jax.pictures.source import PathLike as PathLike
 from wct_jax.pictures.source import open_source, source_name
-from wct_jax.system.atomic import atomic_write
 
 
 def read_picture(
@@ -37,28 +28,27 @@ def read_picture(
     max_pixels: int | None = None,
     budget: int | None = None,
 ) -> Picture:
-    """Read any raster picture: upright, in sRGB, its first frame.
+    """Read the first frame of any raster picture, upright and in sRGB.
 
-    JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, ICO, PCX, SGI, Sun and TGA are read, and HEIC where
-    `pillow-heif` is installed. Grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles, the
-    colour chunks of PNG and transparency are understood. A wholly transparent pixel gets the colour of the
-    nearest pixel that can be seen, since its own is an accident of the program that wrote it; a picture
-    without any such pixel keeps its colours.
+    Reads JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PPM, PSD, ICO, PCX, SGI, Sun and TGA, and HEIC where
+    `pillow-heif` is installed; grey, palette, CMYK, LAB, 16-bit and float pictures, embedded colour profiles, the
+    colour chunks of PNG, and transparency. A wholly transparent pixel gets the colour of the nearest visible pixel,
+    since its own is an accident of the program that wrote it; if no pixel is visible, all keep their colours.
 
     Args:
-        path: The file, or an open binary file or pipe, which is read from its start to its end.
+        path: The file, or an open binary file or pipe, which is read from start to end.
         short_side: The length to resize the shorter side to, or None to keep the size.
-        max_pixels: The most pixels that a picture may have, before and after it is resized; None for twice Pillow's
+        max_pixels: The largest number of pixels allowed, before and after resizing; None for twice Pillow's
             `Image.MAX_IMAGE_PIXELS`, 178,956,970.
-        budget: How many bytes reading it may take, with the result; None for no limit but `max_pixels`.
+        budget: The largest number of bytes that reading may take, result included; None for no limit.
 
     Returns:
         The picture.
 
     Raises:
-        PixelLimitError: It has, or is to have, more than `max_pixels`.
-        MemoryLimitError: It would take more than `budget`, which is known before it is decoded.
-        ValueError: The file is missing, unreadable, no regular file, no picture or damaged, or `short_side` is below 1.
+        PixelLimitError: The picture has, or would get, more than `max_pixels`.
+        MemoryLimitError: Reading would take more than `budget`; raised before anything is decoded.
+        ValueError: The file cannot be read, is not a picture or is damaged, or `short_side` is below 1.
     """
     path = path if hasattr(path, "read") else as_path("path", path)
     name = source_name(path)
@@ -68,7 +58,7 @@ def read_picture(
         if value is not None:
             as_integer(limit, value, 1, math.inf)
     try:
-        # Pillow warns of sloppy EXIF, which phones make.
+        # Pillow warns of sloppy EXIF, which phones write.
         with open_source(path, budget) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             image = open_image(file, name, max_pixels)
@@ -76,7 +66,7 @@ def read_picture(
                 check_pixels(name, image.size, max_pixels, resized(image.size, short_side))
             check_memory(name, image, short_side, budget)
             notes = notes_on(image, file, name)
-            # Pillow turns a TIFF upright as it loads it, and then forgets that it lay on its side.
+            # Pillow turns a TIFF upright when it loads it, and forgets that it lay on its side.
             stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
             orientation = load_image(image, name)
             metadata = lasting_metadata(image, sideways=(stored or orientation) in SIDEWAYS)
@@ -98,195 +88,25 @@ def read_image(
     max_pixels: int | None = None,
     budget: int | None = None,
 ) -> np.ndarray:
-    """Read the colours of a picture, as `read_picture` does.
+    """Read the colours of a picture: its first frame, upright and in sRGB; see `read_picture` for the formats.
 
     Args:
-        path: The file, or an open one.
+        path: The file, or an open binary file or pipe, which is read from start to end.
         short_side: The length to resize the shorter side to, or None to keep the size.
-        max_pixels: The most pixels that a picture may have, or None for the default.
-        budget: How many bytes reading it may take, or None.
+        max_pixels: The largest number of pixels allowed, before and after resizing; None for 178,956,970.
+        budget: The largest number of bytes that reading may take, result included; None for no limit.
 
     Returns:
         sRGB colours, float32 `[H, W, 3]` in 0..1.
 
     Raises:
-        ValueError: As `read_picture`.
+        ValueError: The file cannot be read, is not a picture, is damaged, or exceeds a limit.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> write_image(file, np.full((4, 6, 3), 0.2, np.float32))
+        >>> read_image(file, short_side=2).shape
+        (2, 3, 3)
     """
     return read_picture(path, short_side, max_pixels=max_pixels, budget=budget).pixels
-
-
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-OUTPUT_SUFFIXES = tuple(_FORMATS)
-_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": "4:4:4"}, "WEBP": {"quality": 95}}
-# A large picture does not need several copies in memory.
-_PIXELS_AT_ONCE = 2**22
-# Of the text chunk of a PNG file.
-_SETTINGS_KEY = "wct_jax"
-_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
-
-
-def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | None = None) -> None:
-    """Write a picture whole or not at all, in the format of the path's suffix, 8 bits per value.
-
-    PNG, WebP and TIFF keep the alpha; JPEG, which has none, shows the picture on white. JPEG and WebP are
-    written at quality 95.
-
-    Args:
-        path: Where the file is to be; an existing one is replaced. Or an open binary file, which is written to.
-        suffix: That of the format, such as `.png`; None for the path's, or for `.png` where there is no path.
-        picture: Colours and alpha of any float dtype; values outside 0..1 are clipped.
-
-    Raises:
-        ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
-            the picture is too large for the format, or the file cannot be written.
-    """
-    path = path if hasattr(path, "write") else as_path("path", path)
-    name = source_name(path)
-    suffix = suffix or (os.path.splitext(name)[1] if isinstance(path, str | os.PathLike) else ".png")
-    format = _FORMATS[_check_suffix(name, suffix, OUTPUT_SUFFIXES)]
-    try:
-        data = _encode(name, picture, format)
-    except MemoryError:
-        raise ValueError(f"cannot write {name}: there is not enough memory to encode it") from None
-    if isinstance(path, str | os.PathLike):
-        with atomic_write(path) as scratch:
-            scratch.write_bytes(data)
-        return
-    try:
-        path.write(data)
-        path.flush()
-    except OSError as error:
-        raise ValueError(f"cannot write {name}: {error.strerror or error}") from None
-
-
-def write_image(path: PathLike | BinaryIO, pixels: np.ndarray, suffix: str | None = None) -> None:
-    """Write sRGB colours to a file, as `write_picture` does.
-
-    Args:
-        path: Where the file is to be, or an open binary file.
-        pixels: sRGB colours, float `[H, W, 3]` in 0..1; values outside are clipped.
-        suffix: That of the format, if it is not the path's.
-
-    Raises:
-        ValueError: As `write_picture`.
-    """
-    write_picture(path, Picture(pixels), suffix)
-
-
-def read_settings(path: PathLike | BinaryIO) -> str:
-    """Read how a result was made, which `write_picture` put into a text chunk of its PNG file.
-
-    Args:
-        path: The PNG file.
-
-    Returns:
-        JSON: `options`, the names of the `styles` and of the `model`, and the version of `wct_jax`.
-
-    Raises:
-        ValueError: The file cannot be read, is no PNG, or has no such chunk.
-    """
-    name = source_name(path)
-    try:
-        with open_source(path) as file, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            image = open_image(file, name)
-            if image.format == "PNG":
-                load_image(image, name)  # The chunk may come after the pixels.
-            settings = getattr(image, "text", {}).get(_SETTINGS_KEY)
-    except OSError as error:
-        raise ValueError(f"cannot read {name}: {error.strerror or error}") from None
-    if settings is None:
-        raise ValueError(f"{name} does not say how it was made: expected a PNG file that stylize.py wrote")
-    return str(settings)
-
-
-def check_output(path: PathLike, overwrite: bool, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
-    """Find out before long work whether its result can be written.
-
-    Args:
-        path: Where a picture is to be written.
-        overwrite: Whether an existing file may be replaced.
-        suffixes: What its suffix may be.
-
-    Raises:
-        ValueError: The path is a directory or has an unknown suffix, its directory is missing or not writable,
-            or the file, or a link of that name, exists and must not be replaced.
-    """
-    target = os.path.realpath(path)
-    directory = os.path.dirname(target)
-    try:
-        kind = os.stat(target).st_mode
-    except FileNotFoundError:
-        kind = None
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from None
-    if kind is not None and stat.S_ISDIR(kind):
-        raise ValueError(f"cannot write {path}: it is a directory")
-    _check_suffix(path, os.path.splitext(path)[1], suffixes)
-    if kind is not None and not stat.S_ISREG(kind):
-        raise ValueError(f"cannot write {path}: it is not a regular file")
-    if os.path.lexists(path) and not overwrite:  # Also as a link to nothing: it has been made for something.
-        raise ValueError(f"cannot write {path}: it exists, and overwriting it was not asked for")
-    if not os.path.isdir(directory):
-        raise ValueError(f"cannot write {path}: the directory {directory} does not exist")
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write {path}: the directory {directory} is not writable")
-
-
-def _check_suffix(path: PathLike, suffix: str, suffixes: Sequence[str]) -> str:
-    suffix = suffix.lower()
-    if suffix not in suffixes:
-        one_of = "one of " if len(suffixes) > 1 else ""
-        raise ValueError(f"cannot write {path}: its suffix must be {one_of}{', '.join(suffixes)}")
-    return suffix
-
-
-def _single(values: np.ndarray) -> np.ndarray:
-    # Levels of 8 bits need more than half precision; and NumPy does not know bfloat16.
-    return values.astype(np.float32) if values.dtype.itemsize < 4 else values
-
-
-def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
-    pixels = on_host("pixels", picture.pixels)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"cannot write {path}: expected pixels of shape [H, W, 3], got {list(pixels.shape)}")
-    height, width = pixels.shape[:2]
-    longest = _LONGEST_SIDE.get(format)
-    if longest and max(height, width) > longest:
-        raise ValueError(f"cannot write {path}: {format} holds {longest} pixels a side, not {width} x {height}")
-    arrays = [pixels]
-    if picture.alpha is not None:
-        alpha = on_host("alpha", picture.alpha)
-        if alpha.shape != (height, width):
-            raise ValueError(f"cannot write {path}: expected alpha of shape {[height, width]}, got {list(alpha.shape)}")
-        arrays.append(alpha[..., None])
-    for array in arrays:
-        if not is_floating(array):
-            raise ValueError(f"cannot write {path}: expected float32 values in 0..1, got {array.dtype}")
-    on_white = format == "JPEG" and len(arrays) == 2
-    levels = np.empty((height, width, 3 if on_white else sum(array.shape[2] for array in arrays)), np.uint8)
-    rows = max(1, _PIXELS_AT_ONCE // width)
-    for top in range(0, height, rows):
-        channels = [_single(array[top : top + rows]) for array in arrays]
-        if not all(np.isfinite(channel).all() for channel in channels):
-            raise ValueError(f"cannot write {path}: expected finite values, got NaN or infinity")
-        channels = [channel.clip(0, 1) for channel in channels]
-        if on_white:
-            channels = [channels[0] * channels[1] + (1 - channels[1])]
-        levels[top : top + rows] = np.rint(np.concatenate(channels, axis=-1) * 255)
-    image = Image.fromarray(levels)
-
-    options = dict(_OPTIONS.get(format, {}), exif=picture.metadata.exif)
-    if format == "TIFF":  # Its tags are written one by one.
-        options["exif"] = Image.Exif()
-        options["exif"].load(picture.metadata.exif)
-        options["exif"].update({tag: as_stored(value) for tag, value in options["exif"].items()})
-    if format == "PNG" and picture.metadata.settings:
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt(_SETTINGS_KEY, picture.metadata.settings)
-    if picture.metadata.dpi:
-        options["dpi"] = picture.metadata.dpi
-    # By way of memory: Pillow's encoders do not say what the system's complaint was when a disk is full.
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()

@@ -1,4 +1,4 @@
-"""The part of libtiff that Pillow leaves as it is: printing on standard error."""
+"""Silencing libtiff, which Pillow lets print on standard error."""
 
 import contextlib
 import ctypes
@@ -8,9 +8,9 @@ import re
 
 @functools.cache
 def silence_libtiff() -> None:
-    """Have libtiff print nothing about damaged files; Pillow raises what matters of it."""
-    # Redirecting standard error instead would lose what others print there meanwhile. Where the system has no such list
-    # of a process's libraries, libtiff goes on printing.
+    """Stop libtiff from printing about damaged files; Pillow raises whatever matters."""
+    # Redirecting standard error would also swallow what other threads print. On systems that do not list a process's
+    # libraries here, libtiff keeps printing.
     with contextlib.suppress(OSError, AttributeError, ImportError):
         from PIL import _imaging  # noqa: F401 - loads libtiff
 

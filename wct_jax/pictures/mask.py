@@ -1,4 +1,4 @@
-"""Masks: grey pictures that say how much of each pixel belongs to something."""
+"""Masks: grey pictures that give each pixel a weight."""
 
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -10,48 +10,48 @@ from wct_jax.pictures.images import PathLike, Picture, read_picture
 
 
 def read_mask(path: PathLike | BinaryIO, *, max_pixels: int | None = None, budget: int | None = None) -> np.ndarray:
-    """Read a picture as a mask: white is all, black is nothing, and so is what is transparent.
+    """Read a picture as a mask: white is 1; black and transparent pixels are 0.
 
     Args:
-        path: Any picture that `read_picture` reads; of colours the luminance counts.
-        max_pixels: As for `read_picture`.
-        budget: As for `read_picture`.
+        path: A picture file of any format that `read_image` reads, or an open binary file; colours count by luminance.
+        max_pixels: The largest number of pixels allowed, or None for 178,956,970.
+        budget: The largest number of bytes that reading may take, or None for no limit.
 
     Returns:
-        `[H, W]` in 0..1, float32.
+        Weights, float32 `[H, W]` in 0..1.
 
     Raises:
-        ValueError: As `read_picture`.
+        ValueError: The file cannot be read, is not a picture, is damaged, or exceeds a limit.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> write_image(file, np.ones((2, 3, 3), np.float32))
+        >>> read_mask(file).round(3).tolist()
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     return mask_of(read_picture(path, max_pixels=max_pixels, budget=budget))
 
 
 def mask_of(picture: Picture) -> np.ndarray:
-    """The mask that a picture shows: its luminance, and nothing where it is transparent.
-
-    Args:
-        picture: Any.
-
-    Returns:
-        `[H, W]` in 0..1, float32.
-    """
+    """Return a picture's luminance times its alpha, float32 `[H, W]` in 0..1."""
     grey: np.ndarray = picture.pixels @ np.asarray([0.299, 0.587, 0.114], np.float32)
     return (grey if picture.alpha is None else grey * picture.alpha).clip(0, 1)
 
 
 def fit_mask(path: PathLike, mask: np.ndarray, sides: Sequence[int]) -> np.ndarray:
-    """Resize a mask to the picture that it is for.
+    """Resize a mask to the picture that it belongs to.
 
     Args:
-        path: What to call it in messages.
-        mask: `[H, W]`.
-        sides: Height and width of the picture.
+        path: The mask's name in messages.
+        mask: Weights, `[H, W]` in 0..1.
+        sides: The picture's height and width.
 
     Returns:
-        `[*sides]`.
+        Weights of shape `sides` in 0..1.
 
     Raises:
-        ValueError: It has other proportions than the picture, by more than rounding to whole pixels can explain.
+        ValueError: The proportions differ by more than rounding to whole pixels explains.
     """
     (height, width), (rows, columns) = sides, mask.shape
     if (height, width) == mask.shape:

@@ -7,13 +7,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metadata:
-    """Facts about a picture that stay true of a picture made from it.
+    """Metadata that a picture passes on to a picture made from it.
 
     Attributes:
-        exif: An EXIF block: the camera, the exposure, the place, the author, the resolution. Not the
-            orientation, the thumbnail, the maker's private note and whatever else speaks of the old pixels.
+        exif: An EXIF block with camera, exposure, place, author and resolution, but without orientation, thumbnail,
+            maker's note or anything else that describes the old pixels.
         dpi: Horizontal and vertical resolution in pixels per inch, or None where the file gives none.
-        settings: JSON on how a result was made, which PNG files carry; "" for none.
+        settings: JSON on how a result was made, which PNG files carry, or "".
     """
 
     exif: bytes = b""
@@ -23,13 +23,13 @@ class Metadata:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture as the networks take it. Equal to itself alone.
+    """A picture as the networks take it. Pictures compare by identity.
 
     Attributes:
         pixels: sRGB colours, float32 `[H, W, 3]` in 0..1.
-        alpha: Opacity, float32 `[H, W]` in 0..1, or None when the picture is wholly opaque.
+        alpha: Opacity, float32 `[H, W]` in 0..1, or None for an opaque picture.
         metadata: The metadata to carry into a result.
-        notes: Sentences a person should be told about the file, such as that only its first frame was read.
+        notes: Sentences to show to a person, such as that only the first frame was read.
     """
 
     pixels: np.ndarray

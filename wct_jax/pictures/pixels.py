@@ -1,4 +1,4 @@
-"""What a Pillow image of any mode and colour profile shows: float32 sRGB values and alpha."""
+"""A Pillow image of any mode and colour profile as float32 sRGB values and alpha."""
 
 import functools
 import io
@@ -13,32 +13,31 @@ from wct_jax.pictures.profiles import srgb_grey
 
 # Colours `[h, w, 3]` or grey `[h, w]`, and alpha `[h, w]` where there may be transparency.
 Shown = tuple[np.ndarray, np.ndarray | None]
-# Rows that are read together, their colours and alpha.
+# The rows converted together, their colours and alpha.
 Strip = tuple[slice, np.ndarray, np.ndarray | None]
 
-# How many pixels are converted at a time, so that the steps from stored values to the result take little memory.
+# Pixels converted at a time, so that the steps from stored values to the result take little memory.
 _AT_ONCE = 2**20
 
 
 def to_srgb(
     image: Image.Image, orientation: int = 1, short_side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The colours and the opacity of a loaded image, upright.
+    """Convert a loaded image to upright sRGB colours and alpha.
 
-    8-bit modes are read as Pillow converts them. Grey of 16 bits keeps them: Pillow would clip it. Grey of
-    32 bits, integer or float, has no agreed white: values within 0..65535, or 0..1 for floats, are read
-    on that scale, and any others are stretched from their own minimum and maximum to 0..1; NaN is the minimum.
+    Pillow converts 8-bit modes. 16-bit grey keeps all its bits, which Pillow would clip. 32-bit grey, integer or float,
+    has no agreed white: values within 0..65535, or 0..1 for floats, are read on that scale, and any others are
+    stretched from their minimum and maximum to 0..1; NaN becomes the minimum.
 
-    An embedded profile takes the colours to sRGB unless it is broken or made for another kind of colour.
+    An embedded profile converts the colours to sRGB unless it is broken or made for another kind of colour.
 
     Args:
-        image: Any mode; its `info` may hold a profile and a transparent colour, as Pillow reads them.
-        orientation: The EXIF orientation that the image still has to be turned by, 1 to 8.
-        short_side: The length to resample the shorter side to, the other following, or None to keep the size.
+        image: An image of any mode; its `info` may hold a profile and a transparent colour, as Pillow reads them.
+        orientation: The EXIF orientation, 1 to 8, that the stored pixels have.
+        short_side: The length to resample the shorter side to, or None to keep the size.
 
     Returns:
-        The colours, float32 `[H, W, 3]` in 0..1, and the alpha, float32 `[H, W]` in 0..1, or None where
-        the image is wholly opaque.
+        Colours, float32 `[H, W, 3]` in 0..1, and alpha, float32 `[H, W]` in 0..1, or None for an opaque image.
     """
     strips = functools.partial(_strips, image, orientation, _shower(image))
     width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
@@ -55,7 +54,7 @@ def to_srgb(
 
 
 def _strips(image: Image.Image, orientation: int, show: Callable[[Image.Image], Shown]) -> Iterator[Strip]:
-    """An image as it is shown, upright, some rows at a time."""
+    """Convert an image strip by strip, upright."""
     sideways = orientation in SIDEWAYS
     width, height = image.size[::-1] if sideways else image.size
     step = max(1, _AT_ONCE // width)
@@ -64,11 +63,7 @@ def _strips(image: Image.Image, orientation: int, show: Callable[[Image.Image], 
         low, high = (height - bottom, height - top) if orientation in _UPSIDE_DOWN else (top, bottom)
         box = (low, 0, high, width) if sideways else (0, low, width, high)
         colors, alpha = show(image if step >= height else image.crop(box))
-        yield (
-            slice(top, bottom),
-            upright(colors, orientation),
-            None if alpha is None else upright(alpha, orientation),
-        )
+        yield slice(top, bottom), upright(colors, orientation), None if alpha is None else upright(alpha, orientation)
 
 
 def _resized(
@@ -78,7 +73,7 @@ def _resized(
     transparent: bool,
     visible: bool = True,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Resample what strips show: first each row, as it is read, then the columns."""
+    """Resample strips: each row as it is read, then the columns."""
     width, height = resized(size, short_side)
     narrow: list[np.ndarray] = []
     faint, strong = 1.0, 0.0
@@ -86,7 +81,7 @@ def _resized(
         planes = [colors] if colors.ndim == 2 else [colors[..., i] for i in range(3)]
         if alpha is not None:
             faint, strong = min(faint, alpha.min()), max(strong, alpha.max())
-            # Multiplied by alpha, so that the colour of a pixel counts as far as it can be seen.
+            # Weight by alpha, so that a colour counts as far as it is visible.
             planes = [*(plane * alpha if visible else plane for plane in planes), alpha]
         if not narrow:
             narrow = [np.empty((size[1], width), np.float32) for _ in planes]
@@ -100,12 +95,12 @@ def _resized(
     if opacity is not None and faint < 1:
         if visible:
             pixels /= np.where(opacity > 0, opacity, 1)[..., None]
-        opacity = np.where(opacity < 0.5 / 255, 0, opacity.clip(max=1))  # Less than 8 bits can tell is nothing.
+        opacity = np.where(opacity < 0.5 / 255, 0, opacity.clip(max=1))  # Below half an 8-bit level.
     return pixels.clip(0, 1), opacity if faint < 1 else None
 
 
 def resized(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """The sides of a picture whose shorter one is resampled to a length, in the same order."""
+    """Scale both sides so that the shorter one becomes `short_side`."""
     short = min(size)
     first, second = (max(1, round(side * short_side / short)) for side in size)
     return first, second
@@ -116,7 +111,7 @@ def _resample(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _shower(image: Image.Image) -> Callable[[Image.Image], Shown]:
-    """The function that turns a part of an image, or the whole of it, into what it shows."""
+    """Return the function that converts an image, or a part of it, to colours and alpha."""
     profile = image.info.get("icc_profile")
     if image.mode == "F" or image.mode.startswith("I"):
         return functools.partial(_show_deep, levels=_deep_levels(image), curve=_grey_curve(profile))
@@ -161,8 +156,8 @@ def _unit(image: Image.Image) -> np.ndarray:
 
 
 def _deep_levels(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that takes the values of a mode of more than 8 bits to 0..1."""
-    # Pillow hands a TIFF's numbers on as they are stored, and with them the task of reading these tags.
+    """Return the function that scales the values of a mode of more than 8 bits to 0..1."""
+    # Pillow returns a TIFF's numbers as they are stored, and leaves these tags to us.
     tags = getattr(image, "tag_v2", {})
     white, unsigned = 65535, False
     if image.mode == "F":
@@ -200,8 +195,8 @@ def _deep_levels(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _grey_curve(profile: bytes | None) -> np.ndarray | None:
-    """The sRGB level of every 16-bit level of a grey profile, which is one curve: it serves a picture of any depth."""
-    # Without the last flag the curve is resampled, and near black it is a whole 8-bit level off.
+    """Return the sRGB level of every 16-bit level of a grey profile; the curve serves pictures of any depth."""
+    # Without NOOPTIMIZE the curve is resampled, and near black it is a whole 8-bit level off.
     transform = _transform(profile, "I;16", _opened(srgb_grey()), "I;16", ImageCms.Flags.NOOPTIMIZE)
     if transform is None:
         return None
@@ -229,7 +224,7 @@ def _transform(
     target_mode: str,
     flags: ImageCms.Flags = ImageCms.Flags.NONE,
 ) -> Any:
-    """The way from a profile to the target, or None if the profile is missing, broken or of another kind of colour."""
+    """Build the transform from a profile to `target`; None if the profile is missing, broken or of another space."""
     if not profile:
         return None
     try:
@@ -250,15 +245,7 @@ _UPSIDE_DOWN = (3, 4, 7, 8)
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn a stored picture the way it is to be looked at.
-
-    Args:
-        array: `[H, W]` or `[H, W, C]`, as stored.
-        orientation: The EXIF orientation, 1 to 8; any other value changes nothing.
-
-    Returns:
-        The same values, `[W, H]` or `[W, H, C]` for a picture that lay on its side.
-    """
+    """Turn a stored picture, `[H, W]` or `[H, W, C]`, upright; orientations other than EXIF's 2 to 8 change nothing."""
     if orientation in SIDEWAYS:
         array = array.swapaxes(0, 1)
     if orientation in _UPSIDE_DOWN:
@@ -269,11 +256,11 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def show_hidden(pixels: np.ndarray, alpha: np.ndarray) -> None:
-    """Give wholly transparent pixels, in place, the colour of the nearest one that can be seen.
+    """Give wholly transparent pixels, in place, the colour of the nearest visible pixel, if there is one.
 
     Args:
-        pixels: Colours, float32 `[H, W, 3]`; kept as they are if no pixel can be seen.
-        alpha: Opacity, float32 `[H, W]`.
+        pixels: Colours, float32 `[H, W, 3]`.
+        alpha: Opacity, float32 `[H, W]` in 0..1.
     """
     hidden = alpha == 0
     if hidden.all() or not hidden.any():

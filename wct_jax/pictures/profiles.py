@@ -1,4 +1,4 @@
-"""Colour profiles (ICC.1:2010), and what a PNG says about its colours without one."""
+"""Colour profiles (ICC.1:2010), and the colour chunks of a PNG turned into profiles."""
 
 import functools
 import struct
@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-# Red, green, blue and white in the CIE's x and y (ITU-T H.273, table 2), by their number in a cICP chunk.
+# Red, green, blue and white in CIE x and y (ITU-T H.273, table 2), by their number in a cICP chunk.
 _D65 = (0.3127, 0.329)
 _SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), _D65)
 _PRIMARIES = {
@@ -20,7 +20,7 @@ _PRIMARIES = {
     11: ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), (0.314, 0.351)),
     12: ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), _D65),
 }
-# The white of a page, in cd/m^2 and as a value of HLG (ITU-R BT.2408, table 1).
+# The white of paper, in cd/m^2 and as an HLG value (ITU-R BT.2408, table 1).
 _PAPER, _PAPER_HLG = 203, 0.75
 _HDR = {16: "PQ", 18: "HLG"}
 
@@ -37,7 +37,7 @@ def _from_pq(value: np.ndarray) -> np.ndarray:
 
 
 def _from_hlg(value: np.ndarray) -> np.ndarray:
-    """ITU-R BT.2100, table 5: the inverse of the curve, and the display's gamma of 1.2."""
+    """ITU-R BT.2100, table 5: the inverse curve, then the display's gamma of 1.2."""
 
     def light(v: np.ndarray) -> np.ndarray:
         return np.where(v <= 0.5, v**2 / 3, (np.exp((v - 0.55991073) / 0.17883277) + 0.28466892) / 12) ** 1.2
@@ -45,22 +45,22 @@ def _from_hlg(value: np.ndarray) -> np.ndarray:
     return np.minimum(light(value) / light(np.array(_PAPER_HLG)), 1)
 
 
-# Light by value, by the number of the transfer in a cICP chunk. The curves of television are those of cameras; displays
-# undo sRGB's or one like it.
+# Value to light, by the number of the transfer in a cICP chunk. The curves of television describe cameras; displays
+# undo sRGB's curve or one like it.
 _TRANSFERS: dict[int, Callable[[np.ndarray], np.ndarray]] = dict.fromkeys((1, 6, 13, 14, 15), _from_srgb)
 _TRANSFERS |= {4: lambda value: value**2.2, 5: lambda value: value**2.8, 8: lambda value: value}
 _TRANSFERS |= {16: _from_pq, 18: _from_hlg}
 
 
 def declared_profile(image: Image.Image, file: BinaryIO) -> bytes | None:
-    """The profile of an opened PNG: embedded, or made from its chunks cICP, sRGB, gAMA and cHRM (PNG 3, section 4.3).
+    """Return the profile of an opened PNG: embedded, or made from cICP, sRGB, gAMA and cHRM (PNG 3, section 4.3).
 
     Args:
-        image: Opened and not loaded yet.
-        file: From which it was opened; its position is kept.
+        image: The PNG, opened and not loaded yet.
+        file: The file that it was opened from; its position is kept.
 
     Returns:
-        A profile for its kind of colours, or None where these are sRGB.
+        A profile for the image's kind of colours, or None where they are sRGB.
     """
     position = file.tell()
     chunk = _chunk(file, b"cICP")
@@ -72,14 +72,14 @@ def declared_profile(image: Image.Image, file: BinaryIO) -> bytes | None:
         if curve is _from_srgb and primaries is _SRGB and chunk[3] == 1:
             return None
         steps = np.linspace(0, 1, 4096)
-        if chunk[3] == 0:  # Black is 16 of 255, and white 235.
+        if chunk[3] == 0:  # Narrow range: black is 16 of 255, white 235.
             steps = ((steps * 255 - 16) / 219).clip(0, 1)
         return _profile(grey, curve(steps), primaries)
     embedded: bytes | None = image.info.get("icc_profile")
     if embedded or "srgb" in image.info:
         return embedded
     gamma, corners = image.info.get("gamma", 0), _corners(image.info.get("chromaticity", ()))
-    # Nearly every program writes sRGB's curve as a gamma of 1/2.2; libpng, too, takes 5 percent for equal.
+    # Nearly every program writes sRGB's curve as a gamma of 1/2.2; like libpng, we ignore differences of 5 percent.
     plain = not 0.01 < gamma < 10 or abs(gamma * 2.2 - 1) < 0.05
     if plain and (grey or np.allclose(corners, _SRGB, atol=0.005)):
         return None
@@ -88,13 +88,13 @@ def declared_profile(image: Image.Image, file: BinaryIO) -> bytes | None:
 
 
 def hdr_note(image: Image.Image, name: str) -> str | None:
-    """A sentence on an image that is brighter than sRGB can show, or None."""
+    """Return a sentence on an image that is brighter than sRGB can show, or None."""
     kind = _HDR.get(image.info.get("cicp", (0, 0))[1])
     return kind and f"{name} is HDR ({kind}): highlights brighter than white are read as white"
 
 
 def _chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
-    """The data of a PNG's chunk before the pixels."""
+    """Return the data of a PNG chunk that precedes the pixels."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
@@ -107,7 +107,7 @@ def _chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
 
 
 def _corners(chromaticity: Sequence[float]) -> Any:
-    """Primaries and white of a cHRM chunk, or those of sRGB where they make no sense."""
+    """Return the primaries and white of a cHRM chunk, or those of sRGB where it makes no sense."""
     if len(chromaticity) == 8:
         white, *rest = zip(chromaticity[::2], chromaticity[1::2], strict=True)
         corners = (*rest, white)
@@ -128,7 +128,7 @@ def _profile(grey: bool, light: np.ndarray, primaries: Any) -> bytes:
 
 
 def _columns(primaries: Any) -> np.ndarray:
-    """The XYZ of red, green and blue under D50, to which Bradford's transform adapts them (ICC.1:2010, annex E)."""
+    """Return the XYZ of red, green and blue, adapted to D50 by Bradford's transform (ICC.1:2010, annex E)."""
     red, green, blue, white = ((x / y, 1, (1 - x - y) / y) for x, y in primaries)
     colors = np.array([red, green, blue]).T
     colors = colors * np.linalg.solve(colors, white)
@@ -141,17 +141,12 @@ _D50 = (0.9642, 1, 0.8249)
 
 
 def fixed(*values: float) -> bytes:
-    """Numbers as a profile holds them: s15Fixed16."""
+    """Encode numbers as s15Fixed16."""
     return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
 
 
 def make_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A display's profile (ICC.1:2010, 7).
-
-    Args:
-        space: Its kind of colours, such as `b"RGB "`.
-        tags: Its curves and colours, as they are stored.
-    """
+    """Build a display profile (ICC.1:2010, 7) of a colour space such as `b"RGB "` from its encoded tags."""
     tags = {b"wtpt": b"XYZ " + bytes(4) + fixed(*_D50), **tags}
     table, body = struct.pack(">I", len(tags)), b""
     for name, data in tags.items():
@@ -164,6 +159,6 @@ def make_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 @functools.cache
 def srgb_grey() -> bytes:
-    """The profile of grey with the tone curve of sRGB, which Pillow cannot make (ICC.1:2010, 10.16)."""
+    """Build the profile of grey with sRGB's tone curve, which Pillow cannot make (ICC.1:2010, 10.16)."""
     curve = b"para" + bytes(4) + struct.pack(">2H", 3, 0) + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
     return make_profile(b"GRAY", {b"kTRC": curve})

@@ -1,4 +1,4 @@
-"""Which files a folder or a pattern stands for: one set of rules for photos and styles, wherever they are read."""
+"""Finding the pictures in a folder or by a pattern, by one set of rules for photos and styles."""
 
 import errno
 import fnmatch
@@ -10,26 +10,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wct_jax.pictures.images import PICTURE_SUFFIXES
+from wct_jax.pictures.formats import PICTURE_SUFFIXES
 
-# What systems leave among a person's files, beside what they hide: previews, forks, bins. In lower case.
-_OF_SYSTEMS = frozenset(
-    {
-        *("@eadir", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "temporary items"),
-        *("$recycle.bin", "system volume information", "lost+found", "network trash folder"),
-        *("#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
-    }
-)
+# Previews, forks and bins that systems leave among a person's files without hiding them; in lower case.
+_OF_SYSTEMS = {
+    *("@eadir", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "temporary items"),
+    *("$recycle.bin", "system volume information", "lost+found", "network trash folder"),
+    *("#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
+}
 _SIGNS = re.compile("[*?[]")
 
 
 class Found(NamedTuple):
-    """What a scan found.
+    """The result of a scan.
 
     Attributes:
-        files: Regular files that the system lets this process read, each once, sorted by the parts of their paths.
-        skipped: Sentences on what was passed over, for the person to read: one for each file that has the name of
-            a picture and cannot be read and for each folder that cannot be searched, and one for each kind of the rest.
+        files: Readable regular files, each once, sorted by the parts of their paths.
+        skipped: Sentences for a person on what was passed over: one for each picture that cannot be read and each
+            folder that cannot be searched, and one for each kind of the rest.
     """
 
     files: list[Path]
@@ -37,32 +35,32 @@ class Found(NamedTuple):
 
 
 def is_many(path: Path) -> bool:
-    """Whether a name stands for files that have to be looked up: a folder, or a pattern such as `art/*.jpg`."""
+    """Whether a path is a folder, or a pattern such as `art/*.jpg`."""
     return os.path.isdir(path) or (_SIGNS.search(str(path)) is not None and not os.path.lexists(path))
 
 
 def scan(path: str | os.PathLike[str], suffixes: Sequence[str] = PICTURE_SUFFIXES) -> Found:
-    """Find the pictures that a folder or a pattern stands for.
+    """Find the pictures in a folder, or those that match a pattern.
 
-    A folder is searched with its subfolders, whatever they are called. Its pictures are known by their suffix, in any
-    case. Hidden files and folders are passed over, and so are those that systems make: thumbnails, forks, bins
-    (`._a.jpg`, `.thumbnails`, `@eaDir`, `__MACOSX`). Links to files are followed and links to folders are not. A file
-    that has several names is taken once, by its own name rather than by a link. Nothing is opened, so that a named
-    pipe cannot block; devices, pipes and sockets are left out.
+    A folder is searched with all its subfolders for files with the suffix of a picture, in upper or lower case. Hidden
+    files and folders are passed over, and so are those that systems make: thumbnails, forks, bins (`._a.jpg`,
+    `.thumbnails`, `@eaDir`, `__MACOSX`). Links to files are followed, links to folders are not. A file with several
+    names is taken once, by its own name rather than by a link. Nothing is opened, so that a named pipe cannot block;
+    devices, pipes and sockets are left out.
 
-    In a pattern, `*`, `?` and `[...]` stand for parts of one name and do not fit hidden ones; `**` stands for any
-    number of folders. A part that is the name of a file or folder stands for just that. Folders that fit are searched.
-    Files that fit are taken by the same rules; if the pattern ends with a suffix, as `*.dat` does, by that too.
+    In a pattern, `*`, `?` and `[...]` match parts of one name, but no hidden ones; `**` matches any number of
+    folders. A part that names an existing file or folder matches just that. Folders that match are searched.
+    Files that match are taken by the same rules, and by the pattern's own suffix if it has one, as `*.dat` does.
 
     Args:
         path: The folder or pattern.
-        suffixes: How files are named that are looked for, in lower case.
+        suffixes: The suffixes of the files to find, in lower case.
 
     Returns:
-        The files, one at least, and what was passed over.
+        At least one file, and sentences on what was passed over.
 
     Raises:
-        ValueError: There is no such folder, it cannot be read, or no file is found.
+        ValueError: The folder does not exist or cannot be read, or no file is found.
     """
     path = Path(path)
     search = _Search(suffixes)
@@ -81,11 +79,11 @@ def scan(path: str | os.PathLike[str], suffixes: Sequence[str] = PICTURE_SUFFIXE
 
 
 class _Search:
-    """Collects the files, and what is passed over on the way."""
+    """Collects files, and what is passed over on the way."""
 
     def __init__(self, suffixes: Sequence[str]) -> None:
         self._suffixes = set(suffixes)
-        self._files: dict[str, Path] = {}  # By their real paths.
+        self._files: dict[str, Path] = {}  # By real path.
         self._seen: set[Path] = set()
         self._real_folders: dict[Path, str] = {}
         self._unreadable: list[str] = []
@@ -103,7 +101,7 @@ class _Search:
                 self._file(file)
 
     def pattern(self, pattern: Path) -> None:
-        """Search the folders and take the files that a pattern fits."""
+        """Search the folders and take the files that match a pattern."""
         suffix = os.path.splitext(pattern.name)[1].lower()
         if suffix and not _SIGNS.search(suffix):
             self._suffixes.add(suffix)
@@ -115,7 +113,7 @@ class _Search:
                 self.folder(path)
 
     def found(self, path: Path) -> Found:
-        """What was found under the name of a folder or pattern."""
+        """Sum up what was found in a folder or by a pattern."""
         skipped = sorted(set(self._unreadable))
         if not self._files and skipped:
             more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
@@ -139,7 +137,7 @@ class _Search:
         return Found(sorted(self._files.values(), key=lambda file: file.parts), skipped)
 
     def _fitting(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-        """What a pattern's last parts fit in a folder."""
+        """Find the paths in a folder that match the last parts of a pattern."""
         if not parts:
             yield folder
         elif self._exists(folder / parts[0]):
@@ -153,7 +151,7 @@ class _Search:
                     yield from self._fitting(folder / name, parts[1:])
 
     def _walk(self, root: Path) -> Iterator[tuple[Path, list[Path]]]:
-        """A folder and its subfolders, each with the files in it; not by `os.walk`, whose depth is limited."""
+        """Yield a folder and its subfolders with their files; `os.walk` is limited in depth."""
         waiting = [root]
         while waiting:
             folder, files = waiting.pop(), []
@@ -169,7 +167,7 @@ class _Search:
 
     def _names(self, folder: Path) -> list[str]:
         try:
-            os.stat(os.path.join(folder, "."))  # Where this is refused names may be listed, and nothing more.
+            os.stat(os.path.join(folder, "."))  # Without this permission only the names could be read.
             return os.listdir(folder)
         except OSError as error:
             self._unreadable.append(f"cannot read {folder}: {error.strerror}")
@@ -210,7 +208,7 @@ class _Search:
     def _real(self, path: Path) -> str:
         if os.path.islink(path):
             return os.path.realpath(path)
-        # Asked of the system once for a folder, since most have many files.
+        # Ask the system once per folder, since most hold many files.
         if path.parent not in self._real_folders:
             self._real_folders[path.parent] = os.path.realpath(path.parent)
         return os.path.join(self._real_folders[path.parent], path.name)

@@ -1,4 +1,4 @@
-"""Opening what is to be read: a regular file, a stream that the process was given, or an open file."""
+"""Opening a source: a regular file, a stream that the process was given, or an open file."""
 
 import contextlib
 import errno
@@ -11,13 +11,13 @@ from typing import BinaryIO
 
 PathLike = str | os.PathLike[str]
 
-# A stream is held in memory as a whole.
+# Streams are held in memory as a whole.
 _LONGEST_STREAM = 2**30
 _CHUNK = 2**20
 
 
 def source_name(source: PathLike | BinaryIO) -> str:
-    """What to call a file in messages: its path, or the name that an open file has."""
+    """Return the name of a file in messages: its path, or the name of an open file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     name = getattr(source, "name", None)
@@ -27,21 +27,21 @@ def source_name(source: PathLike | BinaryIO) -> str:
 
 @contextlib.contextmanager
 def open_source(source: PathLike | BinaryIO, most: int | None = None) -> Iterator[BinaryIO]:
-    """Open a file so that any place in it can be read.
+    """Open a source as a seekable binary file.
 
     A pipe is read to its end if the process was given it: as an open file, or as `/dev/stdin` or `/dev/fd/N`, which
-    is what a shell puts for `<(command)`. One that merely has a name in a folder may never have a writer, and is
+    a shell substitutes for `<(command)`. A pipe that merely has a name in a folder may never have a writer, and is
     refused, as devices and sockets are.
 
     Args:
-        source: A path, or an open binary file, which is read from its start where it has one and stays open.
-        most: How many bytes of a stream to hold in memory; None for 1 GiB, which no encoded picture reaches.
+        source: A path, or an open binary file, which is read from its start if it can seek, and stays open.
+        most: The most bytes of a stream to hold in memory; None for 1 GiB, which no encoded picture reaches.
 
     Yields:
         A binary file, at its start.
 
     Raises:
-        ValueError: It is no regular file, or a stream that is a terminal, of text, or too long.
+        ValueError: The source is not a regular file, or is a terminal, a text stream or too long a stream.
         OSError: The system cannot open or read it.
     """
     if not isinstance(source, str | os.PathLike):
@@ -65,16 +65,13 @@ def open_source(source: PathLike | BinaryIO, most: int | None = None) -> Iterato
 
 
 def open_regular(path: PathLike) -> BinaryIO:
-    """Open a regular file for reading, without ever waiting as for the writer of a pipe.
-
-    Args:
-        path: The file.
+    """Open a regular file for reading without ever blocking, as on a pipe that has no writer.
 
     Raises:
-        ValueError: It is a pipe, a device, or a socket.
+        ValueError: The path is a pipe, a device or a socket.
         OSError: The system cannot open it, or it is a directory.
     """
-    # Before opening, since that alone makes some devices act; and after, since the name may stand for another by then.
+    # Check before opening, which alone makes some devices act, and after, when the path may name another file.
     _check_regular(path, os.stat(path).st_mode)
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     descriptor = os.open(path, flags)
@@ -95,7 +92,7 @@ def _check_regular(path: PathLike, mode: int) -> None:
 
 
 def _own_descriptor(path: PathLike) -> int | None:
-    """The number of the open file that a path such as `/dev/fd/3` stands for in this process."""
+    """Return the descriptor that a path such as `/dev/fd/3` names in this process, or None."""
     absolute = os.path.abspath(os.fspath(path))
     if absolute == "/dev/stdin":
         return 0

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +20,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("matlab") / "x.mat"
 
 
+@settings(deadline=None)
 @given(
     array=hnp.arrays(DTYPES, hnp.array_shapes(min_dims=2, max_dims=4, max_side=4), elements=st.integers(0, 100)),
     compressed=st.booleans(),
@@ -65,69 +66,20 @@ def test_whole_numbers_stored_small_keep_their_class(path):
     np.testing.assert_array_equal(found, [[7, 8]])
 
 
-def test_big_endian(path):
-    # As the format's description lays out a 1x2 double "a".
-    def element(kind, data):
-        return kind.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data + bytes(-len(data) % 8)
-
-    array = b"".join(
-        [
-            element(6, (6).to_bytes(4, "big") + bytes(4)),
-            element(5, (1).to_bytes(4, "big") + (2).to_bytes(4, "big")),
-            element(1, b"a"),
-            element(9, np.array([1.5, -2.5], ">f8").tobytes()),
-        ]
-    )
-    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\1\0MI" + element(14, array))
-    np.testing.assert_array_equal(scipy.io.loadmat(path)["a"], [[1.5, -2.5]])
-    np.testing.assert_array_equal(read_matlab(path, ["a"])["a"], [[1.5, -2.5]])
+def element(kind, data, order="little"):
+    return kind.to_bytes(4, order) + len(data).to_bytes(4, order) + data + bytes(-len(data) % 8)
 
 
-def test_sparse_matrices_are_stepped_over(path):
-    with path.open("wb") as file:
-        scipy.io.savemat(file, {"a": scipy.sparse.eye_array(3).tocsc(), "b": np.ones((1, 1))})
-    found = read_matlab(path, ["a", "b"])
-    assert found["a"] is None
-    assert found["b"].item() == 1
-
-
-def test_compressed_zeros_cannot_fill_the_memory(path):
-    with path.open("wb") as file:
-        scipy.io.savemat(file, {"a": np.zeros((1000, 1000))}, do_compression=True)
-    tracemalloc.start()
-    with pytest.raises(CheckpointError, match="a compressed variable does not end"):
-        read_matlab(path, ["a"])
-    assert tracemalloc.get_traced_memory()[1] < 50 * path.stat().st_size
-    tracemalloc.stop()
-
-
-def test_structs_without_fields_cannot_fill_the_memory(path):
-    with path.open("wb") as file:
-        scipy.io.savemat(file, {"a": {"x": 1.0}})
-    content = bytearray(path.read_bytes())
-    # An array of 1 x 2^31-1 structs whose names have been cut off.
-    flags = content.index((6).to_bytes(4, "little") + (8).to_bytes(4, "little"))
-    head = content[flags : flags + 16] + content[flags + 16 : flags + 28] + (2**31 - 1).to_bytes(4, "little")
-    rest = b"\1\0\1\0a\0\0\0" + b"\5\0\4\0\1\0\0\0" + b"\1\0\0\0\0\0\0\0"
-    body = bytes(head) + rest
-    path.write_bytes(bytes(content[:128]) + (14).to_bytes(4, "little") + len(body).to_bytes(4, "little") + body)
-    assert read_matlab(path, ["a"])["a"] in ([], {})
-
-
-def element(kind, data):
-    return kind.to_bytes(4, "little") + len(data).to_bytes(4, "little") + data + bytes(-len(data) % 8)
-
-
-def matrix(name, kind, dimensions, *rest):
+def matrix(name, kind, dimensions, *rest, order="little"):
     """An array as the format's description lays it out; 1 is a cell, 6 a double."""
-    shape = np.asarray(dimensions, "<i4").tobytes()
-    return element(
-        14, element(6, bytes([kind, 0, 0, 0, 0, 0, 0, 0])) + element(5, shape) + element(1, name) + b"".join(rest)
-    )
+    shape = np.asarray(dimensions, "<i4" if order == "little" else ">i4").tobytes()
+    head = element(6, kind.to_bytes(4, order) + bytes(4), order) + element(5, shape, order) + element(1, name, order)
+    return element(14, head + b"".join(rest), order)
 
 
-def write(path, *elements):
-    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + b"".join(elements))
+def write(path, *elements, order="little"):
+    mark = b"\0\1IM" if order == "little" else b"\1\0MI"
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + mark + b"".join(elements))
 
 
 def packed(data):
@@ -143,6 +95,35 @@ def at_most(size):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < size
+
+
+def test_big_endian(path):
+    numbers = element(9, np.array([1.5, -2.5], ">f8").tobytes(), "big")
+    write(path, matrix(b"a", 6, [1, 2], numbers, order="big"), order="big")
+    np.testing.assert_array_equal(scipy.io.loadmat(path)["a"], [[1.5, -2.5]])
+    np.testing.assert_array_equal(read_matlab(path, ["a"])["a"], [[1.5, -2.5]])
+
+
+def test_sparse_matrices_are_stepped_over(path):
+    with path.open("wb") as file:
+        scipy.io.savemat(file, {"a": scipy.sparse.eye_array(3).tocsc(), "b": np.ones((1, 1))})
+    found = read_matlab(path, ["a", "b"])
+    assert found["a"] is None
+    assert found["b"].item() == 1
+
+
+def test_compressed_zeros_cannot_fill_the_memory(path):
+    with path.open("wb") as file:
+        scipy.io.savemat(file, {"a": np.zeros((1000, 1000))}, do_compression=True)
+    expected = "a compressed variable does not end"
+    with at_most(50 * path.stat().st_size), pytest.raises(CheckpointError, match=expected):
+        read_matlab(path, ["a"])
+
+
+def test_structs_without_fields_cannot_fill_the_memory(path):
+    # An array of 1 x 2^31-1 structs (kind 2) whose names have been cut off.
+    write(path, matrix(b"a", 2, [1, 2**31 - 1], b"\5\0\4\0\1\0\0\0" + b"\1\0\0\0\0\0\0\0"))
+    assert read_matlab(path, ["a"])["a"] in ([], {})
 
 
 @pytest.mark.parametrize("wrap", [bytes, packed])
@@ -189,7 +170,7 @@ def test_dimensions_without_end(path):
 def test_cells_in_cells_without_end(path):
     nested = b""
     for _ in range(3000):
-        nested = element(14, element(6, bytes([1, *[0] * 7])) + element(5, b"\1\0\0\0" * 2) + element(1, b"") + nested)
+        nested = matrix(b"", 1, [1, 1], nested)
     write(path, matrix(b"a", 1, [1, 1], nested))
     with pytest.raises((RecursionError, CheckpointError)):
         read_matlab(path, ["a"])

@@ -2,7 +2,6 @@ import collections
 import pickle
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from torch import nn
 from wct_jax.convert.checkpoint import CheckpointError
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.convert.torch.torch_file import read_legacy, read_zip
-
-WEIGHTS = Path(__file__).resolve().parents[4] / "shared" / "weights"
 
 
 @pytest.fixture(params=["zip", "legacy"])
@@ -132,9 +129,8 @@ def test_dtypes_that_are_not_read(load):
 
 
 def test_whole_network_is_refused_with_advice(load):
-    with pytest.raises(
-        CheckpointError, match=r"'torch.nn.modules.\w+.\w+'.* save the network's state_dict\(\) instead"
-    ):
+    sentence = r"'torch.nn.modules.\w+.\w+'.* save the network's state_dict\(\) instead"
+    with pytest.raises(CheckpointError, match=sentence):
         load(nn.Sequential(nn.Conv2d(3, 4, 3)))
 
 
@@ -153,11 +149,11 @@ def test_python_2_pickle_of_pairs(tmp_path):
     np.testing.assert_array_equal(read_legacy(path)["0.weight"], np.arange(6))
 
 
-def rewrite(path, change):
+def rewrite(path, change, method=zipfile.ZIP_STORED):
     """Change the records of a zip file: name to bytes."""
     with zipfile.ZipFile(path) as archive:
         records = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, data in change(records).items():
             archive.writestr(name, data)
 
@@ -209,11 +205,7 @@ def test_two_pickles(archive):
 def test_compressed_records_cannot_fill_the_memory(tmp_path):
     path = tmp_path / "network"
     torch.save({"0.weight": torch.zeros(2_000_000)}, path)
-    with zipfile.ZipFile(path) as source:
-        records = {name: source.read(name) for name in source.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-        for name, data in records.items():
-            target.writestr(name, data)
+    rewrite(path, lambda records: records, zipfile.ZIP_DEFLATED)
     with pytest.raises(CheckpointError, match="its records hold more than the file can"):
         read_zip(path)
 
@@ -265,12 +257,15 @@ def test_repeated_elements_are_not_expanded(flat):
         read_checkpoint(flat)
 
 
-def test_real_files_are_read_as_pytorch_reads_them(tmp_path):
-    if not WEIGHTS.is_dir():
-        pytest.skip("the published weights are not here")
-    paths = sorted(WEIGHTS.glob("**/*.pth"))
+@pytest.fixture
+def published(shared):
+    paths = sorted((shared / "weights").glob("**/*.pth"))
     assert len(paths) >= 16
-    for path in paths:
+    return paths
+
+
+def test_real_files_are_read_as_pytorch_reads_them(tmp_path, published):
+    for path in published:
         expected = torch.load(path, map_location="cpu", weights_only=True)
         expected = expected.get("model", expected)
         assert_same(read_legacy(path), expected)
@@ -278,11 +273,9 @@ def test_real_files_are_read_as_pytorch_reads_them(tmp_path):
         assert_same(read_zip(tmp_path / "anew"), expected)
 
 
-def test_real_files_become_networks():
-    if not WEIGHTS.is_dir():
-        pytest.skip("the published weights are not here")
+def test_real_files_become_networks(published):
     depths = {1: 1, 2: 3, 3: 5, 4: 9, 5: 13}
-    for path in sorted(WEIGHTS.glob("**/*.pth")):
+    for path in published:
         checkpoint = read_checkpoint(path)
         level = int(path.stem[-3])
         is_encoder = path.stem.startswith(("encoder", "vgg"))
@@ -295,11 +288,9 @@ def test_real_files_become_networks():
             np.testing.assert_allclose(checkpoint.preprocessing.matrix, 255 * np.eye(3)[::-1], atol=1)
 
 
-def test_real_normalised_vgg_has_the_direction_of_the_keras_one():
-    if not WEIGHTS.is_dir():
-        pytest.skip("the published weights are not here")
-    keras = read_checkpoint(WEIGHTS / "vgg19_keras_conv1_to_conv3.npz")
-    normalised = read_checkpoint(WEIGHTS / "vgg19_normalised" / "vgg_normalised_conv1_1.pth")
+def test_real_normalised_vgg_has_the_direction_of_the_keras_one(shared):
+    keras = read_checkpoint(shared / "weights" / "vgg19_keras_conv1_to_conv3.npz")
+    normalised = read_checkpoint(shared / "weights" / "vgg19_normalised" / "vgg_normalised_conv1_1.pth")
     np.testing.assert_allclose(keras.preprocessing.matrix, normalised.preprocessing.matrix, atol=1e-3)
     np.testing.assert_allclose(keras.preprocessing.offset, normalised.preprocessing.offset, atol=1e-3)
     ours, theirs = (checkpoint.convolutions[0].kernel.reshape(27, 64) for checkpoint in (keras, normalised))

@@ -1,4 +1,4 @@
-"""What a pickle may not do. Each of these runs, or would, under Python's own unpickler."""
+"""Attacks by pickles. Python's own unpickler runs, or would run, each of them."""
 
 import builtins
 import collections
@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from wct_jax.convert.checkpoint import CheckpointError
-from wct_jax.convert.reading import read_checkpoint
 from wct_jax.convert.torch.unpickler import Unpickler
 
 
@@ -48,15 +47,13 @@ def attacks(marker):
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("name", attacks(None))
-def test_attack_in_a_checkpoint(tmp_path, name, protocol, is_zip):
+def test_attack_in_a_checkpoint(tmp_path, refusal, name, protocol, is_zip):
     marker, path = tmp_path / "marker", tmp_path / "network.pth"
     state = {"0.weight": torch.ones(3, 3, 1, 1), "0.bias": torch.ones(3), "payload": attacks(marker)[name]}
     torch.save(state, path, _use_new_zipfile_serialization=is_zip, pickle_protocol=protocol)
-    with pytest.raises(
-        ValueError, match=r"network\.pth: its pickle asks for '.*save the network's state_dict"
-    ) as error:
-        read_checkpoint(path)
-    assert "\n" not in str(error.value)
+    sentence = refusal(path)
+    assert "network.pth: its pickle asks for '" in sentence
+    assert "save the network's state_dict" in sentence
     assert not marker.exists()
 
 
@@ -114,35 +111,17 @@ def test_operations_and_names_that_are_refused(content, named):
 @pytest.mark.parametrize(
     "content",
     [
-        b"]}b.",  # A state for a list.
-        b"K\1}b.",
-        b"ccollections\nOrderedDict\n}b.",  # A state for a function.
-        b"ctorch\nFloatStorage\n)R.",  # A call of what stands for itself.
-        b"ctorch\nfloat32\n)R.",
-        b"X\1\0\0\0a)R.",
-        b"ccollections\nOrderedDict\n]R.",  # Arguments that are no tuple.
-        b"ccollections\nOrderedDict\nK\1\x85R.",
-        b"ctorch\nSize\n](K\1K\2e\x85R.",
-        b"ctorch._utils\n_rebuild_tensor_v2\n)R.",
-        b"}K\1a.",
-        b"]K\1K\2s.",
-        b"})K\1s.",  # Keys that are no plain values.
-        b"}(])K\1u.",
-        b"}(K\1u.",
-        b"t.",
-        b"\x85.",
-        b"h\1.",
-        b"q\1.",
-        b"a.",
-        b"R.",
-        b".",
-        b"",
-        b"K\1",
-        b"\xff.",
+        *(b"]}b.", b"K\1}b.", b"ccollections\nOrderedDict\n}b."),  # A state for a list, a number, a function.
+        # Calls of what stands for itself.
+        *(b"ctorch\nFloatStorage\n)R.", b"ctorch\nfloat32\n)R.", b"X\1\0\0\0a)R."),
+        *(b"ccollections\nOrderedDict\n]R.", b"ccollections\nOrderedDict\nK\1\x85R."),  # Arguments that are no tuple.
+        *(b"ctorch\nSize\n](K\1K\2e\x85R.", b"ctorch._utils\n_rebuild_tensor_v2\n)R."),
+        *(b"}K\1a.", b"]K\1K\2s."),  # A list's operation on a dict, and the reverse.
+        *(b"})K\1s.", b"}(])K\1u.", b"}(K\1u."),  # Keys that are no plain values, or without a value.
+        *(b"t.", b"\x85.", b"h\1.", b"q\1.", b"a.", b"R.", b".", b"", b"K\1", b"\xff.", b"((("),
         b"X\xff\xff\xff\xffab.",
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffab.",
         b"\x8b\xff\xff\xff\x7f.",
-        b"(((",
     ],
 )
 def test_nonsense_is_an_error_and_no_crash(content):
@@ -154,15 +133,15 @@ def test_state_of_a_state_dict_is_dropped():
     assert load(b"ccollections\nOrderedDict\n)R}X\x05\0\0\0itemsK\1sb.") == {}
 
 
-def test_names_in_a_message_are_cut(tmp_path):
+def test_names_in_a_message_are_cut(tmp_path, refusal):
     path = tmp_path / "network.pth"
     torch.save({"0.weight": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes().replace(b"torch._utils\n", b"x" * 5000 + b"\x1b[31m\n")
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="its pickle asks for 'xxx") as error:
-        read_checkpoint(path)
-    assert len(str(error.value)) < 500 + len(str(path))
-    assert "\x1b" not in str(error.value)
+    sentence = refusal(path)
+    assert "its pickle asks for 'xxx" in sentence
+    assert len(sentence) < 500 + len(str(path))
+    assert "\x1b" not in sentence
 
 
 def test_memo_numbers_take_no_memory():
@@ -232,7 +211,7 @@ def doubled(kind):
     ("before", "after"),
     [
         (b"}", b"K\1s."),  # A key.
-        (b"(", b"tQ."),  # What a reference to a storage is of.
+        (b"(", b"tQ."),  # A reference to a storage.
         (b"(X\7\0\0\0storagectorch\nFloatStorage\n", b"X\3\0\0\0cpuK\1tQ."),  # A storage's key.
         (b"ccollections\nOrderedDict\n](](", b"K\1ee\x85R."),  # A key of an OrderedDict.
         (b"cos\n", b"\n."),
@@ -245,7 +224,7 @@ def test_what_is_doubled_without_end_is_not_looked_at(kind, before, after):
 
 @pytest.mark.parametrize("kind", [tuple, list])
 @pytest.mark.parametrize("place", range(4))
-def test_legacy_files_with_what_is_doubled(tmp_path, kind, place):
+def test_legacy_files_with_what_is_doubled(tmp_path, refusal, kind, place):
     # The magic number, the protocol, the system, the state dict, the keys of the storages.
     pickles = [b"\x80\2\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\2M\xe9\3.", b"\x80\2}.", b"\x80\2}.", b"\x80\2]."]
     pickles[place + 1] = b"\x80\2" + doubled(kind) + b"."
@@ -253,9 +232,7 @@ def test_legacy_files_with_what_is_doubled(tmp_path, kind, place):
         pickles[4] = b"\x80\2](" + doubled(kind) + b"e."
     path = tmp_path / "network"
     path.write_bytes(b"".join(pickles))
-    with pytest.raises(ValueError, match="cannot read") as error:
-        read_checkpoint(path)
-    assert len(str(error.value)) < 500
+    assert len(refusal(path)) < 500
 
 
 def test_a_pickle_of_nothing_but_objects(monkeypatch):
@@ -268,12 +245,11 @@ def test_a_pickle_of_nothing_but_objects(monkeypatch):
     tracemalloc.stop()
 
 
-def test_long_keys_used_again_and_again(tmp_path):
+def test_long_keys_used_again_and_again(tmp_path, refusal):
     state = {}
     key = "k" * 3_000_000
     for _ in range(300):
         state = {key: state}
     path = tmp_path / "network"
     torch.save(state | {"a": {"0.weight": torch.ones(2)}, "b": {"0.weight": torch.ones(2)}}, path)
-    with pytest.raises(ValueError, match="it holds 2 state dicts, under 'a and b'"):
-        read_checkpoint(path)
+    assert "it holds 2 state dicts, under 'a and b'" in refusal(path)

@@ -1,4 +1,4 @@
-"""HDF5 files: their datasets, without leaving the file and without trusting its sizes."""
+"""HDF5 files, read without leaving the file or trusting the sizes that it states."""
 
 import math
 import zlib
@@ -11,28 +11,26 @@ import numpy as np
 from wct_jax.convert.checkpoint import CheckpointError
 from wct_jax.convert.containers.budget import Budget
 
-# A model within a model within a model is a dozen deep. The library walks as deep as a file says, and crashes.
+# A model in a model in a model is a dozen deep. The library recurses as deep as a file says, and crashes.
 _DEEPEST = 32
-# Looking at one object takes as long as at this many of other kinds of file.
+# Visiting an object takes as long as visiting this many in other kinds of file.
 _SLOWNESS = 10
 
 
 def read_datasets(path: Path, root: str, wanted: Callable[[str], object]) -> dict[str, np.ndarray]:
-    """Read the datasets of an HDF5 file.
-
-    Links are not followed: they can lead to other files, to pipes, and in circles.
+    """Read the datasets of an HDF5 file without following links, which can lead to other files, pipes or in circles.
 
     Args:
         path: The file.
-        root: The group to read, where there is one of that name; else the whole file.
-        wanted: Whether a dataset is, by its path in the group.
+        root: The name of the group to read; without such a group, the whole file is read.
+        wanted: A predicate on a dataset's path in the group.
 
     Returns:
         Path in the group to array.
 
     Raises:
-        CheckpointError: Values of other types, not in the file itself, or more than it can hold. Damaged files raise
-            other errors too.
+        CheckpointError: Values have another type, lie outside the file, or exceed what it can hold; damaged files
+            raise other errors too.
     """
     budget = Budget(path)
     with h5py.File(path, "r") as file:
@@ -45,7 +43,7 @@ def read_datasets(path: Path, root: str, wanted: Callable[[str], object]) -> dic
 
 
 def _datasets(root: h5py.Group, budget: Budget) -> Iterator[tuple[str, h5py.Dataset]]:
-    """The datasets of a group and its groups, each once, with their paths in it."""
+    """Yield the datasets of a group and its subgroups, each once, with their paths in it."""
     seen: set[int] = set()
     waiting = [("", root, 0)]
     while waiting:
@@ -68,13 +66,13 @@ def _datasets(root: h5py.Group, budget: Budget) -> Iterator[tuple[str, h5py.Data
 
 
 def _check(name: str, dataset: h5py.Dataset, budget: Budget) -> None:
-    # HDF5 can have its values in other files of the machine.
+    # HDF5 can keep values in other files of the machine.
     if dataset.external or dataset.is_virtual:
         raise CheckpointError(f"the values of {name} do not lie in the file itself")
     if dataset.dtype.kind != "f":
         raise CheckpointError(f"{name} holds {dataset.dtype} values, expected floating point")
     shape = dataset.shape or ()
-    # Chunks are read whole, and may reach far beyond the shape.
+    # The library reads whole chunks, which may reach far beyond the shape.
     chunk = dataset.chunks or (1,) * len(shape)
     size = dataset.dtype.itemsize * math.prod(chunk)
     budget.spend(size * math.prod(-(-length // step) for length, step in zip(shape, chunk, strict=True)), name)
@@ -87,7 +85,7 @@ def _check(name: str, dataset: h5py.Dataset, budget: Budget) -> None:
 
 
 def _check_chunks(name: str, dataset: h5py.Dataset, size: int, deflate: int) -> None:
-    # The library unpacks whatever is there, before it compares with the size that it should have.
+    # The library unpacks everything before it compares the size with the expected one.
     for number in range(dataset.id.get_num_chunks()):
         chunk = dataset.id.get_chunk_info(number)
         if chunk.size > dataset.file.id.get_filesize():

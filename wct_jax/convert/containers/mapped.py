@@ -1,17 +1,13 @@
-"""A file's bytes, left on the disk until they are looked at."""
+"""A file's bytes, left on disk until they are read."""
 
 import mmap
 from pathlib import Path
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """Map a file, so that what nobody looks at, such as dense layers, takes no memory.
+    """Map a non-empty file, so that parts nobody reads, such as dense layers, take no memory.
 
-    Args:
-        path: A file that is not empty.
-
-    Returns:
-        Its bytes, to be read as of a file or viewed; there for as long as arrays of them are in use.
+    The map lives as long as the arrays that view it.
     """
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

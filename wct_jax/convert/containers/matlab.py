@@ -1,8 +1,7 @@
-"""MATLAB 5 files (`.mat`): numbers, text, cells and structs; everything else is stepped over.
+"""MATLAB 5 files (`.mat`): numbers, text, cells and structs; everything else is skipped.
 
-The format is that of "MAT-File Format",
-https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. SciPy reads it too, but a damaged byte can make
-it crash the interpreter or fill the memory.
+See "MAT-File Format", https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. SciPy reads it too, but a
+damaged byte can make it crash the interpreter or fill the memory.
 """
 
 import struct
@@ -19,30 +18,23 @@ from wct_jax.convert.containers.budget import Budget
 from wct_jax.convert.containers.mapped import map_file
 
 _MATRIX, _COMPRESSED = 14, 15
-# Of a variable, packed or not, with its name in it: names have 63 characters at most.
+# Bytes at the beginning of a variable that include its name, which has at most 63 characters.
 _BEGINNING = 1024
-# A convolution's kernels have four. The product of millions would never be found.
+# A convolution's kernel has four. The product of millions would take forever.
 _MOST_DIMENSIONS = 32
 _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _STRUCT, _CHAR = 1, 2, 4
-# MATLAB stores whole-numbered values as the smallest integers that hold them; the class is what they are.
+# MATLAB stores whole numbers as the smallest integers that hold them; the class gives their real type.
 _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 
 
 def read_matlab(path: Path, names: Collection[str]) -> dict[str, object]:
-    """Read variables of a MATLAB 5 file.
-
-    Args:
-        path: The file.
-        names: The variables to read; the others are stepped over.
+    """Read those variables of a MATLAB 5 file that are in `names`; damaged files raise errors of many kinds.
 
     Returns:
-        Those of them that are there: arrays, strings, lists for cells (column by column), dicts for structs and
-        lists of dicts for arrays of structs, None for what is none of these.
-
-    Raises:
-        CheckpointError: The file is damaged. Damaged files raise other errors too.
+        Name to array, string, list for a cell (column by column), dict for a struct, list of dicts for an array of
+        structs, or None for anything else.
     """
     budget = Budget(path)
     content = memoryview(map_file(path))
@@ -80,7 +72,7 @@ class _Reader:
             data = data[padded:]
 
     def unpacked(self, data: memoryview, beginning: bytes) -> tuple[int, memoryview]:
-        """Unpack a compressed element, whose beginning has been: (type, content)."""
+        """Unpack a compressed element, given its unpacked beginning: (type, content)."""
         kind, length = struct.unpack(f"{self._byteorder}II", beginning[:8])
         self._budget.spend(length, "a compressed variable does not end, or")
         content = zlib.decompressobj().decompress(data, 8 + length)
@@ -89,12 +81,12 @@ class _Reader:
         return kind, memoryview(content)[8:]
 
     def name(self, data: memoryview) -> str:
-        """The name of the array that begins the content of an element."""
+        """Read the name of the array that an element holds."""
         *_, (_, name) = islice(self.elements(data), 3)
         return bytes(name).decode("latin-1")
 
     def matrix(self, data: memoryview) -> object:
-        """Read the array that is the content of an element."""
+        """Read the array that an element holds."""
         if not data:
             return np.zeros((0, 0))
         (_, flags), (_, dimensions), _, *rest = self.elements(data)
@@ -127,7 +119,7 @@ class _Reader:
         width = int.from_bytes(length, "little" if self._byteorder == "<" else "big")
         fields = [bytes(names[start : start + width]).partition(b"\0")[0] for start in range(0, len(names), width)]
         if not fields:
-            # Structs without fields take no bytes, so that a damaged count of them would be believed.
+            # Structs without fields take no bytes, so nothing else bounds a damaged count.
             count = min(count, 1)
         values = iter(self._values(rest, count * len(fields)))
         structs = [{field.decode("latin-1"): next(values) for field in fields} for _ in range(count)]

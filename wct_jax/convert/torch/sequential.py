@@ -1,4 +1,4 @@
-"""A network known only as a sequence of convolutions, without names that tell what it is."""
+"""Recognising a network from its sequence of convolutions alone."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,10 @@ from wct_jax.convert.preprocessing import find_preprocessing, whose_weights
 
 
 def from_sequence(layers: Sequence[Convolution], source: str, preprocessing: str | None = None) -> Checkpoint:
-    """Tell the normalised VGG-19 of the style transfer world from a decoder, by shape.
+    """Tell an encoder from a decoder by the shapes of its convolutions, in the order they are applied.
 
-    The encoder begins with a 1x1 convolution of the picture, which is its preprocessing; a decoder ends
-    in 3 channels. An encoder without the 1x1 convolution must be known, or its preprocessing be given.
-
-    Args:
-        layers: In the order they are applied.
-        source: The kind of file, in words.
-        preprocessing: What an encoder that does not bring its own expects; None to find out.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: It is neither.
+    The normalised VGG-19 of style transfer begins with a 1x1 convolution of RGB, its preprocessing; a decoder ends in
+    3 channels. Without the 1x1 convolution, an encoder needs known weights or a given `preprocessing`.
     """
     if not layers:
         raise CheckpointError("it has no convolutions, expected those of VGG-19 or of a decoder")
@@ -45,16 +34,7 @@ def from_sequence(layers: Sequence[Convolution], source: str, preprocessing: str
 
 
 def preprocessing_of(layer: Convolution, given: str | None) -> Preprocessing:
-    """Read a 1x1 convolution from RGB as preprocessing.
-
-    Args:
-        layer: The convolution.
-        given: What the user says of the preprocessing.
-
-    Raises:
-        CheckpointError: It is no 1x1 convolution from 3 channels to 3, a value is not finite, or the user says another
-            preprocessing than this.
-    """
+    """Read a 1x1 convolution of RGB as preprocessing, or raise `CheckpointError`, also if the user has `given` one."""
     if given is not None:
         raise CheckpointError(
             f"its first layer, {layer.name}, is its preprocessing, a 1x1 convolution of RGB in 0..1: "
@@ -66,8 +46,5 @@ def preprocessing_of(layer: Convolution, given: str | None) -> Preprocessing:
             "expected [1, 1, 3, 3]"
         )
     name, kernel, bias = as_float32(layer)
-    return Preprocessing(
-        f"the file's own 1x1 convolution of RGB 0..1, {name}",
-        kernel[0, 0].T.astype(np.float64),
-        bias.astype(np.float64),
-    )
+    matrix, offset = kernel[0, 0].T.astype(np.float64), bias.astype(np.float64)
+    return Preprocessing(f"the file's own 1x1 convolution of RGB 0..1, {name}", matrix, offset)

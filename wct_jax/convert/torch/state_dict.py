@@ -1,41 +1,34 @@
-"""State dicts: which network a set of PyTorch tensor names belongs to."""
+"""Recognising a network by the names in a PyTorch state dict."""
 
 import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from wct_jax.convert.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    Convolution,
-    assemble,
-    in_vgg_order,
-    pair,
-)
+from wct_jax.convert.checkpoint import Checkpoint, CheckpointError, Convolution, assemble, in_vgg_order, pair
 from wct_jax.convert.preprocessing import PREPROCESSINGS, find_preprocessing
 from wct_jax.convert.torch.sequential import from_sequence, preprocessing_of
 from wct_jax.networks.vgg import PLACES
 
-# Each convolution is followed by its ReLU, and each block but the last one here by its pooling.
+# A ReLU follows each convolution, and a pooling each block.
 _TORCHVISION = [2 * place + block - 1 for place, (block, _) in enumerate(PLACES)]
-# What DataParallel and torch.compile put before the names of whatever they wrap: the whole network or a part of it.
+# DataParallel and torch.compile put these before the names of the network, or part of it, that they wrap.
 _WRAPPERS = {"module", "_orig_mod"}
 _FIRST = "features.0.weight"
 
 
 def from_state_dict(tensors: Mapping[str, np.ndarray], preprocessing: str | None = None) -> Checkpoint:
-    """Recognise a network by the names of its tensors, and by its first convolution where they do not suffice.
+    """Recognise a network by its tensors' names, and by its first convolution where the names do not suffice.
 
     Args:
-        tensors: Name to array; kernels are `[out, in, height, width]`. Only those of convolutions are looked up.
-        preprocessing: What an encoder that does not bring its own expects, one of `PREPROCESSINGS`; None to find out.
+        tensors: Name to array, kernels `[out, in, height, width]`; only convolutions are read.
+        preprocessing: The preprocessing that an encoder without its own expects, or None to recognise it.
 
     Returns:
         The checkpoint.
 
     Raises:
-        CheckpointError: The names or shapes are of no network that can be converted.
+        CheckpointError: The names or shapes belong to no network that can be converted.
     """
     names = _without_prefix(tensors)
     layers = {name.rpartition(".")[0] for name in names}
@@ -56,7 +49,7 @@ def from_state_dict(tensors: Mapping[str, np.ndarray], preprocessing: str | None
 
 
 def _without_prefix(names: Iterable[str]) -> dict[str, str]:
-    """The names without what the objects around the network put before them, and what each of them was."""
+    """Strip the prefixes that objects around the network add: short name to the name in the file."""
     short = {".".join(part for part in name.split(".") if part not in _WRAPPERS): name for name in names}
     around = [name.removesuffix(_FIRST) for name in short if f".{name}".endswith(f".{_FIRST}")]
     if len(around) > 1:
@@ -68,7 +61,7 @@ def _without_prefix(names: Iterable[str]) -> dict[str, str]:
 def _common_prefix(names: Iterable[str]) -> str:
     paths = [name.split(".") for name in names if name.endswith((".weight", ".bias"))]
     common = 0
-    # What is left of each has two parts at least: the layer, and "weight" or "bias".
+    # At least two parts must remain: the layer, and "weight" or "bias".
     while paths and all(len(path) > common + 2 and path[common] == paths[0][common] for path in paths):
         common += 1
     return "".join(f"{part}." for part in paths[0][:common]) if paths else ""
@@ -79,11 +72,10 @@ def _layers(tensors: Mapping[str, np.ndarray], names: Mapping[str, str]) -> dict
     for name, whole in names.items():
         layer, _, part = name.rpartition(".")
         if part not in ("weight", "bias"):
-            raise CheckpointError(
-                f"it holds {whole[:60]!r}, expected the weight and bias of VGG-19's convolutions only"
-            )
+            expected = "the weight and bias of VGG-19's convolutions only"
+            raise CheckpointError(f"it holds {whole[:60]!r}, expected {expected}")
         parts.setdefault(layer, {})[part] = whole
-    # Of the compressed networks: a map for each, and one before all.
+    # Compressed networks have an auxiliary map for each convolution, and conv0.
     if len(parts) > 2 * len(PLACES) + 1:
         raise CheckpointError(f"it has {len(parts)} layers, expected at most VGG-19's {len(PLACES)} convolutions")
     return {
@@ -123,7 +115,7 @@ def _torchvision(tensors: Mapping[str, np.ndarray], names: Mapping[str, str], pr
 
 
 def _caffe(tensors: Mapping[str, np.ndarray], names: Mapping[str, str], preprocessing: str | None) -> Checkpoint:
-    """As https://github.com/leongatys/PytorchNeuralStyleTransfer has it, and others with weights of torchvision."""
+    """Read Caffe's names, as in https://github.com/leongatys/PytorchNeuralStyleTransfer, with anybody's weights."""
     layers = _layers(tensors, {name: whole for name, whole in names.items() if name.startswith("conv")})
     chain = in_vgg_order({(int(name[4]), int(name[6])): layer for name, layer in layers.items()})
     expected = find_preprocessing(chain[0], None, preprocessing)
@@ -131,7 +123,7 @@ def _caffe(tensors: Mapping[str, np.ndarray], names: Mapping[str, str], preproce
 
 
 def _compressed(layers: dict[str, Convolution], preprocessing: str | None) -> Checkpoint:
-    """The networks of Collaborative Distillation (Wang et al., CVPR 2020): conv31 is VGG-19's conv3_1."""
+    """Read a network of Collaborative Distillation (Wang et al., CVPR 2020), whose conv31 is VGG-19's conv3_1."""
     colour = layers.pop("conv0", None)
     maps = {_place(name): layer for name, layer in layers.items() if name.endswith("_aux")}
     ascending = in_vgg_order({_place(name): layer for name, layer in layers.items() if not name.endswith("_aux")})

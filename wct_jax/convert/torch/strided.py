@@ -1,12 +1,13 @@
-"""A tensor's view of its storage, as PyTorch and Torch7 both write it."""
+"""Views of a storage, in the form that PyTorch and Torch7 share."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from wct_jax.convert.checkpoint import CheckpointError
 
-# A kernel has four. The product of millions would never be found.
+# A kernel has four. The product of millions would take forever.
 _MOST_DIMENSIONS = 32
 
 
@@ -14,17 +15,17 @@ def strided(storage: np.ndarray, offset: int, size: Sequence[int], stride: Seque
     """View a flat storage as a tensor, without copying.
 
     Args:
-        storage: `[n]`.
-        offset: The tensor's first element.
+        storage: The elements, `[n]`.
+        offset: The index of the tensor's first element.
         size: The tensor's shape.
-        stride: In elements, as many as `size`.
+        stride: The step along each dimension, in elements.
 
     Returns:
         A view of shape `size`.
 
     Raises:
-        CheckpointError: The tensor reaches outside its storage, or repeats elements of it (which could make
-            a small file fill the memory).
+        CheckpointError: The tensor reaches outside its storage, or repeats elements, with which a small file could
+            fill the memory.
     """
     numbers = [offset, *size, *stride]
     if (
@@ -33,9 +34,7 @@ def strided(storage: np.ndarray, offset: int, size: Sequence[int], stride: Seque
         or len(size) != len(stride)
     ):
         raise CheckpointError("it is damaged: a tensor's size or stride makes no sense")
-    elements = 1
-    for length in size:
-        elements *= length
+    elements = math.prod(size)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if elements and (last >= len(storage) or elements > len(storage)):
         raise CheckpointError(

@@ -1,7 +1,7 @@
-"""Torch7 files (`.t7`), the binary format that `torch.save` of Lua wrote on 64-bit machines.
+"""Torch7 files (`.t7`), in the binary format that Lua's `torch.save` wrote on 64-bit machines.
 
-The format is what `File:readObject` of https://github.com/torch/torch7/blob/master/File.lua and `read` of
-`generic/Tensor.c` and `generic/Storage.c` there accept. Functions in a file are stepped over, not loaded.
+See `File:readObject` in https://github.com/torch/torch7/blob/master/File.lua and `read` in `generic/Tensor.c` and
+`generic/Storage.c` there. Functions in a file are skipped, not loaded.
 """
 
 import struct
@@ -23,49 +23,27 @@ from wct_jax.networks.vgg import PLACES
 _NIL, _NUMBER, _STRING, _TABLE, _TORCH, _BOOLEAN, _FUNCTION, _OLD_CLOSURE, _CLOSURE = range(9)
 
 _DTYPES = {
-    "Float": "<f4",
-    "Double": "<f8",
-    "Half": "<f2",
-    "Cuda": "<f4",
-    "CudaDouble": "<f8",
-    "CudaHalf": "<f2",
-    "Byte": "u1",
-    "Char": "i1",
-    "Short": "<i2",
-    "Int": "<i4",
-    "Long": "<i8",
-    "CudaByte": "u1",
-    "CudaLong": "<i8",
+    **dict(Float="<f4", Double="<f8", Half="<f2", Cuda="<f4", CudaDouble="<f8", CudaHalf="<f2"),
+    **dict(Byte="u1", Char="i1", Short="<i2", Int="<i4", Long="<i8", CudaByte="u1", CudaLong="<i8"),
 }
 _TENSORS = {f"torch.{name}Tensor": np.dtype(dtype) for name, dtype in _DTYPES.items()}
 _STORAGES = {f"torch.{name}Storage": np.dtype(dtype) for name, dtype in _DTYPES.items()}
 
 _CONVOLUTIONS = {"nn.SpatialConvolution", "nn.SpatialConvolutionMM", "cudnn.SpatialConvolution"}
-# What stands between the convolutions of VGG-19 and of its decoders.
+# The modules between the convolutions of VGG-19 and of its decoders.
 _WITHOUT_WEIGHTS = {
     *("nn.ReLU", "cudnn.ReLU", "nn.Identity", "nn.Dropout"),
     *("nn.SpatialMaxPooling", "cudnn.SpatialMaxPooling", "nn.SpatialUpSamplingNearest"),
     *("nn.SpatialReflectionPadding", "nn.SpatialReplicationPadding", "nn.SpatialZeroPadding"),
 }
-# The deepest real file, a Sequential in a Sequential, is a dozen deep.
+# The deepest real file, a Sequential in a Sequential, nests a dozen objects.
 _DEEPEST = 60
 
 
 def read_torch7(path: Path, preprocessing: str | None = None) -> Checkpoint:
-    """Read a Torch7 network of convolutions in sequence.
-
-    Args:
-        path: The file.
-        preprocessing: What an encoder that does not bring its own expects, one of `PREPROCESSINGS`; None to find out.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        CheckpointError: It is another network. Damaged files raise other errors too.
-    """
+    """Read a Torch7 network of convolutions in sequence."""
     module = _Reader(memoryview(map_file(path)), Budget(path)).read()
-    # One more than there can be, so that many references to one layer cost nothing.
+    # Stop one beyond the largest network, so that many references to one layer cost nothing.
     modules = islice(_modules("", module, set()), len(PLACES) + 2)
     layers = [_convolution(name, module) for name, module in modules]
     return from_sequence(layers, "Torch7", preprocessing)
@@ -73,7 +51,7 @@ def read_torch7(path: Path, preprocessing: str | None = None) -> Checkpoint:
 
 @dataclass(eq=False)
 class _Module:
-    """An object of a Torch class that is no tensor or storage."""
+    """An object of a Torch class other than tensor and storage."""
 
     kind: str
     fields: dict
@@ -126,7 +104,7 @@ class _Reader:
 
     def _torch(self, index: int, depth: int) -> object:
         version = self._string()
-        # Files from before there were versions have the class here.
+        # Files without versions have the class here.
         kind = self._string() if version.startswith("V ") else version
         value: object
         if kind in _STORAGES:
@@ -137,7 +115,7 @@ class _Reader:
             value = self._tensor(_TENSORS[kind], depth)
         else:
             value = _Module(kind, {})
-            # Before its fields, which may refer to it.
+            # Registered before its fields are read, which may refer to it.
             self._memo[index] = value
             fields = self.read(depth + 1)
             if not isinstance(fields, dict):
@@ -176,7 +154,7 @@ class _Reader:
         return struct.unpack(form, self._take(length))[0]
 
     def _count(self, number: int) -> int:
-        # Each element takes a byte at least, so this bounds what is allocated and how long is read.
+        # An element takes at least a byte, so this bounds memory and time.
         if not 0 <= number <= len(self._content) - self._position:
             raise CheckpointError(f"it is cut short or damaged: {number} elements announced, which it cannot hold")
         return number
@@ -189,11 +167,11 @@ class _Reader:
 
 
 def _modules(name: str, module: object, seen: set[int]) -> Iterator[tuple[str, _Module]]:
-    """The convolutions of nested Sequentials, in order, named by their places as Lua counts: "3", "2.1"."""
+    """Yield the convolutions of nested Sequentials in order, named by place as Lua counts: "3", "2.1"."""
     if not isinstance(module, _Module):
         raise CheckpointError("it holds no nn module, expected an nn.Sequential of convolutions")
     if module.kind == "nn.Sequential":
-        # A Sequential within itself would have no end.
+        # A Sequential inside itself would never end.
         inner = module.fields.get("modules")
         if id(module) in seen or not isinstance(inner, dict):
             raise CheckpointError("it is damaged: an nn.Sequential without modules or met twice")
@@ -212,7 +190,7 @@ def _convolution(name: str, module: _Module) -> Convolution:
     if any(fields.get(part, 1) != 1 for part in ("dW", "dH", "groups")):
         raise CheckpointError(f"layer {name} has strides or groups, which neither VGG-19 nor a decoder has")
     if weight is not None and weight.ndim == 2:
-        # [out, in * height * width]: how SpatialConvolutionMM, and older SpatialConvolution, hold it.
+        # SpatialConvolutionMM and older SpatialConvolution store [out, in * height * width].
         weight = weight.reshape(len(weight), *(int(fields[part]) for part in ("nInputPlane", "kH", "kW")))
     if weight is not None and weight.ndim != 4:
         raise CheckpointError(

@@ -1,6 +1,5 @@
-"""Files written by `torch.save`, read without PyTorch."""
+"""Reading files of `torch.save` without PyTorch."""
 
-import functools
 import io
 import zipfile
 from collections import deque
@@ -17,13 +16,13 @@ from wct_jax.convert.torch.strided import strided
 from wct_jax.convert.torch.unpickler import Storage, Tensor, Unpickler
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-#: How the pickle of the magic number, which begins a legacy file, holds it.
+#: The magic number as it is encoded in the pickle that begins a legacy file.
 MAGIC_BYTES = _MAGIC.to_bytes(10, "little")
 _PROTOCOL = 1001
 
 
 class StateDict(Mapping[str, np.ndarray]):
-    """Tensors by name, whose values are read when they are asked for: most of VGG-19 is in its dense layers."""
+    """Tensors by name, whose values are read on access, since most of VGG-19 is in its dense layers."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = tensors
@@ -35,26 +34,11 @@ class StateDict(Mapping[str, np.ndarray]):
         return iter(self._tensors)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Read a tensor.
-
-        Raises:
-            CheckpointError: Its values are missing, or it does not lie within its storage.
-        """
         return _array(self._tensors[name])
 
 
 def read_zip(path: Path) -> StateDict:
-    """Read the state dict in a file of PyTorch 1.6 or later, a zip archive.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Name to array.
-
-    Raises:
-        CheckpointError: It holds more than tensors, or no state dict. Damaged files raise other errors too.
-    """
+    """Read the state dict from a zip archive of PyTorch 1.6 or later."""
     with open_zip(path) as archive:
         pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
@@ -63,7 +47,7 @@ def read_zip(path: Path) -> StateDict:
         left = path.stat().st_size
 
         def record(name: str) -> zipfile.ZipInfo:
-            # torch.save does not compress. Entries that were, or that overlap, could fill the memory.
+            # torch.save does not compress. Compressed or overlapping entries could fill the memory.
             nonlocal left
             entry = archive.getinfo(folder + name)
             left -= entry.file_size
@@ -93,19 +77,9 @@ def _read_entry(path: Path, entry: zipfile.ZipInfo) -> bytes:
 
 
 def read_legacy(path: Path) -> StateDict:
-    """Read the state dict in a file of PyTorch before 1.6: pickles, then the storages' bytes.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Name to array.
-
-    Raises:
-        CheckpointError: It holds more than tensors, or no state dict. Damaged files raise other errors too.
-    """
+    """Read the state dict from a file of PyTorch before 1.6: pickles, then the storages' bytes."""
     content = map_file(path)
-    stream = cast(BinaryIO, content)  # It can be read like one.
+    stream = cast(BinaryIO, content)  # It has a file's methods.
     storages: dict[str, Storage] = {}
 
     def storage(dtype: np.dtype | None, key: str, location: str, count: int, view: object = None) -> Storage:
@@ -118,7 +92,7 @@ def read_legacy(path: Path) -> StateDict:
     unpickler = Unpickler(storage)
     magic, protocol, _ = (unpickler.load(stream) for _ in range(3))
     if magic != _MAGIC or protocol != _PROTOCOL:
-        # Anything else than a number could be nested so deep that writing it has no end.
+        # Anything but a number could be nested too deep to be written out.
         what = str(protocol)[:40] if isinstance(protocol, int | str) else type(protocol).__name__
         raise CheckpointError(f"its serialization protocol is {what}, expected {_PROTOCOL}")
     root = unpickler.load(stream)
@@ -128,19 +102,15 @@ def read_legacy(path: Path) -> StateDict:
     view = memoryview(content)
     position = stream.tell()
     for key in keys:
-        # The raw part is little-endian wherever it was written.
+        # These bytes are little-endian on every machine.
         start = position + 8
         count = int.from_bytes(view[position:start], "little")
         found = storages[key]
         position = start + found.nbytes
         if position > len(view) or count * (found.dtype.itemsize if found.dtype else 1) != found.nbytes:
             raise CheckpointError("it is cut short or damaged: a tensor's values are missing")
-        found.read = functools.partial(_part, view, start, position)
+        found.read = lambda start=start, end=position: view[start:end]
     return _state_dict(root)
-
-
-def _part(content: memoryview, start: int, end: int) -> memoryview:
-    return content[start:end]
 
 
 def _sized(storage: Storage, dtype: np.dtype | None, count: int) -> Storage:
@@ -166,7 +136,7 @@ def _state_dict(root: object) -> StateDict:
 
 
 def _dicts(root: object) -> Iterator[tuple[str, dict]]:
-    """Every dict in a tree of dicts, with the keys that lead to it."""
+    """Yield every dict in a tree of dicts with the keys that lead to it."""
     seen: set[int] = set()
     waiting = deque([("", root)])
     while waiting:

@@ -1,7 +1,7 @@
-"""A reader of pickles that can make tensors, containers and plain values, and nothing else.
+"""A reader of pickles that makes tensors, containers and plain values, and nothing else.
 
-The operations are parsed by the standard library's `pickletools`, which runs none of them, and carried out
-here one by one. No name in a pickle is ever imported or called: it is looked up in a table of a dozen.
+The standard library's `pickletools` parses the operations without running them, and this module carries them out. It
+never imports or calls a name in a pickle, but looks it up in a small table.
 """
 
 import functools
@@ -25,9 +25,9 @@ class Storage:
     """A flat block of a PyTorch file.
 
     Attributes:
-        dtype: Of its elements; None if the tensors say so themselves.
-        nbytes: Its length.
-        read: Gives its bytes; None where they are missing. Legacy files bring them after the pickle.
+        dtype: The dtype of its elements; None if the tensors state it.
+        nbytes: Its length in bytes.
+        read: A function that returns its bytes; None where they are missing. In legacy files they follow the pickle.
         byteorder: "<" or ">".
     """
 
@@ -38,14 +38,14 @@ class Storage:
 
     @functools.cached_property
     def data(self) -> bytes | memoryview:
-        """Its bytes, read once."""
+        """The bytes, read once."""
         if self.read is None:
             raise CheckpointError("it is cut short or damaged: a tensor's values are missing")
         return self.read()
 
 
 class Tensor(NamedTuple):
-    """A tensor as the pickle describes it: not yet checked against its storage."""
+    """A tensor as the pickle describes it, not yet checked against its storage."""
 
     storage: Storage
     dtype: np.dtype
@@ -58,18 +58,11 @@ class _StorageType(NamedTuple):
     dtype: np.dtype | None
 
 
-_DTYPES = {
-    "Double": ("float64", np.dtype(np.float64)),
-    "Float": ("float32", np.dtype(np.float32)),
-    "Half": ("float16", np.dtype(np.float16)),
-    "BFloat16": ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
-    "Long": ("int64", np.dtype(np.int64)),
-    "Int": ("int32", np.dtype(np.int32)),
-    "Short": ("int16", np.dtype(np.int16)),
-    "Char": ("int8", np.dtype(np.int8)),
-    "Byte": ("uint8", np.dtype(np.uint8)),
-    "Bool": ("bool", np.dtype(np.bool_)),
+_NAMES = {
+    **dict(Double="float64", Float="float32", Half="float16", BFloat16="bfloat16", Bool="bool"),
+    **dict(Long="int64", Int="int32", Short="int16", Char="int8", Byte="uint8"),
 }
+_DTYPES = {name: np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name) for name in _NAMES.values()}
 
 
 def _ordered_dict(pairs: list | None = None) -> dict:
@@ -77,7 +70,7 @@ def _ordered_dict(pairs: list | None = None) -> dict:
     for key, value in pairs or []:
         _set(made, key, value)
     if pairs is not None:
-        # Python 2 wrote the pairs for this one use. Without this, a pickle could have them copied at each use.
+        # Python 2 wrote the pairs for this one use. Without this, a pickle could have them copied again and again.
         pairs.clear()
     return made
 
@@ -101,11 +94,11 @@ def _typed_tensor(
 
 
 def _content(value: object, *_: object) -> object:
-    """For what wraps a plain value: a parameter its tensor, a counter its dictionary, a device its name."""
+    """Unwrap a plain value: a parameter's tensor, a counter's dictionary, a device's name."""
     return value
 
 
-# What a pickle may name: functions to call, then what stands for itself.
+# The names allowed in a pickle: functions to call, then values.
 _FUNCTIONS: dict[str, Callable] = {
     "collections.OrderedDict": _ordered_dict,
     "torch.Size": _size,
@@ -120,50 +113,46 @@ _FUNCTIONS: dict[str, Callable] = {
 }
 _GLOBALS: dict[str, object] = {
     **_FUNCTIONS,
-    **{f"torch.{name}Storage": _StorageType(dtype) for name, (_, dtype) in _DTYPES.items()},
-    **{f"torch.cuda.{name}Storage": _StorageType(dtype) for name, (_, dtype) in _DTYPES.items()},
-    **{f"torch.{name}": dtype for name, dtype in _DTYPES.values()},
+    **{f"torch.{cuda}{kind}Storage": _StorageType(_DTYPES[_NAMES[kind]]) for kind in _NAMES for cuda in ("", "cuda.")},
+    **{f"torch.{name}": dtype for name, dtype in _DTYPES.items()},
     "torch.storage.UntypedStorage": _StorageType(None),
     "torch.UntypedStorage": _StorageType(None),
 }
 
-# float8_e4m3fn, complex64, uint16, quantized ones.
+# Dtypes that we do not read: float8_e4m3fn, complex64, uint16, quantized ones.
 _OTHER_DTYPE = re.compile(r"torch\.((float|complex|u?int|qu?int|bits)\w*\d\w*|(cuda\.)?\w+Storage)")
 
-# Operations whose argument is the value itself; strings of Python 2 among them.
+# Operations whose argument is the value itself, those of Python 2's strings included.
 _VALUES = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 }
-# VGG-19 takes two thousand, a thousand layers with their optimizer's state a few hundred thousand.
+# VGG-19 takes two thousand; a thousand layers with their optimizer's state take a few hundred thousand.
 _MOST_OPERATIONS = 500_000
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class Unpickler:
-    """Reads pickles of one PyTorch file.
+    """Reads the pickles of one PyTorch file.
 
     Args:
-        storage: Called for each storage that a pickle refers to, with the dtype of the storage (None if
-            untyped), its key, its number of elements, and what else the file says of it.
+        storage: A function that makes each storage that a pickle refers to from its dtype (None if untyped), its key,
+            and the rest of the reference: location, number of elements and, in old files, a view.
     """
 
     def __init__(self, storage: Callable[..., Storage]) -> None:
         self._storage = storage
 
     def load(self, stream: BinaryIO) -> object:
-        """Read one pickle, leaving the stream behind it.
-
-        Args:
-            stream: At the beginning of a pickle.
+        """Read the pickle at which the stream stands, and leave the stream after it.
 
         Returns:
-            Its value, made of dicts, lists, tuples, `Tensor`, `Storage` and plain values.
+            A value made of dicts, lists, tuples, `Tensor`, `Storage` and plain values.
 
         Raises:
-            CheckpointError: The pickle asks for anything else. Damaged ones raise other errors too.
+            CheckpointError: The pickle asks for anything else; damaged ones raise other errors too.
         """
         stack: list = []
         marks: list[int] = []
@@ -210,7 +199,7 @@ class Unpickler:
                     raise TypeError("a call of what is no function")
                 stack.append(function(*_expect(arguments, tuple)))
             elif name == "BUILD":
-                # A state dict's attributes, module versions, are of no use here.
+                # Drop a state dict's attributes, which are module versions.
                 stack.pop()
                 _expect(stack[-1], dict)
             elif name == "BINPERSID":
@@ -224,7 +213,7 @@ class Unpickler:
     def _persistent(self, kind: object, storage_type: object, *rest: object) -> Storage:
         if kind != "storage":
             raise _refusal(kind if isinstance(kind, str) else type(kind).__name__)
-        # Anything else as a key could be nested so deep that hashing it has no end.
+        # A key of another type could be nested too deep to be hashed.
         key, *rest_of_it = rest
         return self._storage(_expect(storage_type, _StorageType).dtype, _expect(key, str), *rest_of_it)
 
@@ -239,7 +228,7 @@ def _cut(stack: list, start: int) -> tuple:
 
 
 def _set(target: dict, key: object, value: object) -> None:
-    # Any other key could be nested so deep that hashing it overflows the interpreter's own stack.
+    # Any other key could be nested so deep that hashing it overflows the interpreter's stack.
     if not isinstance(key, str | int | float | bytes | None):
         raise TypeError("a key that is no plain value")
     target[key] = value
