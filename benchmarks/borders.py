@@ -1,15 +1,16 @@
-"""How much a result changes from pixel to pixel, by the distance from its border.
+"""The change of a result from pixel to pixel, by the distance from its border.
 
 python benchmarks/borders.py MODEL --content PHOTO ... --style PICTURE ...
 
-Photos are the middle of larger ones, so that beside the result, and those with margins, there is one that was painted
-with what really lies around the photo.
+Photos are cut from the middle of larger ones, so that the results, with and without margins, can be compared with one
+that was painted with the photo's real surroundings.
 """
 
 import argparse
 import time
 
 import numpy as np
+from table import print_table
 
 from wct_jax import extract_style, load_model, read_image, stylize
 
@@ -18,14 +19,14 @@ DISTANCES = (0, 1, 2, 4, 6, 8, 12, 16, 24, 48)
 
 
 def changes(image):
-    """Mean |dx| across and along the border, of 255, at each distance from it."""
+    """Mean |dx| across and along the border, in 8-bit levels, at each distance from it."""
     sides = [np.rot90(np.asarray(image).clip(0, 1), turns) for turns in range(4)]
     across, along = (np.mean([np.abs(np.diff(s, axis=axis)).mean((1, 2))[:127] for s in sides], 0) for axis in (0, 1))
     return 255 * across[list(DISTANCES)], 255 * along[list(DISTANCES)]
 
 
 def results(model, large, style):
-    """Name of each way, and its result."""
+    """Yield the name of each way and its result."""
     top, left = ((side - SIDE) // 2 for side in large.shape[:2])
     photo = large[top : top + SIDE, left : left + SIDE]
     yield "photo", photo
@@ -54,9 +55,9 @@ def main():
             for name, image in results(model, read_image(path, SIDE + 2 * AROUND), style):
                 found.setdefault(name, []).append(changes(image))
     for title, which in (("across", 0), ("along", 1)):
-        print(f"| {title} | " + " | ".join(map(str, DISTANCES)) + " |\n" + "|---" * (len(DISTANCES) + 1) + "|")
-        for name, each in found.items():
-            print(f"| {name} | " + " | ".join(f"{v:.1f}" for v in np.mean([e[which] for e in each], 0)) + " |")
+        means = {name: np.mean([each[which] for each in rows], 0) for name, rows in found.items()}
+        cells = {name: (f"{mean:.1f}" for mean in row) for name, row in means.items()}
+        print_table([{title: name, **dict(zip(map(str, DISTANCES), row, strict=True))} for name, row in cells.items()])
     for side in (512, 1000):
         photo, seconds = np.random.default_rng(0).random((side, side, 3), np.float32), {0: [], 16: []}
         for _ in range(6):

@@ -1,13 +1,13 @@
-"""Whether any file, command line or state of the cache makes the program crash, hang, or take memory without bound.
+"""Search for files, command lines and cache states that make the program crash, hang, or take memory without bound.
 
     python benchmarks/fuzz.py [KIND ...] [--scale 1.0] [--seed 0] [--keep DIR]
 
 Makes small valid files of every kind, damages them (see `mutations.py`) and reads each in a process that is watched;
-then runs `stylize.py`, `convert_vgg.py` and `train.py` on special files, on command lines drawn at random, and with
-cache folders in every state. Every case has to end within ten seconds (a command within thirty, since JAX starts in it)
-with success or with one sentence and exit status 2. KIND is one of models, styles, checkpoints, images, special,
-commands and cache; by default all. Prints what each kind met, and exits with status 1 if a case failed; `--keep` saves
-the files that failed.
+then runs `stylize.py`, `convert_vgg.py` and `train.py` on special files, on random command lines, and with cache
+folders in every state. Each case must end within ten seconds (a command within thirty, because it starts JAX),
+successfully or with one sentence and exit status 2. KIND is one of models, styles, checkpoints, images, special,
+commands and cache; by default all. Prints the outcomes of each kind, and exits with status 1 if a case failed; `--keep`
+saves the files that failed.
 """
 
 import argparse
@@ -23,13 +23,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fuzz_commands import fuzz_cache, fuzz_commands, fuzz_special
+from memory import megabytes
 from mutations import mutate
 from seeds import write_seeds
 
 _COUNTS = dict(models=300, styles=100, checkpoints=300, images=400, special=40, commands=100, cache=60)
 _MOST_SECONDS = 10
-# What reading a file of some KB may add to the memory of a process.
-_MOST_MEMORY = 600 * 2**20
+# MB that reading a file of some KB may add to the memory of a process.
+_MOST_MEMORY = 630
 
 
 def _reader(kind: str) -> Callable[[Path], object]:
@@ -51,15 +52,15 @@ def _reader(kind: str) -> Callable[[Path], object]:
 
 
 def _serve(kind: str, seeds: list[Path], pipe: Connection) -> None:
-    """Read files as they come, and say how each ended, how long it took and what memory it added."""
+    """Read files as their paths come, and report for each how it ended and how many MB it added."""
     read = _reader(kind)
     for seed in seeds:
         read(seed)
     pipe.send("ready")
     while True:
         path = pipe.recv()
-        Path("/proc/self/clear_refs").write_text("5")  # The peak begins anew.
-        before = _memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # Resets the peak.
+        before = megabytes("VmRSS")
         try:
             read(path)
             outcome = "read"
@@ -69,18 +70,11 @@ def _serve(kind: str, seeds: list[Path], pipe: Connection) -> None:
             outcome = "refused" if clean else f"refused with a text that no terminal should be given: {text[:80]!r}"
         except BaseException as error:
             outcome = f"raised {type(error).__name__}: {str(error)[:200]}"
-        pipe.send((outcome, _memory("VmHWM") - before))
-
-
-def _memory(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    return 0
+        pipe.send((outcome, megabytes("VmHWM") - before))
 
 
 def fuzz_files(kind: str, count: int, rng: random.Random, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Read mutated files: how each ended, and the file."""
+    """Read mutated files, and yield how each ended and its path."""
     seeds = write_seeds(kind, folder / kind)
     context = multiprocessing.get_context("spawn")
     process = None
@@ -101,7 +95,7 @@ def fuzz_files(kind: str, count: int, rng: random.Random, folder: Path) -> Itera
             process.join()
             outcome, memory = f"crashed with {process.exitcode}", 0
         if memory > _MOST_MEMORY:
-            outcome = f"took {memory / 2**20:.0f} MB"
+            outcome = f"took {memory:.0f} MB"
         if outcome == "hung" or outcome.startswith("crashed"):
             process.kill()
             process = None

@@ -1,4 +1,4 @@
-"""Commands on special files, with options drawn at random, and with a damaged cache; see `fuzz.py`."""
+"""Commands on special files, with random options, and with a damaged cache; see `fuzz.py`."""
 
 import itertools
 import os
@@ -18,12 +18,12 @@ from PIL import Image
 from seeds import write_model
 
 _ROOT = Path(__file__).resolve().parents[1]
-# JAX starts in each.
+# Each starts JAX.
 _MOST_SECONDS = 30
 
 
 def _run(arguments: list, environment: dict[str, str] | None = None, **options) -> str:
-    """Run a command: how it ended."""
+    """Run a command, and return how it ended."""
     began = time.perf_counter()
     try:
         done = subprocess.run(
@@ -48,7 +48,7 @@ def _run(arguments: list, environment: dict[str, str] | None = None, **options) 
 _STYLIZE = "stylize.py --model {home}/model.safetensors --layers relu1_1 --overwrite -o {home}/o.png"
 _PAIR = f"{_STYLIZE} --content {{home}}/photo.png --style {{home}}/style.png"
 _CONVERT = "convert_vgg.py -o {home}/m.safetensors --overwrite"
-# Where a command takes a file.
+# The arguments for which commands take a file.
 _ROLES = {
     "content": f"{_STYLIZE} --content {{bad}} --style {{home}}/style.png",
     "style": f"{_STYLIZE} --content {{home}}/photo.png --style {{bad}}",
@@ -65,28 +65,30 @@ _ROLES = {
 }
 
 
+_SPECIAL = {
+    "fifo": os.mkfifo,
+    "socket": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
+    "zero": lambda path: path.symlink_to("/dev/zero"),
+    "null": lambda path: path.symlink_to("/dev/null"),
+    "memory": lambda path: path.symlink_to("/proc/self/mem"),
+    "folder": Path.mkdir,
+    "dangling": lambda path: path.symlink_to("nowhere"),
+    "loop": lambda path: path.symlink_to(path.name),
+}
+
+
 def fuzz_special(count: int, rng: random.Random, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name files that are no files wherever a command takes one."""
+    """Give a command a special file for each of its files in turn."""
     home = folder / "special"
     photo = _pictures_for_commands(home)
-    kinds = {
-        "fifo": lambda path: os.mkfifo(path),
-        "socket": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
-        "zero": lambda path: path.symlink_to("/dev/zero"),
-        "null": lambda path: path.symlink_to("/dev/null"),
-        "memory": lambda path: path.symlink_to("/proc/self/mem"),
-        "folder": lambda path: path.mkdir(),
-        "dangling": lambda path: path.symlink_to("nowhere"),
-        "loop": lambda path: path.symlink_to(path.name),
-    }
     suffixes = {"model": ".safetensors", "source": ".pth", "decoder": ".pth"}
-    cases = list(itertools.product(kinds, _ROLES))
+    cases = list(itertools.product(_SPECIAL, _ROLES))
     rng.shuffle(cases)
     for number, (kind, role) in enumerate(cases[:count]):
         place = home / f"case{number}"
         place.mkdir()
         bad = place / f"bad{suffixes.get(role, '.png')}"
-        kinds[kind](bad)
+        _SPECIAL[kind](bad)
         shutil.copy(photo, place / "good.png")
         script, *words = _ROLES[role].split()
         names = {"bad": bad, "place": place, "home": home}
@@ -94,7 +96,6 @@ def fuzz_special(count: int, rng: random.Random, folder: Path) -> Iterator[tuple
 
 
 def _pictures_for_commands(home: Path) -> Path:
-
     home.mkdir()
     write_model(home / "model.safetensors")
     for name in ("photo", "style", "mask"):
@@ -104,43 +105,16 @@ def _pictures_for_commands(home: Path) -> Path:
 
 
 def fuzz_commands(count: int, rng: random.Random, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Put options and values together that need not make sense."""
+    """Combine options and values at random."""
     home = folder / "commands"
     photo = _pictures_for_commands(home)
-    words = [
-        "",
-        "0",
-        "1",
-        "-1",
-        "0.5",
-        "2",
-        "nan",
-        "1e400",
-        "9" * 30,
-        "none",
-        "relu1_1",
-        "relu5_1",
-        "relu9_9",
-        "zca",
-        "ot",
-    ]
-    words += ["adain", "4GB", "4", "10x10", "0x0", "99999x99999", "luminance", "*", "[", "~", "--", "-", "é☃", "\udcff"]
-    words += [
-        str(home / name) for name in ("photo.png", "style.png", "mask.png", "model.safetensors", "none", ".", "*.png")
-    ]
-    # Of all the options, as their parsers have them.
+    words = ["", "0", "1", "-1", "0.5", "2", "nan", "1e400", "9" * 30, "none", "relu1_1", "relu5_1", "relu9_9", "zca"]
+    words += ["ot", "adain", "4GB", "4", "10x10", "0x0", "99999x99999", "luminance", "*", "[", "~", "--", "-", "é☃"]
+    names = ("photo.png", "style.png", "mask.png", "model.safetensors", "none", ".", "*.png")
+    words += ["\udcff", *(str(home / name) for name in names)]
     scripts = {script: _options(script) for script in ("stylize.py", "convert_vgg.py", "train.py")}
-    few = [
-        "--model",
-        home / "model.safetensors",
-        "--content",
-        photo,
-        "--style",
-        home / "style.png",
-        "-o",
-        "o.png",
-        "--overwrite",
-    ]
+    few = ["--model", home / "model.safetensors", "--content", photo, "--style", home / "style.png"]
+    few += ["-o", "o.png", "--overwrite"]
     for number in range(count):
         script = rng.choice(("stylize.py", "stylize.py", "stylize.py", "convert_vgg.py", "train.py"))
         options = scripts[script]
@@ -159,7 +133,7 @@ def _options(script: str) -> list[str]:
 
 
 def fuzz_cache(count: int, rng: random.Random, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Damage what is kept between runs, and take the folder away."""
+    """Damage or remove files that are kept between runs."""
     home = folder / "home"
     photo = _pictures_for_commands(folder / "cache")
     model, style = (folder / "cache" / name for name in ("model.safetensors", "style.png"))
@@ -170,24 +144,18 @@ def fuzz_cache(count: int, rng: random.Random, folder: Path) -> Iterator[tuple[s
     if _run(line, environment) != "done":
         raise SystemExit("the plain command fails")
     expected = output.read_bytes()
-    kept = {
-        path: path.read_bytes()
-        for place in ("home", "xdg", "user")
-        for path in (folder / place).rglob("*")
-        if path.is_file()
-    }
+    paths = (path for place in ("home", "xdg", "user") for path in (folder / place).rglob("*"))
+    kept = {path: path.read_bytes() for path in paths if path.is_file()}
     for _ in range(count):
         for path, data in kept.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_symlink() or not path.is_file():
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink(
-                    missing_ok=True
-                )
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.is_symlink() or not path.is_file():
+                path.unlink(missing_ok=True)
             path.write_bytes(data)
         changed = rng.sample(list(kept), rng.choice((1, 1, 3, len(kept))))
-        state = rng.choice(
-            ("mutated", "mutated", "mutated", "swapped", "empty", "fifo", "folder", "zero", "open to all", "gone")
-        )
+        state = rng.choice((*["mutated"] * 3, "swapped", "empty", "fifo", "folder", "zero", "open to all", "gone"))
         for path in changed:
             match state:
                 case "mutated":
@@ -200,9 +168,8 @@ def fuzz_cache(count: int, rng: random.Random, folder: Path) -> Iterator[tuple[s
                     path.parent.chmod(0o777)
                 case _:
                     path.unlink()
-                    {"fifo": os.mkfifo, "folder": os.mkdir, "zero": lambda p: os.symlink("/dev/zero", p)}.get(
-                        state, str
-                    )(path)
+                    if state != "gone":
+                        _SPECIAL[state](path)
         said = _run(line, environment)
         if said == "done" and output.read_bytes() != expected:
             said = "made another picture"

@@ -1,29 +1,28 @@
-"""Whether a training survives SIGKILL: one run killed over and over, against the same run left alone.
+"""Training under SIGKILL: one run killed over and over must equal the same run left alone.
 
     python benchmarks/kills.py PHOTOS [--kills 20] [--steps 200] [--save-every 2] [--seed 0]
 
 Trains the decoder of relu2_1 of a small random network on the photos by `train.py`, on one CPU device, in a temporary
-folder. Every third kill comes anywhere from the start of the process on, every third one after a few steps, every
-third one while a save is being written; then the same command goes on. After each kill the model files have to open,
-and at the end the losses of every step and the decoder have to be those of the run left alone, bit by bit. Prints what
-each kill met and what differs, and exits with status 1 if anything does.
+folder. A third of the kills come at any time after the start of the process, a third after a few steps, and a third
+while a save is being written; then the same command resumes. After each kill the model files must open, and at the end
+the losses of all steps and the decoder must equal those of the run left alone, bit by bit. Prints what each kill met
+and what differs, and exits with status 1 if anything does.
 """
 
 import argparse
+import dataclasses
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from networks import random_model
 
-from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model, save_model
-from wct_jax.networks.vgg import encoder_shapes
 from wct_jax.training.report import read_metrics
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -31,39 +30,25 @@ _LAYER = "relu2_1"
 
 
 class Training:
-    """A run by the command line, with a model file of its own.
-
-    Args:
-        folder: Where the run and its model file are to be.
-        photos: The folder of photos.
-        flags: What else the command is given.
-    """
+    """A run by the command line, with a model file of its own, in a new folder."""
 
     def __init__(self, folder, photos, *flags):
         self.run, self.model = folder / "run", folder / "model.safetensors"
         folder.mkdir()
-        rng = np.random.default_rng(0)
-        encoder = {
-            name: {
-                "kernel": rng.normal(0, (2 / 9 / inputs) ** 0.5, (3, 3, inputs, outputs)).astype(np.float32),
-                "bias": np.zeros(outputs, np.float32),
-            }
-            for name, (inputs, outputs) in encoder_shapes((4, 6)).items()
-        }
-        save_model(self.model, Model(encoder, {}, (4, 6)))
+        save_model(self.model, dataclasses.replace(random_model((4, 6), (_LAYER,)), decoders={}))
         arguments = ["--layer", _LAYER, "--model", self.model, "--data", photos, "--out", self.run]
         arguments += ["--batch-size", "2", "--crop", "16", *flags]
         self.command = [sys.executable, str(_ROOT / "train.py"), *map(str, arguments)]
 
     def start(self):
-        """The process, not waited for."""
+        """Start the command and return its process."""
         environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(_ROOT)}
         pipe = subprocess.PIPE
         return subprocess.Popen(self.command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
     def start_and_step(self):
-        """The process, once it has logged a step of its own; what it has said until then is lost."""
+        """Start the command and return its process once it has logged a step; its output until then is lost."""
         process = self.start()
         while not (line := process.stderr.readline()).startswith(f"{_LAYER}  step "):
             if not line:
@@ -71,15 +56,14 @@ class Training:
         return process
 
     def finish(self):
-        """Run the command to its end: what it says on standard error."""
+        """Run the command to its end."""
         process = self.start()
         _, err = process.communicate()
         if process.returncode:
             raise RuntimeError(f"status {process.returncode}: {err}")
-        return err
 
     def logged(self):
-        """How many steps the metrics have."""
+        """The number of steps in the metrics."""
         file = self.run / "metrics.jsonl"
         return file.read_bytes().count(b"\n") if file.exists() else 0
 
@@ -88,13 +72,13 @@ class Training:
         return max((int(path.name) for path in (self.run / "checkpoints").glob("*") if path.name.isdigit()), default=0)
 
     def unfinished_saves(self):
-        """The folders of saves that are not whole."""
+        """The folders of unfinished saves."""
         return set((self.run / "checkpoints").glob("*.orbax-checkpoint-tmp"))
 
 
-@dataclass
+@dataclasses.dataclass
 class Kill:
-    """What a kill met: the steps logged and saved by then, whether in a save, whether in the writing of a file."""
+    """The state at a kill: steps logged and saved, and whether a save or a file was being written."""
 
     moment: str
     logged: int
@@ -133,17 +117,17 @@ _MOMENTS = (_in_save, _after_steps, _anywhere)
 
 
 def kill_repeatedly(training, kills, seed, startup, stride):
-    """Start the command and kill it, over and over.
+    """Start the command and kill it, over and over, and check each time that the model files open.
 
     Args:
-        training: The run, not begun.
-        kills: How often.
-        seed: Of the moments.
+        training: Run that has not begun.
+        kills: Number of kills.
+        seed: Seed of their moments.
         startup: Seconds that the process takes to its first step, about.
-        stride: The most steps to let it take before it is killed, but for those that it is quicker with.
+        stride: Steps after which it is killed at the latest, as far as we notice them in time.
 
     Yields:
-        A `Kill` each, after making sure that the model files open.
+        A `Kill` for each.
     """
     rng = random.Random(seed)
     for number in range(kills):
@@ -164,7 +148,7 @@ def kill_repeatedly(training, kills, seed, startup, stride):
 
 
 def differences(one, other):
-    """What two finished runs do not have in common, bit by bit: the losses of each step and the decoder."""
+    """Name the losses and the decoder's weights that are not equal to the bit in two finished runs."""
     found = []
     expected, got = (read_metrics(training.run / "metrics.jsonl") for training in (one, other))
     for name in ("step", "loss", "pixel", "feature"):

@@ -1,4 +1,4 @@
-"""Networks of random weights, whose speed is that of trained ones."""
+"""Networks of random weights, as fast as trained ones."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from wct_jax.networks.vgg import LAYERS, decoder_shapes, deepest, depth_of, enco
 
 
 def random_model(widths, layers=LAYERS):
-    """He's weights, so that features keep their scale at any depth; an encoder no deeper than the layers need."""
+    """Draw He's weights, which keep the scale of features at any depth; the encoder ends at the deepest layer."""
     rng = np.random.default_rng(0)
     widths = widths[: depth_of(deepest(layers))]
     decoders = {layer: _parameters(decoder_shapes(layer, widths), rng) for layer in layers}

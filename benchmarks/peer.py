@@ -1,7 +1,7 @@
-"""The networks and the transform as PyTorch's users write them: what this project is measured against.
+"""The networks and the transform as PyTorch's users write them, to compare this project with.
 
 Eager, all cores, an encoder run for each level and picture, statistics in float64. Parameters are those of
-`wct_jax.networks.autoencoder`: convolution name to kernel and bias.
+`wct_jax.networks.autoencoder`: a kernel and a bias for each convolution's name.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from wct_jax.networks.vgg import cell_of, deepest_first, table_to
 
 
 def tensors(parameters, memory_format=torch.contiguous_format):
-    """Convolution name to `[out, in, 3, 3]` and `[out]`."""
+    """A kernel `[out, in, 3, 3]` and a bias `[out]` for each convolution's name."""
     return {
         name: (
             torch.tensor(p["kernel"]).permute(3, 2, 0, 1).contiguous(memory_format=memory_format),
@@ -44,7 +44,7 @@ def decode(decoder, x, layer):
 
 
 def stylize(encoder, decoders, content, style, stage=lambda name: contextlib.nullcontext()):
-    """The cascade over `[1, 3, H, W]`; each stage within the context that `stage` makes for its name."""
+    """Run the cascade over `[1, 3, H, W]`, each stage within the context that `stage` makes for its name."""
     x = content
     for layer in deepest_first(decoders):
         with stage("encode"):

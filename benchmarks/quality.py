@@ -1,14 +1,14 @@
-"""How well models rebuild photos and take on styles, by a judge: the normalised VGG-19 up to relu3_1.
+"""The quality of models in rebuilding photos and in taking on styles, judged by the normalised VGG-19 up to relu3_1.
 
     python benchmarks/quality.py MODEL ... --judge VGG --photos DIR
     python benchmarks/quality.py MODEL ... --judge VGG --content DIR --style DIR [--size 256] [--results DIR]
 
-Of several models each layer is that of the first which has a decoder for it, as published models with an encoder for
-each layer need it. The first form says for each layer, over the middle 256 x 256 pixels of photos, the mean PSNR and
-SSIM, and the mean of ‖V(Io) - V(Ii)‖² / ‖V(Ii)‖², V the judge's features. The second stylizes every content with every
-style, all brought to a short side, and says how far the covariances of the judge's features are from the style's, the
-mean over relu1_1, relu2_1, relu3_1 of ‖cov(result) - cov(style)‖ / ‖cov(style)‖, and how much of the content is left:
-the structural similarity of the grey pictures.
+If there are several models, each layer comes from the first that has a decoder for it: published models may have an
+encoder for each layer. The first form prints for each layer, over the middle 256 x 256 pixels of photos, the mean PSNR
+and SSIM, and the mean of ‖V(Io) - V(Ii)‖² / ‖V(Ii)‖² for the judge's features V. The second stylizes every content with
+every style, all scaled to a short side, and prints how far the covariances of the judge's features are from the
+style's, the mean over relu1_1, relu2_1, relu3_1 of ‖cov(result) - cov(style)‖ / ‖cov(style)‖, and how much of the
+content is left: the structural similarity of the grey pictures.
 """
 
 import argparse
@@ -31,7 +31,7 @@ JUDGED = ("relu1_1", "relu2_1", "relu3_1")
 
 
 def seen(image):
-    """A picture as a file of 8 bits would hold it."""
+    """Round a picture as an 8-bit file would."""
     return jnp.rint(jnp.clip(image, 0, 1) * 255) / 255
 
 

@@ -1,11 +1,11 @@
-"""Where rounding ends and signal begins in the spectra that the transform cuts.
+"""The boundary between rounding and signal in the spectra that the transform cuts.
 
     python benchmarks/rounding.py MODEL PHOTOS
 
-For every layer of a model: the largest eigenvalue that flat pictures of many colours and sizes leave behind, encoded
-straight and after a decoder (as in the cascade), and the smallest one above the relative cut of 1e-6 on real photos.
-Both relative to the feature's mean square ‖mean‖² + trace, as square roots in units of float32's epsilon: `_ROUNDING`
-in wct_jax/transform/roots.py must lie well above the first and well below the second.
+Prints, for every layer of a model, the largest eigenvalue that flat pictures of many colours and sizes leave, encoded
+directly and after a decoder (as in the cascade), and the smallest one above the relative cut of 1e-6 on real photos.
+Both are relative to the feature's mean square ‖mean‖² + trace, as square roots in units of float32's epsilon.
+`_ROUNDING` in wct_jax/transform/roots.py must lie well above the first and well below the second.
 """
 
 import argparse

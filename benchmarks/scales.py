@@ -1,9 +1,9 @@
-"""How near conversion's scaling of ImageNet weights comes to the published normalised VGG-19.
+"""The distance between conversion's scaling of ImageNet weights and the published normalised VGG-19.
 
     python benchmarks/scales.py KERAS_WEIGHTS VGG_NORMALISED [PHOTOS]
 
-Prints, for each convolution and for all of them together, how far our scale of a channel is from the published one:
-the median, the 90th percentile, and the share of channels within 30 %. Without PHOTOS the package's own are used.
+Prints, for each convolution and for all of them together, how far our scales of channels are from the published ones:
+the median, the 90th percentile, and the share of channels within 30 %. By default PHOTOS are the package's own.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Small valid files of every kind that the program reads, to be damaged."""
+"""Small valid files of every kind that the program reads, for `fuzz.py` to damage."""
 
 import importlib.util
 from pathlib import Path
@@ -39,7 +39,6 @@ def write_model(path: Path) -> None:
 
 
 def _pictures(folder: Path) -> list[Path]:
-
     rng = np.random.default_rng(0)
     colours = Image.fromarray(rng.integers(0, 256, (23, 31, 3), np.uint8))
     deep = Image.fromarray(rng.integers(0, 65536, (23, 31)).astype(np.uint16))
@@ -60,7 +59,7 @@ def _pictures(folder: Path) -> list[Path]:
     for number, (image, suffix, options) in enumerate(cases):
         try:
             image.save(folder / f"{number}.{suffix}", **options)
-        except (OSError, KeyError):  # This Pillow was built without it.
+        except (OSError, KeyError):  # This Pillow was built without the format.
             continue
         paths.append(folder / f"{number}.{suffix}")
     return paths

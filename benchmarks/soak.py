@@ -1,10 +1,10 @@
-"""Whether a process that repaints photos of many sizes stays as it is: its memory mappings and its memory.
+"""Memory and memory mappings of a process that repaints photos of many sizes: they must not grow.
 
     python benchmarks/soak.py [--by command library] [--photos 500] [--sides 64 512] [--every 20] [--seed 0]
 
-Makes photos of random sides in a temporary folder, and has one process of the command, and one of the library, repaint
-all of them in one style with the packaged model. Prints what the process has of each every 20 photos, and at the end by
-how much its memory has grown after the first 20. Exits with status 1 if a process ends before its photos do. Linux.
+Makes photos of random sides in a temporary folder, which one process of the command, and one of the library, repaint in
+one style with the packaged model. Prints both numbers every 20 photos, and at the end by how much the memory has grown
+after the first 20. Exits with status 1 if a process ends before it has painted all photos. Linux only.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from memory import megabytes
 from PIL import Image
 from table import machine, print_table
 
@@ -23,7 +24,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_photos(folder, count, sides, seed):
-    """Crops of the project's own pictures, so that what is repainted looks like photos."""
+    """Save crops of the project's own pictures, which look like photos."""
     rng = np.random.default_rng(seed)
     sources = [Image.open(path).convert("RGB") for path in sorted((_ROOT / "examples").glob("*.jpg"))]
     for number in range(count):
@@ -34,7 +35,7 @@ def make_photos(folder, count, sides, seed):
 
 
 def paint(folder):
-    """What the process of the library does: a line for each photo that is done."""
+    """Repaint a folder by the library, printing a line for each photo."""
     import wct_jax
 
     model = wct_jax.load_model("compact")
@@ -45,7 +46,7 @@ def paint(folder):
 
 
 def watch(name, command, photos, every):
-    """Run a process that prints a line for each photo, and say what it has meanwhile."""
+    """Run a process that prints a line for each photo, and report its memory and mappings meanwhile."""
     environment = os.environ | {"PYTHONPATH": str(_ROOT), "JAX_PLATFORMS": "cpu"}
     start, rows = time.perf_counter(), []
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
@@ -54,12 +55,9 @@ def watch(name, command, photos, every):
         done += line.endswith((".png\n", " s\n")) and " results" not in line
         if (rows and done == rows[-1]["photos"]) or done % every or not done:
             continue
-        proc = Path(f"/proc/{process.pid}")
-        with open(proc / "maps") as maps:
-            mappings = sum(1 for _ in maps)
-        resident = int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-        row = {"by": name, "photos": done, "seconds": time.perf_counter() - start}
-        rows.append(row | {"mappings": mappings, "resident MB": resident})
+        mappings = Path(f"/proc/{process.pid}/maps").read_text().count("\n")
+        row = {"by": name, "photos": done, "seconds": time.perf_counter() - start, "mappings": mappings}
+        rows.append(row | {"resident MB": megabytes("VmRSS", process.pid)})
         print(rows[-1], file=sys.stderr, flush=True)
     status = process.wait()
     print_table(rows)

@@ -1,9 +1,9 @@
-"""How much longer the command takes than the painting, with nothing compiled before and with everything.
+"""The time that the command takes beside painting, with nothing compiled before and with everything.
 
     python benchmarks/startup.py [--rounds N]
 
-The photo has 512 x 512 pixels, the model is the packaged one. The painting is what a process takes for it that has done
-the same before.
+The photo has 512 x 512 pixels, and the model is the packaged one. Painting is timed in a process that has done the same
+before.
 """
 
 import argparse
@@ -28,7 +28,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def measure(times):
-    """Seconds of painting, of a command with nothing kept and of one with everything, for each round."""
+    """For each round, the seconds of painting, and of a command with nothing kept and with everything."""
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         for name in ("content", "waves"):
@@ -49,11 +49,7 @@ def measure(times):
 
         paint()
         return [
-            {
-                "painting": seconds(paint),
-                "nothing kept": seconds(run, f"empty{n}"),
-                "all kept": seconds(run, "kept"),
-            }
+            {"painting": seconds(paint), "nothing kept": seconds(run, f"empty{n}"), "all kept": seconds(run, "kept")}
             for n in range(times)
         ]
 

@@ -1,4 +1,4 @@
-"""How evenly a photo changes with `strength`, and with the paper's `alpha`.
+"""The change of a photo as `strength` grows, and as the paper's `alpha` does.
 
 python benchmarks/strength.py MODEL --content PHOTO ... --style PICTURE ...
 """
@@ -6,6 +6,7 @@ python benchmarks/strength.py MODEL --content PHOTO ... --style PICTURE ...
 import argparse
 
 import numpy as np
+from table import print_table
 
 from wct_jax import extract_style, load_model, read_image, stylize
 
@@ -33,13 +34,11 @@ def main():
             whole = change()
             for name, rows in shares.items():
                 rows.append([change(**{name: step}) / whole for step in STEPS])
-    print(f"| {len(rows)} pairs | " + " | ".join(map(str, STEPS)) + " |")
-    print("|---" * (len(STEPS) + 1) + "|")
+    table = []
     for name, rows in shares.items():
-        cells = (
-            f"{np.mean(column):.2f} ({min(column):.2f} to {max(column):.2f})" for column in zip(*rows, strict=True)
-        )
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        cells = (f"{np.mean(c):.2f} ({min(c):.2f} to {max(c):.2f})" for c in zip(*rows, strict=True))
+        table.append({f"{len(rows)} pairs": name, **dict(zip(map(str, STEPS), cells, strict=True))})
+    print_table(table)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
     python benchmarks/stylize.py [--sizes ...] [--rounds N] [--json FILE]
 
-A photo and a picture of the same size are stylized at five levels, by this library and by `peer.py` with the same
-weights: those of the packaged model, and random ones of VGG-19's widths (whose features have hardly any rank, so that
-float32 and float64 part ways: only the former's results are compared). In each of five rounds every one has its turn,
-so that what else the machine does slows all of them. PyTorch takes the picture anew each time, as its users' codes do;
-we once as a new one, once as a kept style. Each runs in a process of its own; the peak memory is that of the process,
-after one picture. The stages are waited for one after the other, which takes longer than the whole.
+This library and `peer.py` stylize a photo with a picture of the same size at five levels, with the same weights: those
+of the packaged model, and random ones of VGG-19's widths (whose features have hardly any rank, so that float32 and
+float64 diverge: only the packaged model's results are compared). They take turns in each of five rounds, so that other
+load on the machine slows all of them. PyTorch takes a new style each time, as its users' code does; we take once a new
+style and once a kept one. Each runs in a process of its own; the peak memory is that process's after one picture. Each
+stage is waited for, so together they take longer than the whole.
 
 Then our times alone from 256 x 256 to 2048 x 2048, and the exponent of their growth with the number of pixels.
 """
@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from memory import megabytes
 from table import machine, print_table
 
 from wct_jax.networks.vgg import VGG19_WIDTHS
@@ -43,7 +44,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def __call__(self, name):
-        """Take the time of what is done within."""
+        """Add the time of the block."""
         began = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - began
@@ -106,7 +107,7 @@ class Ours:
             before = watch.seconds["eigh"]
             measured("eigh", spectra, own, styles[layer])
             x = measured("apply", transform, x, styles[layer], own)
-            # Which includes what came before.
+            # Applying includes the eigendecomposition.
             watch.seconds["apply"] -= watch.seconds["eigh"] - before
             x = measured("decode", self._model.decode, layer, x)
         return watch.seconds
@@ -149,18 +150,18 @@ def pictures(size):
 
 
 class Worker:
-    """One of them in a process of its own."""
+    """`Ours` or `Theirs` in a process of its own."""
 
     def __init__(self, *how):
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, how)
 
     def __call__(self, name):
-        """What a method returns, and the seconds that it took."""
+        """Call a method, and return its result and the seconds that it took."""
         return self._pool.submit(turn, name).result()
 
     def peak(self):
-        """MB."""
-        return self._pool.submit(peak_memory).result()
+        """The peak memory of the process in MB."""
+        return self._pool.submit(megabytes, "VmHWM").result()
 
     def end(self):
         """End the process."""
@@ -176,12 +177,6 @@ def turn(name):
     began = time.perf_counter()
     result = getattr(subject, name)()
     return result, time.perf_counter() - began
-
-
-def peak_memory():
-    # Not by getrusage, which begins with what the process had that started this one.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def weights_of(name):
@@ -202,14 +197,8 @@ def compare(size, rounds):
     peaks = {key: worker.peak() for key, worker in workers.items()}
     for key, worker in workers.items():
         worker("stages" if key[0] is Ours else "fresh")
-    seconds = [
-        {
-            (*key, kind): worker(kind)[1]
-            for key, worker in workers.items()
-            for kind in (("fresh", "kept") if key[0] is Ours else ("fresh",))
-        }
-        for _ in range(rounds)
-    ]
+    turns = [(*key, kind) for key in workers for kind in ("fresh", "kept") if key[0] is Ours or kind == "fresh"]
+    seconds = [{(*key, kind): workers[tuple(key)](kind)[1] for *key, kind in turns} for _ in range(rounds)]
     stages = {key: [worker("stages")[0] for _ in range(3)] for key, worker in workers.items()}
     for worker in workers.values():
         worker.end()
@@ -220,9 +209,8 @@ def compare(size, rounds):
     rows = []
     for name in WIDTHS:
         ours, theirs, fresh = (Ours, name), (Theirs, name), (Ours, name, "fresh")
-        alike = (
-            -10 * np.log10(np.mean((first[ours] - first[theirs]) ** 2, dtype=np.float64)) if name == "compact" else ""
-        )
+        error = np.mean((first[ours] - first[theirs]) ** 2, dtype=np.float64)
+        alike = -10 * np.log10(error) if name == "compact" else ""
         row = {"widths": name, "size": size, "new style, s": median(fresh), "kept style, s": median((*ours, "kept"))}
         row |= {"PyTorch, s": median((*theirs, "fresh")), "times as fast": median((*theirs, "fresh"), fresh)}
         row["with a kept style"] = median((*theirs, "fresh"), (*ours, "kept"))

@@ -1,4 +1,4 @@
-"""What the figures of a benchmark are printed with."""
+"""Printing a benchmark's figures and its machine."""
 
 import importlib.metadata
 import os
@@ -8,16 +8,13 @@ from pathlib import Path
 
 
 def print_table(rows):
-    """Markdown of dictionaries with the same keys."""
+    """Print dictionaries with the same keys as Markdown."""
     if not rows:
         return
     print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows:
-        print(
-            "| "
-            + " | ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
-            + " |"
-        )
+        cells = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()]
+        print(f"| {' | '.join(cells)} |")
     print(flush=True)
 
 

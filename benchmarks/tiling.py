@@ -1,12 +1,12 @@
-"""Large photos: time and memory in tiles and whole, the command on the largest, and whether tiles can be seen.
+"""Large photos: time and memory in tiles and whole, the command on the largest, and how visible tiles are.
 
     python benchmarks/tiling.py growth [--widths W ...] [--megapixels N ...] [--memory SIZE]
     python benchmarks/tiling.py command WIDTHS MEGAPIXELS [--memory SIZE]
     python benchmarks/tiling.py alike
 
 WIDTHS are "compact", the packaged model, or "VGG-19", random weights of its widths. Photos are `examples/content.jpg`,
-enlarged, with noise. Each run has a process of its own, whose peak memory is that of the whole process. `growth` takes
-the time of painting alone, the second of two where that takes less than a minute: nothing is left to compile then.
+enlarged, with noise. Each run has a process of its own, and peak memory is that of the whole process. `growth` times
+painting alone, and where that takes less than a minute the second time, when nothing is left to compile.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from memory import megabytes
 from networks import random_model
 from PIL import Image
 from table import machine, print_table
@@ -31,14 +32,10 @@ from wct_jax.networks.vgg import VGG19_WIDTHS
 from wct_jax.painting.tiles.tile import choose_tile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# Of both models, the processes that paint whole take no more than this.
+# The most bytes that a process may take to paint whole, with either model.
 MOST_WHOLE = 14e9
-COLUMNS = [
-    "widths",
-    "megapixels",
-    *(f"{how}, {what}" for how in ("whole", "tiled") for what in ("s", "s/MP", "peak MB")),
-]
-COLUMNS.append("tile")
+FIGURES = [f"{how}, {what}" for how in ("whole", "tiled") for what in ("s", "s/MP", "peak MB")]
+COLUMNS = ["widths", "megapixels", *FIGURES, "tile"]
 
 
 def model_of(widths):
@@ -58,19 +55,13 @@ def photo(height, width):
 
 
 def sides(megapixels):
-    """Of a photo of 4:3, odd ones."""
+    """The sides of a photo of 4:3, both odd."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5) | 1
     return height, round(megapixels * 1e6 / height) | 1
 
 
-def peak():
-    """Megabytes that this process had at most."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-
-
 def paint(widths, megapixels, limit):
-    """Seconds, peak and tile; whole if there is no limit."""
+    """Paint in tiles, or whole if there is no limit, and return seconds, peak in MB and tile."""
     model, content = model_of(widths), photo(*sides(megapixels))
     style = extract_style(model, read_image(EXAMPLES / "waves.jpg"))
     tile = choose_tile(content.shape[:2], model, model.layers, limit) if limit else None
@@ -83,7 +74,7 @@ def paint(widths, megapixels, limit):
         seconds = time.perf_counter() - began
         if seconds > 60:
             break
-    return seconds, peak(), tile
+    return seconds, megabytes("VmHWM"), tile
 
 
 def alone(function, *arguments):
@@ -101,7 +92,6 @@ def growth(arguments):
                 seconds, most, _ = alone(paint, widths, megapixels, None)
                 row |= {"whole, s": seconds, "whole, s/MP": seconds / megapixels, "whole, peak MB": most}
             if megapixels > 1:
-                # For a photo that would fit, tiles of the size that a larger one has.
                 seconds, most, tile = alone(paint, widths, megapixels, arguments.memory)
                 if tile:
                     row |= {"tiled, s": seconds, "tiled, s/MP": seconds / megapixels, "tiled, peak MB": most}
@@ -126,13 +116,8 @@ def command(arguments):
         process = subprocess.Popen([*map(str, line), "--memory", f"{arguments.memory / 1e6:.0f}MB"])
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
-        row = {
-            "widths": arguments.of,
-            "size": f"{width} x {height}",
-            "s": seconds,
-            "peak MB": usage.ru_maxrss * 1024 / 1e6,
-        }
-        print_table([row | {"status": os.waitstatus_to_exitcode(status)}])
+        row = {"widths": arguments.of, "size": f"{width} x {height}", "s": seconds}
+        print_table([row | {"peak MB": usage.ru_maxrss * 1024 / 1e6, "status": os.waitstatus_to_exitcode(status)}])
 
 
 def alike(_):
@@ -145,9 +130,8 @@ def alike(_):
         for tile in (256, 400, 640):
             tiled = stylize_tiled(model, content, style, tile=tile)
             most = float(np.abs(tiled - whole).max() * 255)
-            rows.append(
-                {"size": f"{width} x {height}", "tile": tile, "PSNR, dB": float(psnr(tiled, whole)), "most": most}
-            )
+            row = {"size": f"{width} x {height}", "tile": tile, "PSNR, dB": float(psnr(tiled, whole))}
+            rows.append(row | {"most": most})
     print_table(rows)
 
 

@@ -1,14 +1,14 @@
-"""How fast a decoder is trained, side by side with PyTorch, and whether the data keep up. On the CPU.
+"""The speed of training a decoder, side by side with PyTorch, and the time it waits for data. On the CPU.
 
     python benchmarks/training.py speed [--layers ...] [--widths ...]
     python benchmarks/training.py waiting PHOTOS [--layers ...] [--widths ...]
 
-`speed` has the step of wct_jax/training/decoder.py once more in PyTorch, the usual way: eager, Adam, the encoder
-frozen, all cores, either memory format. From the same random weights and batch their losses and gradients must agree;
-then they take turns, so that what else the machine does slows all of them. A busy machine slows PyTorch more, whose
-threads wait for the slowest of them: there, compare on one core (`taskset -c 0 python ...`).
+`speed` compares the step of wct_jax/training/decoder.py with the same step in PyTorch, written the usual way: eager,
+Adam, the encoder frozen, all cores, either memory format. From the same random weights and batch, losses and gradients
+must agree; then they take turns, so that other load on the machine slows all of them. Load slows PyTorch more, because
+its threads wait for the slowest one: on a busy machine compare on one core (`taskset -c 0 python ...`).
 
-`waiting` trains by the loop and the batches of `train.py` and says which share of the time went into waiting for data.
+`waiting` trains with the loop and the batches of `train.py`, and prints the share of time spent waiting for data.
 """
 
 import argparse
@@ -41,7 +41,7 @@ except ImportError:
 
 RATE = 1e-4
 # Rounding moves the inputs of a few ReLUs across zero, and each switches a gradient on or off: PyTorch's own two memory
-# formats differ by up to 1.4e-4 at relu5_1. A step that computes something else is off by far more.
+# formats differ by up to 1.4e-4 at relu5_1. A wrong step differs by far more.
 TOLERANCE = 1e-3
 
 
@@ -51,7 +51,7 @@ def our_step(layer, optimizer):
 
 
 def our_state(model, layer, optimizer):
-    # The step donates it, and the model is needed again.
+    # Copied, because the step donates its state and the model is needed again.
     decoder = jax.tree.map(jnp.copy, model.decoders[layer])
     return State(jnp.zeros((), jnp.int32), decoder, optimizer.init(decoder), jax.random.key_data(jax.random.key(0)))
 
@@ -71,7 +71,7 @@ class Ours:
 
 def our_gradients(model, layer, batch):
     """The loss and the decoder's gradients."""
-    # An optimizer that changes nothing and remembers the gradients in place of a state.
+    # An optimizer that changes nothing and keeps the gradients as its state.
     memory = optax.GradientTransformation(
         lambda parameters: jax.tree.map(jnp.zeros_like, parameters),
         lambda gradients, state, parameters: (jax.tree.map(jnp.zeros_like, gradients), gradients),
@@ -106,7 +106,7 @@ class Theirs:
 
 
 def difference(model, layer, batch):
-    """How far the two losses, or the gradients of a parameter, are apart at most, relative to their size."""
+    """The largest relative difference between the two losses, or between the gradients of a parameter."""
     loss, gradients = our_gradients(model, layer, batch)
     worst = 0.0
     for memory_format in (torch.contiguous_format, torch.channels_last):
@@ -120,7 +120,7 @@ def difference(model, layer, batch):
 
 
 def rate(step, batch, seconds):
-    """Images per second, over as many steps as begin within some seconds."""
+    """Images per second, over the steps that begin within some seconds."""
     began, images, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < seconds:
         step(batch)
@@ -171,7 +171,7 @@ def waiting(arguments):
             begun, steps = our_state(model, layer, optimizer), arguments.steps
             train(functools.partial(step, model=model), begun, data, run, steps=steps, save_every=steps)
             metrics = read_metrics(run.metrics_file)
-        # The first steps compile, and are given the batches that were made meanwhile.
+        # Without the first steps, which compile and then take the batches made meanwhile.
         seconds, waited = (metrics[name][arguments.steps // 4 :] for name in ("seconds", "waiting"))
         share = waited.sum() / seconds.sum()
         print(f"{layer}: {share:.1%} of {1000 * seconds.mean():.0f} ms a step are spent waiting for data", flush=True)

@@ -1,6 +1,7 @@
-"""What a caller gives that is no array: taken, or refused in one sentence."""
+"""Arguments from callers that are not arrays: accepted, or refused in one sentence."""
 
 import decimal
+import functools
 import pathlib
 
 import jax
@@ -159,6 +160,7 @@ def test_styles_and_masks(model, content, style):
     expected = wct_jax.stylize(model, content, style, layers=layers)
     np.testing.assert_array_equal(wct_jax.stylize(model, content, [style], layers=layers), expected)
     np.testing.assert_array_equal(wct_jax.stylize(model, content, style, layers=layers, mask=None), expected)
+    np.testing.assert_array_equal(wct_jax.stylize(model, content, style, layers=layers, passes=None), expected)
     for value in ([style] * 2, (style,) * 2):
         with pytest.raises(ValueError, match="several styles need masks"):
             wct_jax.stylize(model, content, value)
@@ -166,10 +168,9 @@ def test_styles_and_masks(model, content, style):
         with pytest.raises(ValueError, match="style must be a Style"):
             wct_jax.stylize(model, content, value)
     for value in (content[..., 0], content[None, ..., 0], "mask.png"):
-        with pytest.raises(ValueError, match="mask must be a list of masks, one for each style, got"):
-            wct_jax.stylize(model, content, [style], mask=value)
-        with pytest.raises(ValueError, match="mask must be a list of masks, one for each style, got"):
-            wct_jax.stylize_tiled(model, content, [style], mask=value, tile=64)
+        for call in (wct_jax.stylize, functools.partial(wct_jax.stylize_tiled, tile=64)):
+            with pytest.raises(ValueError, match="mask must be a list of masks, one for each style, got"):
+                call(model, content, [style], mask=value)
     with pytest.raises(ValueError, match="styles must be a sequence of them, got Style"):
         wct_jax.mix_styles(style)
 
@@ -205,7 +206,7 @@ def test_one_alpha_for_each_layer_in_any_array(model, content, style):
     np.testing.assert_allclose(wct_jax.stylize(model, content, style, alpha, layers=layers), expected, atol=1e-6)
     jitted = jax.jit(lambda alpha: wct_jax.stylize(model, content, style, alpha, layers=layers))
     np.testing.assert_allclose(jitted(alpha), expected, atol=1e-4)
-    # As many as there are columns are no strength for each column.
+    # As many numbers as columns do not mean a strength for each column.
     with pytest.raises(ValueError, match="one for each of 1 layers, got 7 numbers"):
         wct_jax.stylize(model, content, style, np.ones(7), layers="relu1_1")
     with pytest.raises(ValueError, match=r"one for each layer, got an array .* see alpha_map"):
@@ -215,7 +216,7 @@ def test_one_alpha_for_each_layer_in_any_array(model, content, style):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"passes": value} for value in (True, 1.0, "1", None, 0, -1, 10**20)),
+        *({"passes": value} for value in (True, 1.0, "1", 0, -1, 10**20)),
         *({"patch": value} for value in (True, 3.0, 0)),
         *({"stride": value} for value in (True, 1.0, 4, 0, 10**5000)),
         *({"transform": value} for value in (5, ["zca"], None, "pca")),
@@ -227,31 +228,29 @@ def test_one_alpha_for_each_layer_in_any_array(model, content, style):
 )
 def test_options_that_are_refused(model, content, style, wrong):
     (name,) = wrong
-    with pytest.raises(ValueError, match=rf"^{name} must be [^\n]+$"):
-        wct_jax.stylize(model, content, style, **wrong)
+    calls = [lambda: wct_jax.stylize(model, content, style, **wrong)]
     if name in ("passes", "transform", "eps", "alpha", "progress"):
-        with pytest.raises(ValueError, match=rf"^{name} must be [^\n]+$"):
-            wct_jax.stylize_tiled(model, content, style, tile=64, **wrong)
-    if name in ("passes", "transform", "eps", "alpha", "progress"):
-        with pytest.raises(ValueError, match=rf"^{name} must be [^\n]+$"):
-            wct_jax.synthesize(model, style, 4, 4, **wrong)
+        calls.append(lambda: wct_jax.stylize_tiled(model, content, style, tile=64, **wrong))
+        calls.append(lambda: wct_jax.synthesize(model, style, 4, 4, **wrong))
+    for call in calls:
+        with pytest.raises(ValueError, match=rf"^`?{name}`? must be [^\n]+$"):
+            call()
 
 
-@pytest.mark.parametrize("name", ["height", "width", "seed", "tile", "short_side"])
+SIZES = {
+    "height": lambda model, content, style, value: wct_jax.synthesize(model, style, value, 4),
+    "width": lambda model, content, style, value: wct_jax.synthesize(model, style, 4, value),
+    "seed": lambda model, content, style, value: wct_jax.synthesize(model, style, 4, 4, seed=value),
+    "tile": lambda model, content, style, value: wct_jax.stylize_tiled(model, content, style, tile=value),
+    "short_side": lambda model, content, style, value: wct_jax.read_image("never.jpg", value),
+}
+
+
+@pytest.mark.parametrize("call", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("value", [True, 4.0, "4", -1, 10**20])
-def test_sizes_that_are_refused(model, content, style, name, value):
-    sides = {"height": 4, "width": 4}
-
-    def call():
-        if name == "tile":
-            wct_jax.stylize_tiled(model, content, style, tile=value)
-        elif name == "short_side":
-            wct_jax.read_image("never.jpg", value)
-        else:
-            wct_jax.synthesize(model, style, **(sides | {name: value}))
-
+def test_sizes_that_are_refused(model, content, style, call, value):
     with pytest.raises(ValueError, match=r"^(the short side|cannot read|\w+ must be) "):
-        call()
+        call(model, content, style, value)
 
 
 @pytest.mark.parametrize("function", ["load_model", "load_style", "read_image", "read_mask"])

@@ -1,4 +1,6 @@
-"""Arrays that a caller gives: of each dtype and kind the right result, or one sentence."""
+"""Arrays from callers: the right result for each dtype and kind, or one sentence."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ def masked(x):
 
 
 class Broken:
-    """As a tensor of PyTorch that requires a gradient."""
+    """Like a PyTorch tensor that requires a gradient."""
 
     def __array__(self, dtype=None, copy=None):
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use detach() first.\nAnd more.")
@@ -53,11 +55,13 @@ REFUSED = {
 if REFUSED["longdouble"].dtype == np.float64:
     del REFUSED["longdouble"]
 
+in_tiles = functools.partial(wct_jax.stylize_tiled, tile=64)
+style_in_tiles = functools.partial(wct_jax.extract_style_tiled, tile=64)
 IMAGES = {
     "stylize": lambda model, style, x: wct_jax.stylize(model, x, style),
-    "stylize_tiled": lambda model, style, x: wct_jax.stylize_tiled(model, x, style, tile=64),
+    "stylize_tiled": lambda model, style, x: in_tiles(model, x, style),
     "extract_style": lambda model, style, x: wct_jax.extract_style(model, x, "relu1_1"),
-    "extract_style_tiled": lambda model, style, x: wct_jax.extract_style_tiled(model, x, "relu1_1", tile=64),
+    "extract_style_tiled": lambda model, style, x: style_in_tiles(model, x, "relu1_1"),
     "encode": lambda model, style, x: model.encode(x, "relu1_1"),
     "preserve_color, image": lambda model, style, x: wct_jax.preserve_color(x, FEATURE, "coral"),
     "preserve_color, photo": lambda model, style, x: wct_jax.preserve_color(FEATURE, x, "coral"),
@@ -102,33 +106,36 @@ TAKEN = {
 }
 
 
-# Style swap takes features as `wct` does, and takes its time to be compiled.
+# Without style swap, which takes features as `wct` does but compiles slowly.
 QUICK = [name for name in IMAGES if "swap" not in name]
 
 
-def _leaves(result):
-    return jax.tree.leaves(result)
+def assert_close(own, expected, **tolerance):
+    for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(np.asarray(a, np.float32), b, **tolerance)
+
+
+def dtypes(result):
+    return [leaf.dtype for leaf in jax.tree.leaves(result)]
 
 
 @pytest.mark.parametrize("kind", TAKEN)
 @pytest.mark.parametrize("function", QUICK)
 def test_images_and_features_that_are_taken(model, style, function, kind):
-    expected = _leaves(IMAGES[function](model, style, FEATURE))
-    for own, leaf in zip(_leaves(IMAGES[function](model, style, TAKEN[kind])), expected, strict=True):
-        assert own.dtype == leaf.dtype
-        np.testing.assert_allclose(own, leaf, atol=1e-4)
+    own, expected = (IMAGES[function](model, style, image) for image in (TAKEN[kind], FEATURE))
+    assert dtypes(own) == dtypes(expected)
+    assert_close(own, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("function", QUICK)
 @pytest.mark.parametrize("of", [jnp.asarray, np.asarray])
 def test_half_precision(model, style, function, dtype, of):
-    half = of(jnp.asarray(FEATURE, dtype))
-    result = IMAGES[function](model, style, half)
+    own, expected = (IMAGES[function](model, style, image) for image in (of(jnp.asarray(FEATURE, dtype)), FEATURE))
     in_dtype = function in ("stylize", "encode", "wct, content", "whiten")
-    for own, leaf in zip(_leaves(result), _leaves(IMAGES[function](model, style, FEATURE)), strict=True):
-        assert own.dtype == (dtype if in_dtype else np.float32)
-        np.testing.assert_allclose(np.asarray(own, np.float32), leaf, atol=0.05 * np.abs(np.asarray(leaf)).max())
+    assert set(dtypes(own)) == {jnp.dtype(dtype if in_dtype else np.float32)}
+    for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(expected), strict=True):
+        assert_close(a, b, atol=0.05 * np.abs(np.asarray(b)).max())
 
 
 def test_style_swap_is_in_the_dtype_of_the_content():
@@ -148,9 +155,8 @@ def test_half_precision_in_tiles(model, rng):
             (wct_jax.stylize_tiled(model, x, [style], **options) for x in (half, half.astype(np.float32))),
             (wct_jax.extract_style_tiled(model, x, **small) for x in (half, half.astype(np.float32))),
         ):
-            for a, b in zip(_leaves(own), _leaves(expected), strict=True):
-                assert a.dtype == np.float32
-                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+            assert set(dtypes(own)) == {np.dtype("float32")}
+            assert_close(own, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_file_is_read_in_tiles(model, style, rng, tmp_path):
@@ -162,21 +168,17 @@ def test_a_file_is_read_in_tiles(model, style, rng, tmp_path):
     np.testing.assert_array_equal(wct_jax.stylize_tiled(model, image, style, tile=48), expected)
 
 
-# What there is for each pixel
+# Values per pixel
 
 MAPS = {
     "content_weights": lambda model, style, w: wct_jax.stylize(model, FEATURE, style, content_weights=w),
     "mask": lambda model, style, w: wct_jax.stylize(model, FEATURE, [style], mask=[w]),
     "alpha_map": lambda model, style, w: wct_jax.stylize(model, FEATURE, style, alpha_map=w),
-    "content_weights in tiles": lambda model, style, w: wct_jax.stylize_tiled(
-        model, FEATURE, style, content_weights=w, tile=64
-    ),
-    "mask in tiles": lambda model, style, w: wct_jax.stylize_tiled(model, FEATURE, [style], mask=[w], tile=64),
-    "alpha_map in tiles": lambda model, style, w: wct_jax.stylize_tiled(model, FEATURE, style, alpha_map=w, tile=64),
+    "content_weights in tiles": lambda model, style, w: in_tiles(model, FEATURE, style, content_weights=w),
+    "mask in tiles": lambda model, style, w: in_tiles(model, FEATURE, [style], mask=[w]),
+    "alpha_map in tiles": lambda model, style, w: in_tiles(model, FEATURE, style, alpha_map=w),
     "weights": lambda model, style, w: wct_jax.extract_style(model, FEATURE, "relu1_1", weights=w),
-    "weights in tiles": lambda model, style, w: wct_jax.extract_style_tiled(
-        model, FEATURE, "relu1_1", weights=w, tile=64
-    ),
+    "weights in tiles": lambda model, style, w: style_in_tiles(model, FEATURE, "relu1_1", weights=w),
     "preserve_color": lambda model, style, w: wct_jax.preserve_color(FEATURE, FEATURE**2, "coral", weights=w),
     "wct, alpha": lambda model, style, w: wct_jax.wct(FEATURE, FEATURE**2, w),
     "wct, content_weights": lambda model, style, w: wct_jax.wct(FEATURE, FEATURE**2, content_weights=w),
@@ -201,21 +203,15 @@ def test_maps_that_are_refused(model, style, function, kind):
 
 @pytest.mark.parametrize("function", [name for name in MAPS if name != "style_swap"])
 def test_maps_that_are_taken(model, style, function):
-    expected = _leaves(MAPS[function](model, style, WHOLE))
-    row = WHOLE[0]
+    expected, row = MAPS[function](model, style, WHOLE), WHOLE[0]
     for value in (
         *(WHOLE > 0, jnp.asarray(WHOLE) > 0, WHOLE.astype(np.float64), WHOLE.astype(np.float16), WHOLE.tolist()),
         *(jnp.asarray(WHOLE, jnp.bfloat16), np.asarray(jnp.asarray(WHOLE, jnp.bfloat16)), WHOLE.astype(">f4")),
         *(row, row.tolist(), jnp.asarray(row)[None], np.ma.masked_array(WHOLE)),
     ):
         with jax.numpy_rank_promotion("allow"):
-            own = _leaves(MAPS[function](model, style, value))
-        for a, b in zip(own, expected, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-6)
-    for a, b in zip(
-        _leaves(MAPS[function](model, style, 1)), _leaves(MAPS[function](model, style, np.ones(SIDES))), strict=True
-    ):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+            assert_close(MAPS[function](model, style, value), expected, atol=1e-6)
+    assert_close(MAPS[function](model, style, 1), MAPS[function](model, style, np.ones(SIDES)), atol=1e-6)
     with pytest.raises(ValueError, match=r"must broadcast to \(6, 7\), got shape \(5, 7\)"):
         MAPS[function](model, style, WHOLE[1:])
 
@@ -225,7 +221,7 @@ def test_values_at_hand_are_looked_at(model, style, function):
     for wrong in (WHOLE - 0.5, 2 * WHOLE, 2, WHOLE * np.nan, WHOLE + np.inf):
         with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=r"must be in 0\.\.1, got"):
             MAPS[function](model, style, wrong)
-    # What resizing leaves.
+    # Resizing leaves such values.
     MAPS[function](model, style, WHOLE * np.float32(1.0001))
 
 
@@ -243,7 +239,7 @@ def test_what_is_traced_is_not_looked_at():
 
 def test_what_is_traced_has_no_values_for_tiles(model, style):
     for call in (
-        lambda x: wct_jax.stylize_tiled(model, x, style, tile=64),
+        lambda x: in_tiles(model, x, style),
         lambda x: wct_jax.extract_style_tiled(model, x, tile=176),
         lambda x: wct_jax.preserve_color(x, FEATURE, "coral"),
     ):

@@ -1,4 +1,4 @@
-"""Images on larger canvases: of few sizes, and repainted as they would be alone."""
+"""Canvases have few sizes, and images on them are repainted as they would be alone."""
 
 import logging
 from pathlib import Path
@@ -28,7 +28,7 @@ SIDES = st.tuples(st.integers(64, 10_000), st.integers(64, 10_000))
 def test_a_canvas_is_little_larger(sides):
     for side, larger in zip(sides, canvas_sides(sides), strict=True):
         assert side <= larger <= max(side + 15, side * 9 / 8)
-        assert larger % 16 == 0  # So that four poolings have no odd rows.
+        assert larger % 16 == 0  # Four poolings then meet no odd rows.
     assert canvas_sides(canvas_sides(sides)) == canvas_sides(sides)
 
 
@@ -62,7 +62,6 @@ def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
         expected = jnp.ones(shape[-3:-1]) if weights is None else weights
         np.testing.assert_array_equal(cut_out(counted[..., None], shape[-3:-1])[..., 0], expected)
         assert float(jnp.abs(jnp.where(within, 0, counted)).max()) == 0
-    # Of which the outline is that.
     picture, pixels, drawn = outline(shape, weighted)
     assert (picture.shape, picture.dtype) == (laid.shape, laid.dtype)
     assert (pixels is None) == (counted is None)
@@ -79,7 +78,7 @@ def test_the_device_is_kept(model, rng):
     laid, _, size = lay_out(there, None)
     assert lay_out_map(weights, size, laid).devices() == {device}
     assert cut_out(laid, (67, 75)).devices() == {device}
-    # What is committed to no device can go on to any.
+    # Arrays that are committed to no device can still go to any.
     laid, counted, size = lay_out(jnp.asarray(image), None)
     for x in (laid, counted, lay_out_map(mask, size, laid), cut_out(laid, (67, 75))):
         assert not x.committed
@@ -145,26 +144,31 @@ def test_the_picture_is_that_of_the_image_alone(compact, monkeypatch, sides, wei
         assert float(psnr(border(on_canvas), border(alone))) > 60
 
 
-def test_a_second_size_on_the_same_canvas_compiles_nothing(model, rng, caplog):
+@pytest.fixture
+def compiling(caplog):
+    """Call a function, and return the messages about what JAX compiled meanwhile."""
+
+    def compiling(function, *args):
+        caplog.clear()
+        with jax.log_compiles(), caplog.at_level(logging.WARNING):
+            function(*args)
+        return [message for message in caplog.messages if "Compiling" in message]
+
+    return compiling
+
+
+def test_a_second_size_on_the_same_canvas_compiles_nothing(model, rng, compiling):
     def repaint(sides, others):
         content, drawing = rng.random((*sides, 3), np.float32), rng.random((*others, 3), np.float32)
         return np.asarray(stylize(model, content, extract_style(model, drawing)))
 
-    def compiled():
-        return [message for message in caplog.messages if "Compiling" in message]
-
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        repaint((67, 75), (77, 70))
-        assert compiled()
-        caplog.clear()
-        repaint((79, 66), (66, 79))
-        assert not compiled()
+    assert compiling(repaint, (67, 75), (77, 70))
+    assert not compiling(repaint, (79, 66), (66, 79))
 
 
 @pytest.mark.parametrize("case", ["arrays", "regions", "reconstruction"])
-def test_nothing_is_compiled_for_an_exact_size(model, rng, caplog, case):
-    def compiled(sides, others):
-        caplog.clear()
+def test_nothing_is_compiled_for_an_exact_size(model, rng, compiling, case):
+    def repaint(sides, others):
         content, drawing = rng.random((*sides, 3), np.float32), rng.random((*others, 3), np.float32)
         weights = rng.random(sides)
         options = {"layers": ["relu2_1"]}
@@ -179,12 +183,10 @@ def test_nothing_is_compiled_for_an_exact_size(model, rng, caplog, case):
         else:
             style = extract_style(model, drawing, ["relu2_1"], weights=drawing[..., 0], swap_layers=["relu2_1"])
             stylize(model, content, [style, None, style, style] if case == "regions" else style, **options)
-        return [message for message in caplog.messages if "Compiling" in message and "ssim" not in message]
 
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        assert compiled((67, 75), (77, 70))
-        again = compiled((79, 66), (66, 79))
-    assert not [message for message in again if "psnr" not in message]
+    assert [message for message in compiling(repaint, (67, 75), (77, 70)) if "ssim" not in message]
+    again = compiling(repaint, (79, 66), (66, 79))
+    assert not [message for message in again if "psnr" not in message and "ssim" not in message]
 
 
 @pytest.mark.parametrize("case", ["plain", "weighted", "regions"])

@@ -1,4 +1,4 @@
-"""Parts: compiled by themselves, within what is traced, and ahead."""
+"""Parts: compiled by themselves, within a traced function, and ahead."""
 
 import contextvars
 import gc
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -22,7 +23,7 @@ from wct_jax.kernels.programs import compiler_options
 
 @pytest.fixture
 def scaled():
-    """A part with a static argument, and the names of the threads and kinds of arguments that it was traced with."""
+    """A part with a static argument, and the arguments that it was traced with."""
     traced = []
 
     @part(static=("times",))
@@ -48,7 +49,7 @@ def test_a_part_of_what_is_traced(scaled):
     x = jnp.arange(3.0)
     gradient = jax.jit(jax.grad(lambda x: (scale(x, 3)["y"] * x).sum()))(x)
     np.testing.assert_allclose(gradient, 6 * x)
-    # A constant, which is no tracer, with options that only the outermost may have.
+    # A constant is no tracer; and only the outermost function may have compiler options.
     np.testing.assert_array_equal(jax.jit(lambda y: y + scale(np.ones(3, np.float32), 2)["y"])(x), x + 2)
     np.testing.assert_array_equal(jax.vmap(lambda x: scale(x, 2)["y"])(x), 2 * x)
 
@@ -72,7 +73,7 @@ def test_what_a_function_calls_is_compiled_ahead(scaled):
 
     @part()
     def twice(x):
-        return scale(scale(x, 2)["y"], 2)["y"]  # Parts of this one, whose values it needs.
+        return scale(scale(x, 2)["y"], 2)["y"]  # These are parts of this one, which needs their values.
 
     def function(x, y):
         assert not gc.isenabled()
@@ -116,24 +117,19 @@ def test_what_fails_to_compile_ahead_is_told(scaled, monkeypatch, where, collect
 
 def test_two_threads_compile_ahead_at_once(scaled):
     scale, traced = scaled
-    started, wrong = threading.Barrier(2), []
+    started = threading.Barrier(2)
 
     def function(x):
         for times in range(3, 9):
             x = scale(x, times)["y"]
-            if gc.isenabled():
-                wrong.append(times)
+            assert not gc.isenabled()
 
-    def work():
+    def work(_):
         started.wait(60)
         compiler().ahead(function, shape(9))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(work, range(2))) == [None, None]
     assert gc.isenabled()
     # All threads find what one has compiled.
     np.testing.assert_array_equal(scale(scale(jnp.ones(9), 3)["y"], 8)["y"], np.full(9, 24))
@@ -142,18 +138,15 @@ def test_two_threads_compile_ahead_at_once(scaled):
 
 def test_another_compiler_is_used_for_a_while(scaled):
     scale, traced = scaled
-    process, other, found = compiler(), Compiler(), []
+    process, other = compiler(), Compiler()
     for each in (process, other, process, other):
         with each.used():
             assert compiler() is each
             scale(np.ones(3, np.float32), 2)
     assert len(traced) == 2
-    with other.used():
-        thread = threading.Thread(target=lambda: found.append(compiler()))
-        thread.start()
-        thread.join()
+    with other.used(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(compiler).result() is process
     assert compiler() is process
-    assert found == [process]
 
 
 def test_by_parts_is_the_function(scaled):
@@ -177,7 +170,7 @@ def test_elsewhere_it_is_compiled_whole_and_the_last_are_kept(monkeypatch):
         return times * x
 
     with (few := Compiler(8)).used():
-        for n in (1, 2, 2, 1, 3, 2):  # Of which two are kept.
+        for n in (1, 2, 2, 1, 3, 2):  # It keeps two.
             np.testing.assert_array_equal(scale(np.ones(n, np.float32), times=2), np.full(n, 2))
     assert (len(few._programs), few.dropped, len(traced)) == (2, 2, 4)
 
@@ -200,7 +193,7 @@ def few():
 
 def test_the_programs_used_last_are_kept(scaled, few):
     scale, traced = scaled
-    for n in (1, 2, 3, 1, 4, 1, 3, 4):  # Of which 2 is dropped.
+    for n in (1, 2, 3, 1, 4, 1, 3, 4):  # It drops 2.
         np.testing.assert_array_equal(scale(np.ones(n, np.float32), 2)["y"], np.full(n, 2))
     assert (len(few._programs), few.dropped, len(traced)) == (3, 1, 4)
     np.testing.assert_array_equal(scale(np.ones(2, np.float32), 2)["y"], np.full(2, 2))
@@ -233,21 +226,15 @@ def test_more_is_compiled_ahead_than_is_kept(scaled, few):
 
 def test_a_program_may_be_dropped_while_it_runs(scaled, few):
     scale, _ = scaled
-    wrong = []
 
     def work(seed):
         for i in range(40):
             n = 1 + i * seed % 7
-            if not np.array_equal(scale(np.full(n, seed, np.float32), 2)["y"], np.full(n, 2 * seed)):
-                wrong.append(n)
+            np.testing.assert_array_equal(scale(np.full(n, seed, np.float32), 2)["y"], np.full(n, 2 * seed))
 
-    # New threads begin with the process's compiler.
-    threads = [threading.Thread(target=contextvars.copy_context().run, args=(work, seed)) for seed in (1, 2, 3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(3) as pool:  # New threads begin with the process's compiler.
+        done = [pool.submit(contextvars.copy_context().run, work, seed) for seed in (1, 2, 3)]
+    assert [each.result() for each in done] == [None] * 3
     assert len(few._programs) == 3
 
 
@@ -300,7 +287,7 @@ def test_what_jax_keeps_of_programs_is_cleared(scaled, few, monkeypatch):
     # Those that are kept still run.
     np.testing.assert_array_equal(scale(np.ones(7, np.float32), 2)["y"], np.full(7, 2))
     assert len(own) == 7
-    # And what is being traced meanwhile is not lost.
+    # Clearing does not lose what is being traced meanwhile.
     few.ahead(lambda *xs: [scale(x + jnp.ones_like(x), 3) for x in xs], *map(shape, range(1, 9)))
     assert few.dropped == 12
     np.testing.assert_array_equal(scale(np.ones(8, np.float32), 3)["y"], np.full(8, 3))

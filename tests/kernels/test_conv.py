@@ -15,7 +15,7 @@ from wct_jax.kernels.conv import algorithm, conv3x3
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-# One of every way there is on the CPU: few outputs, few inputs, narrow, wide.
+# One for every way on the CPU: few outputs, few inputs, narrow, wide.
 CHANNELS = pytest.mark.parametrize(("inputs", "outputs"), [(5, 3), (3, 8), (5, 8), (20, 18)])
 
 
@@ -35,19 +35,23 @@ def random_inputs(rng, shape, outputs):
 
 
 def assert_close(actual, expected, tolerance=1e-4):
-    """Within a part of the largest number, which is what rounding is in proportion to."""
+    """Compare relative to the largest number, to which rounding is proportional."""
     assert actual.shape == expected.shape
-    limit = tolerance * max(np.abs(expected).max(), 1e-3)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=limit)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(np.abs(expected).max(), 1e-3))
+
+
+def shrink(patch, pixels, block, kernel):
+    """Divide small images into several blocks, and the outputs of a single block into several groups."""
+    for name in ("_BLOCK_PIXELS", "_BLOCK_PIXELS_UPSAMPLED"):
+        patch.setattr(conv, name, pixels)
+    patch.setattr(conv, "_BLOCK_NUMBERS", block)
+    patch.setattr(conv, "_KERNEL_NUMBERS", kernel)
+    jax.clear_caches()  # Compiled functions know nothing of the constants.
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Make an image of a few rows one of several blocks, and what is a single one several groups of outputs."""
-    for name, value in {"PIXELS": 32, "PIXELS_UPSAMPLED": 32, "NUMBERS": 32}.items():
-        monkeypatch.setattr(conv, f"_BLOCK_{name}", value)
-    monkeypatch.setattr(conv, "_KERNEL_NUMBERS", 100)
-    jax.clear_caches()
+    shrink(monkeypatch, 32, 32, 100)
     yield
     jax.clear_caches()
 
@@ -108,12 +112,7 @@ def test_blocks_are_the_whole(data):
     flags = {"upsample": data.draw(st.booleans()), "relu": data.draw(st.booleans())}
     x, kernel, bias = random_inputs(np.random.default_rng(seed), shape, outputs)
     with pytest.MonkeyPatch.context() as patch:
-        pixels = data.draw(st.sampled_from([1, 50, 200, 10_000]))
-        patch.setattr(conv, "_BLOCK_PIXELS", pixels)
-        patch.setattr(conv, "_BLOCK_PIXELS_UPSAMPLED", pixels)
-        patch.setattr(conv, "_BLOCK_NUMBERS", 1)
-        patch.setattr(conv, "_KERNEL_NUMBERS", data.draw(st.integers(1, 1600)))
-        jax.clear_caches()  # What is compiled knows nothing of the constants.
+        shrink(patch, data.draw(st.sampled_from([1, 50, 200, 10_000])), 1, data.draw(st.integers(1, 1600)))
         blocks = jax.jit(functools.partial(conv3x3, **flags))(x, kernel, bias)
     with algorithm("direct"):
         assert_close(blocks, conv3x3(x, kernel, bias, **flags))

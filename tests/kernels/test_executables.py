@@ -1,4 +1,4 @@
-"""Executables on disk: found again, of no use when damaged or made elsewhere, and bounded."""
+"""Executables on disk: found again, ignored when damaged or made elsewhere, and bounded."""
 
 import dataclasses
 import os
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 
 def compiled(function, *shapes):
-    # What JAX's own cache has, of another worker, perhaps, cannot be written again: so it is another one each time.
+    # Different each time, because what JAX's own cache has (from another worker, perhaps) cannot be serialized again.
     unlikely = np.random.default_rng().uniform(1000, 2000)
 
     def unique(*arrays):
@@ -80,7 +80,7 @@ def test_results_of_all_kinds_are_described(tmp_path):
 
 @dataclasses.dataclass(frozen=True)
 class Impostor(Moments):
-    """Another class by the name of one that is known."""
+    """Another class with the name of a known one."""
 
 
 Impostor.__name__ = Moments.__name__
@@ -88,7 +88,7 @@ jax.tree_util.register_dataclass(Impostor)
 
 
 class Pair(NamedTuple):
-    """A tuple, but not one that would come back as such."""
+    """A tuple that would not be restored as such."""
 
     first: Any
     second: Any
@@ -120,11 +120,10 @@ def test_the_key_has_the_processor_and_not_the_host(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "node", lambda: "another")
     monkeypatch.setattr(socket, "gethostname", lambda: "another")
     assert Executables(tmp_path, 10**9).find("doubled") is not None
-    monkeypatch.setattr("wct_jax.kernels.executables.cores", lambda: 1000)
-    assert Executables(tmp_path, 10**9).find("doubled") is None
-    monkeypatch.undo()
-    monkeypatch.setattr("wct_jax.kernels.executables.processor", lambda: "another")
-    assert Executables(tmp_path, 10**9).find("doubled") is None
+    for name, value in (("cores", 1000), ("processor", "another")):
+        with monkeypatch.context() as patch:
+            patch.setattr(executables, name, lambda value=value: value)
+            assert Executables(tmp_path, 10**9).find("doubled") is None
 
 
 def test_xla_is_given_nothing_that_is_damaged(tmp_path):
@@ -164,16 +163,9 @@ def test_nothing_is_pickled(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"\n",
-        b"of another version\n",
-        b"null\n",
-        b'{"result": 1}\n',
-        b'{"result": ["exec", "1"]}\n',
-        b'{"result": ["array", "float31", 3]}\n',
-        b"[" * 10**5 + b"\n",
-        b'{"result": ["array", "float32", 3, 3]}\n',
-        b'{"result": ["array", "float32", 3, 3]}\nno executable',
+        *(b"", b"\n", b"of another version\n", b"null\n", b"[" * 10**5 + b"\n", b'{"result": 1}\n'),
+        *(b'{"result": ["exec", "1"]}\n', b'{"result": ["array", "float31", 3]}\n'),
+        *(b'{"result": ["array", "float32", 3, 3]}\n' + rest for rest in (b"", b"no executable")),
     ],
 )
 def test_what_cannot_be_loaded_is_none(tmp_path, content):

@@ -1,4 +1,4 @@
-"""What containers, quotas and limits leave of the machine, on file trees like those that Linux shows."""
+"""Memory and cores under containers, quotas and limits, on file trees like those of Linux."""
 
 import math
 import os
@@ -59,45 +59,37 @@ def test_where_nothing_is_known(tmp_path, monkeypatch):
     assert usable_cores(tmp_path) == os.cpu_count()
 
 
+def below(folder, files):
+    return {f"{folder}/{name}": text for name, text in files.items()}
+
+
 @pytest.mark.parametrize(
     ("cgroup", "mount", "files"),
     [
         # A container of version 2, in a namespace of its own: its path is the root.
-        ("0::/\n", ("/", *V2), {"sys/fs/cgroup/memory.max": "3000000000\n"}),
+        ("0::/\n", ("/", *V2), {"memory.max": "3000000000\n"}),
         # Without a namespace of its own.
-        ("0::/a/b\n", ("/", *V2), {"sys/fs/cgroup/a/b/memory.max": "3000000000\n"}),
+        ("0::/a/b\n", ("/", *V2), {"a/b/memory.max": "3000000000\n"}),
         # The limit of a group above, which is the least.
-        (
-            "0::/a/b\n",
-            ("/", *V2),
-            {"sys/fs/cgroup/a/memory.max": "3000000000", "sys/fs/cgroup/a/b/memory.max": "5000000000"},
-        ),
+        ("0::/a/b\n", ("/", *V2), {"a/memory.max": "3000000000", "a/b/memory.max": "5000000000"}),
         # Throttled from there.
-        ("0::/a\n", ("/", *V2), {"sys/fs/cgroup/a/memory.high": "3000000000", "sys/fs/cgroup/a/memory.max": "max"}),
-        # Docker, version 1: the host's path, of which only what is below is mounted.
-        (
-            "5:cpuset:/\n4:memory:/docker/f00\n",
-            ("/docker/f00", *V1),
-            {"sys/fs/cgroup/memory/memory.limit_in_bytes": "3000000000\n"},
-        ),
+        ("0::/a\n", ("/", *V2), {"a/memory.high": "3000000000", "a/memory.max": "max"}),
+        # Docker, version 1: the host's path, with only the part below it mounted.
+        ("5:cpuset:/\n4:memory:/docker/f00\n", ("/docker/f00", *V1), {"memory/memory.limit_in_bytes": "3000000000\n"}),
         # A group that was made in the container.
-        (
-            "4:memory:/docker/f00/inner\n",
-            ("/docker/f00", *V1),
-            {"sys/fs/cgroup/memory/inner/memory.limit_in_bytes": "3000000000\n"},
-        ),
+        ("4:memory:/docker/f00/inner\n", ("/docker/f00", *V1), {"memory/inner/memory.limit_in_bytes": "3000000000\n"}),
         # The mount shows another part of the tree.
-        ("4:cpu,memory:/../x\n", ("/y", *V1), {"sys/fs/cgroup/memory/memory.limit_in_bytes": "3000000000\n"}),
+        ("4:cpu,memory:/../x\n", ("/y", *V1), {"memory/memory.limit_in_bytes": "3000000000\n"}),
         # Both versions at once, and a name with a blank and a colon.
         (
             "4:memory:/a b:c\n0::/\n",
             ("/", "/sys/fs/cgroup/mem\\040ory", "cgroup cgroup rw,memory"),
-            {"sys/fs/cgroup/mem ory/a b:c/memory.limit_in_bytes": "3000000000\n"},
+            {"mem ory/a b:c/memory.limit_in_bytes": "3000000000\n"},
         ),
     ],
 )
 def test_memory_of_a_cgroup(machine, cgroup, mount, files):
-    assert usable_memory(machine(cgroup, [mount], files)) == (3 * GB, 3 * GB)
+    assert usable_memory(machine(cgroup, [mount], below("sys/fs/cgroup", files))) == (3 * GB, 3 * GB)
 
 
 @pytest.mark.parametrize("text", ["max", "9223372036854771712", "", "-1.5e", "\x00"])
@@ -114,14 +106,10 @@ def test_a_cgroup_without_a_limit(machine, text):
     ],
 )
 def test_what_others_of_the_cgroup_have(machine, mount, limit, used, cache):
-    at = mount[0].lstrip("/")
-    # 6 GB are used, of which 1 GB is our own and 2 GB are a cache.
-    files = {
-        f"{at}/{limit}": f"{8 * GB}",
-        f"{at}/{used}": f"{6 * GB}",
-        f"{at}/memory.stat": f"anon 5\n{cache} {2 * GB}\n",
-    }
-    assert usable_memory(machine("0::/\n4:memory:/\n", [("/", *mount)], files)) == (8 * GB, about(5 * GB))
+    # 6 GB are used: 1 GB is our own and 2 GB are a cache.
+    files = {limit: f"{8 * GB}", used: f"{6 * GB}", "memory.stat": f"anon 5\n{cache} {2 * GB}\n"}
+    root = machine("0::/\n4:memory:/\n", [("/", *mount)], below(mount[0].lstrip("/"), files))
+    assert usable_memory(root) == (8 * GB, about(5 * GB))
 
 
 def test_memory_that_others_have(machine):
@@ -139,30 +127,24 @@ def test_limits_of_the_process(name):
     assert 5 * 10**8 < most <= 10**9
 
 
+def quota(time):
+    return {"cpu/x/cpu.cfs_quota_us": time, "cpu/x/cpu.cfs_period_us": "100000"}
+
+
 @pytest.mark.parametrize(
     ("cgroup", "mount", "files", "cores"),
     [
-        ("0::/a\n", ("/", *V2), {"sys/fs/cgroup/a/cpu.max": "150000 100000\n"}, 2),
-        ("0::/a\n", ("/", *V2), {"sys/fs/cgroup/a/cpu.max": "1000 100000\n"}, 1),
-        ("0::/a\n", ("/", *V2), {"sys/fs/cgroup/a/cpu.max": "max 100000\n"}, 8),
-        ("0::/a/b\n", ("/", *V2), {"sys/fs/cgroup/a/cpu.max": "300000 100000\n"}, 3),
-        ("0::/a\n", ("/", *V2), {"sys/fs/cgroup/a/cpu.max": "junk\n"}, 8),
-        (
-            "3:cpu,cpuacct:/x\n",
-            ("/", "/sys/fs/cgroup/cpu", "cgroup cgroup rw,cpu,cpuacct"),
-            {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "400000", "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000"},
-            4,
-        ),
-        (
-            "3:cpu:/x\n",
-            ("/", "/sys/fs/cgroup/cpu", "cgroup cgroup rw,cpu"),
-            {"sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000"},
-            8,
-        ),
+        ("0::/a\n", V2, {"a/cpu.max": "150000 100000\n"}, 2),
+        ("0::/a\n", V2, {"a/cpu.max": "1000 100000\n"}, 1),
+        ("0::/a\n", V2, {"a/cpu.max": "max 100000\n"}, 8),
+        ("0::/a/b\n", V2, {"a/cpu.max": "300000 100000\n"}, 3),
+        ("0::/a\n", V2, {"a/cpu.max": "junk\n"}, 8),
+        ("3:cpu,cpuacct:/x\n", ("/sys/fs/cgroup/cpu", "cgroup cgroup rw,cpu,cpuacct"), quota("400000"), 4),
+        ("3:cpu:/x\n", ("/sys/fs/cgroup/cpu", "cgroup cgroup rw,cpu"), quota("-1"), 8),
     ],
 )
 def test_cores(machine, cgroup, mount, files, cores):
-    assert usable_cores(machine(cgroup, [mount], files)) == cores
+    assert usable_cores(machine(cgroup, [("/", *mount)], below("sys/fs/cgroup", files))) == cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity to set")

@@ -1,4 +1,4 @@
-"""A private folder: files by key, no use when damaged, misplaced, or another's, and never a reason to fail."""
+"""A private folder: files by key, ignored when damaged, misplaced or another user's, and never a reason to fail."""
 
 import os
 import stat
@@ -34,11 +34,6 @@ def flipped(place):
         path.write_bytes(content)
 
     return flip
-
-
-def replaced(path, make):
-    path.unlink()
-    make(path)
 
 
 DAMAGES = {
@@ -108,7 +103,8 @@ def test_a_file_under_another_name_is_none(folder):
 def test_what_is_not_a_regular_file_is_none(folder, make):
     (path,) = folder.iterdir()
     target = Path(__file__).read_bytes()
-    replaced(path, make)
+    path.unlink()
+    make(path)
     private = PrivateFolder(folder, 10**6)
     assert private.read("key") is None
     private.write("key", CONTENT)

@@ -1,4 +1,4 @@
-"""The processor: the same wherever it is asked on one machine, another where instructions differ."""
+"""The processor's description: always the same on one machine, different where instructions differ."""
 
 import platform
 import socket

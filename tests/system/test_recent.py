@@ -1,6 +1,6 @@
 """A mapping that forgets what was used least recently."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from wct_jax.system.recent import Recent
 
@@ -53,19 +53,14 @@ def test_the_first_value_of_a_key_stays():
 
 
 def test_several_threads():
-    recent, wrong = Recent(5), []
+    recent = Recent(5)
 
     def work(seed):
         for i in range(3000):
             key = (i * seed) % 11
-            if (recent.get(key) or recent.add(key, str(key))) != str(key):
-                wrong.append(key)
+            assert (recent.get(key) or recent.add(key, str(key))) == str(key)
             recent.trim()
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 3, 5, 7)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, (1, 3, 5, 7))) == [None] * 4
     assert len(recent) == 5

@@ -1,4 +1,4 @@
-"""Choices by platform: those of where a program is lowered, not of this machine."""
+"""Choices by the platform that a program is lowered for, which need not be this machine's."""
 
 import re
 
@@ -31,11 +31,11 @@ def test_the_choice_is_made_where_a_program_is_lowered():
 
 
 def exported(function, platforms, *arguments):
-    """What another machine gets: through bytes."""
+    """Export a function and load it from bytes, as another machine would."""
     return jax.export.deserialize(jax.export.export(jax.jit(function), platforms=platforms)(*arguments).serialize())
 
 
-OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Of which its singular values are made.
+OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Parts of its singular value decomposition.
 
 
 @pytest.mark.core
@@ -45,7 +45,7 @@ OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Of which its sing
     [("zca", {}), ("ot", {"cpu": {"lapack_sgesdd_ffi"}, "cuda": {"cusolver_gesvdj_ffi"}, "tpu": OF_TPU}), ("wct", {})],
 )
 def test_each_platform_gets_a_program_of_its_own(model, rng, transform, further):
-    """On the CPU decompositions are one after the other and in double precision, elsewhere in batches."""
+    """The CPU decomposes one matrix after the other in double precision, other platforms decompose batches."""
     layers, image = ("relu2_1", "relu1_1"), rng.random((2, 24, 20, 3), np.float32)
     style = extract_style(model, image[0], layers)
 
@@ -61,7 +61,7 @@ def test_each_platform_gets_a_program_of_its_own(model, rng, transform, further)
         text = program.mlir_module()
         assert called(text) == {decomposition} | further.get(platform, set())
         assert ("f64" in text) == (platform == "cpu")
-        # Nor are rows and blocks done one after the other elsewhere.
+        # Only the CPU takes rows and blocks one after the other.
         assert ("stablehlo.while" in text) == (platform == "cpu" or further.get(platform) == OF_TPU)
         if platform == "cpu":
             assert text.count("stablehlo.convolution") <= convolutions / 2

@@ -1,4 +1,4 @@
-"""Style swap: patches against a loop over all of them."""
+"""Style swap against a loop over all patches."""
 
 import jax
 import numpy as np
@@ -49,7 +49,7 @@ def test_what_has_no_weight_is_not_used(rng):
     content, style = (rng.normal(size=(8, 8, 4)).astype(np.float32) for _ in range(2))
     weights = np.zeros((8, 8), np.float32)
     weights[:, :5] = 0.5
-    # At least half of what the patch that counts most has: two of three columns.
+    # Patches need half the weight of the heaviest one: two of three columns.
     expected = by_loops(content, style, 3, 1, lambda i, j: j <= 3)
     np.testing.assert_allclose(style_swap(content, style, style_weights=weights), expected, atol=1e-5)
 

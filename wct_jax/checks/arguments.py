@@ -1,7 +1,8 @@
-"""The arguments of public functions that are no arrays: what a caller gives, checked, or one sentence.
+"""Checks of arguments that are not arrays: each returns the value, or raises ValueError with one sentence.
 
-Kinds are always checked, and values where they are at hand, in Python and NumPy: to look at those of JAX's arrays would
-be to wait for the device, and what is traced has none. NumPy is imported late, since `--help` does without it.
+`name` is the argument's name as the caller knows it, for that sentence. Types are always checked, values only in Python
+and NumPy: reading those of a JAX array would wait for the device, and traced arrays have none. NumPy is imported late,
+because `--help` does without it.
 """
 
 import contextlib
@@ -15,27 +16,17 @@ from typing import Any, TypeVar
 
 _Kind = TypeVar("_Kind")
 
-# What can be computed with.
+# The dtypes of images and features.
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 # Sizes and positions are int32.
 _LARGEST = 2**31 - 1
 
 
 def as_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> Any:
-    """One real number: a float, or a scalar of JAX.
-
-    Args:
-        name: What the caller knows it by.
-        value: A number of Python, or an array of no dimensions.
-        least: What it is not to be below, if its value is at hand.
-        most: What it is not to be above.
-
-    Raises:
-        ValueError: It is something else, or out of range.
-    """
+    """Check a real number in `least`..`most`, or an array of no dimensions, and return a float or a JAX scalar."""
     import numpy as np
 
-    # Not bools; and bfloat16's scalars are not registered as real.
+    # The dtype counts too, because bfloat16's scalars are not registered as real. Bools are no numbers here.
     real = isinstance(value, numbers.Real) or name_of_dtype(value).startswith(("int", "uint", *FLOATS))
     if not real or isinstance(value, (bool, np.ma.MaskedArray)) or getattr(value, "ndim", 0) != 0:
         raise ValueError(f"{name} must be a number, got {described(value)}")
@@ -53,39 +44,19 @@ def as_number(name: str, value: Any, least: float = -math.inf, most: float = mat
 
 
 def as_numbers(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> list[Any]:
-    """One real number or several, each as `as_number` returns it.
-
-    Args:
-        name: What the caller knows it by.
-        value: A number, or a list, tuple or array `[n]` of them.
-        least: As for `as_number`.
-        most: As for `as_number`.
-
-    Raises:
-        ValueError: It is something else, or out of range.
-    """
+    """Check a number, or a list, tuple or array `[n]` of numbers, each by `as_number`."""
     import numpy as np
 
     several = isinstance(value, (list, tuple)) or getattr(value, "ndim", None) == 1
     if several and is_jax(value) and not is_traced(value):
-        value = np.asarray(value)  # To take one out would be compiled.
+        value = np.asarray(value)  # JAX would compile taking one out.
     if several and not isinstance(value, np.ma.MaskedArray):
         return [as_number(name, each, least, most) for each in value]
     return [as_number(name, value, least, most)]
 
 
 def as_integer(name: str, value: Any, least: float, most: float = _LARGEST) -> int:
-    """An integer of Python.
-
-    Args:
-        name: What the caller knows it by.
-        value: An integer of Python or NumPy.
-        least: What it is not to be below.
-        most: What it is not to be above.
-
-    Raises:
-        ValueError: It is something else (a bool and 3.0 are), traced, or out of range.
-    """
+    """Check an integer in `least`..`most`, not a bool, 3.0 or traced, and return Python's."""
     try:
         if isinstance(value, bool) or name_of_dtype(value) == "bool":
             raise TypeError
@@ -100,11 +71,7 @@ def as_integer(name: str, value: Any, least: float, most: float = _LARGEST) -> i
 
 
 def check_patch(patch: int, stride: int) -> tuple[int, int]:
-    """Side of a patch and step from patch to patch, checked.
-
-    Raises:
-        ValueError: No integers, or a stride that leaves pixels without a patch.
-    """
+    """Check the side of a patch and the step to the next, which must not leave pixels without a patch."""
     patch, stride = as_integer("patch", patch, 1), as_integer("stride", stride, 1)
     if stride > patch:
         raise ValueError(f"`stride` must be from 1 to `patch`, {patch}, got {stride}")
@@ -112,13 +79,9 @@ def check_patch(patch: int, stride: int) -> tuple[int, int]:
 
 
 def as_names(name: str, value: Any) -> tuple[str, ...]:
-    """Names, such as those of layers; one alone is taken for itself, not for its letters.
-
-    Raises:
-        ValueError: It is neither a string nor several.
-    """
+    """Check one name, such as a layer's, or several, and return a tuple of them."""
     names: list[Any] = [None]
-    with contextlib.suppress(TypeError):  # Not everything that has a length can be iterated over.
+    with contextlib.suppress(TypeError):
         names = [value] if isinstance(value, str) else list(value)
     if not all(isinstance(each, str) for each in names):
         raise ValueError(f"{name} must be names such as relu4_1, got {described(value)}")
@@ -126,31 +89,14 @@ def as_names(name: str, value: Any) -> tuple[str, ...]:
 
 
 def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
-    """Refuse what is not one of some names.
-
-    Raises:
-        ValueError: Because it is not.
-    """
+    """Check that a value is one of some names."""
     options = list(options)
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
 
 
 def check_kind(name: str, value: Any, kind: type[_Kind], source: str) -> _Kind:
-    """Refuse what is not an instance of a class.
-
-    Args:
-        name: What the caller knows it by.
-        value: To be checked.
-        kind: The class.
-        source: What makes one: "load_model".
-
-    Returns:
-        The value.
-
-    Raises:
-        ValueError: Because it is not.
-    """
+    """Check that a value is an instance of a class, which the function called `source` makes."""
     if not isinstance(value, kind):
         article = "" if kind.__name__.endswith("s") else "a "
         raise ValueError(f"{name} must be {article}{kind.__name__} that {source} made, got {described(value)}")
@@ -158,21 +104,13 @@ def check_kind(name: str, value: Any, kind: type[_Kind], source: str) -> _Kind:
 
 
 def check_progress(value: Any) -> None:
-    """Refuse what cannot be told of progress.
-
-    Raises:
-        ValueError: It is neither None nor a function.
-    """
+    """Check that a callback for progress is None or callable."""
     if value is not None and not callable(value):
         raise ValueError(f"progress must be a function, got {described(value)}")
 
 
 def as_path(name: str, value: Any) -> str:
-    """A path, as a string.
-
-    Raises:
-        ValueError: It is neither a string nor `os.PathLike`.
-    """
+    """Check a string or `os.PathLike`, and return a string."""
     try:
         path = os.fspath(value)
     except TypeError:
@@ -183,7 +121,7 @@ def as_path(name: str, value: Any) -> str:
 
 
 def is_jax(value: Any) -> bool:
-    """Whether a value is an array of JAX, traced or not; without loading JAX."""
+    """Whether a value is a JAX array, traced or not. Does not import JAX."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.Array)
 
@@ -194,13 +132,13 @@ def is_traced(value: Any) -> bool:
 
 
 def name_of_dtype(value: Any) -> str:
-    """The name of an array's dtype; nothing for what has none."""
+    """The name of an array's dtype; "" for a value without one."""
     dtype = getattr(value, "dtype", "")
     return str(getattr(dtype, "name", dtype))
 
 
 def described(value: Any) -> str:
-    """What came, for the end of a sentence."""
+    """Describe a value for the end of an error, after "got"."""
     import numpy as np
 
     if is_jax(value) or isinstance(value, np.ndarray):

@@ -1,6 +1,7 @@
-"""Arrays that a caller gives: images, features and what there is for each pixel, checked, or one sentence.
+"""Checks of arrays: images, features and values per pixel. Each returns an array of NumPy or JAX, or raises ValueError.
 
-Shapes and dtypes are always checked; of values, as in `arguments`, those in NumPy.
+`name` is the argument's name as the caller knows it. Arrays may also come as nested sequences of numbers. Shapes and
+dtypes are always checked, values only in NumPy: reading a JAX array would wait for the device.
 """
 
 import os
@@ -12,26 +13,14 @@ import numpy as np
 
 from wct_jax.checks.arguments import FLOATS, described, is_jax, is_traced, name_of_dtype
 
-# How far from 0..1 resizing and half precision may leave what is meant to be in it.
+# Resizing and half precision leave values that far outside 0..1.
 _SLACK = 1e-3
-# What was painted may leave 0..1, but not by far.
+# Painted images may leave 0..1, but not this far.
 _FAR = 16
 
 
 def as_image(name: str, value: Any, *, single: bool = False) -> Any:
-    """An image, as an array of NumPy or JAX.
-
-    Args:
-        name: What the caller knows it by.
-        value: An array, or nested sequences of numbers.
-        single: Whether it can have no leading dimensions.
-
-    Returns:
-        Float `[..., H, W, 3]`, or `[H, W, 3]`.
-
-    Raises:
-        ValueError: It is something else, or has values far outside 0..1, as far as they are at hand.
-    """
+    """Check a float image `[..., H, W, 3]`, or `[H, W, 3]` if `single`, with values not far outside 0..1."""
     expected = f"an image [{'' if single else '..., '}H, W, 3]"
     array = _as_array(name, value, expected, "read_image reads one from a file")
     if array.ndim < 3 or (single and array.ndim > 3) or array.shape[-1] != 3 or 0 in array.shape[-3:]:
@@ -46,18 +35,7 @@ def as_image(name: str, value: Any, *, single: bool = False) -> Any:
 
 
 def as_feature(name: str, value: Any) -> Any:
-    """A feature, as an array of NumPy or JAX.
-
-    Args:
-        name: What the caller knows it by.
-        value: An array, or nested sequences of numbers.
-
-    Returns:
-        Float `[..., H, W, C]`.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """Check a float feature `[..., H, W, C]`."""
     array = _as_array(name, value, "a feature [..., H, W, C]")
     if array.ndim < 3 or 0 in array.shape[-3:]:
         raise ValueError(f"{name} must be [..., H, W, C] with at least one pixel and channel, got shape {array.shape}")
@@ -66,21 +44,9 @@ def as_feature(name: str, value: Any) -> Any:
 
 
 def as_map(name: str, value: Any, shape: Sequence[int]) -> Any:
-    """What there is for each pixel (weights, a mask, a strength), as an array of NumPy or JAX, values unchecked.
-
-    Args:
-        name: What the caller knows it by.
-        value: A number, or an array of floats or bools, or nested sequences of these.
-        shape: What it has to broadcast to.
-
-    Returns:
-        Float or bool, of its own shape.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """Check floats or bools per pixel (weights, a mask, a strength) that broadcast to `shape`; any values pass."""
     array = _as_array(name, value, f"an array that broadcasts to {tuple(shape)}", "read_mask reads one from a file")
-    # A single number can be 0 or 1; whether many of them go up to 1 or to 255 cannot be known.
+    # A single integer can be 0 or 1. An array of integers does not tell whether it goes up to 1 or to 255.
     single = array.ndim == 0 and name_of_dtype(array).startswith(("int", "uint"))
     if name_of_dtype(array) != "bool" and not single:
         _check_floating(name, array, "floating point in 0..1, or bool")
@@ -94,20 +60,7 @@ def as_map(name: str, value: Any, shape: Sequence[int]) -> Any:
 
 
 def as_weights(name: str, value: Any, shape: Sequence[int], dtype: Any) -> Any:
-    """What `as_map` takes, in 0..1 and broadcast, as an array of NumPy or JAX.
-
-    Args:
-        name: What the caller knows it by.
-        value: As for `as_map`.
-        shape: What it is broadcast to.
-        dtype: A float dtype.
-
-    Returns:
-        `[*shape]` of that dtype. Of an array in NumPy it may be a view.
-
-    Raises:
-        ValueError: It is something else, or has values outside 0..1, as far as they are at hand.
-    """
+    """Check values per pixel in 0..1 and broadcast them to `shape`, in a float dtype; the result may be a view."""
     array, shape = as_map(name, value, shape), tuple(shape)
     if is_jax(array):
         if array.shape == shape and array.dtype == dtype:
@@ -118,16 +71,12 @@ def as_weights(name: str, value: Any, shape: Sequence[int], dtype: Any) -> Any:
         low, high = float(array.min(initial=1)), float(array.max(initial=0))
         if not -_SLACK <= low <= high <= 1 + _SLACK:  # So that NaN does not pass.
             raise ValueError(f"{name} must be in 0..1, got {low:g} to {high:g}")
-    # By NumPy, for JAX would compile it for each size.
+    # By NumPy, because JAX would compile it for each size.
     return np.broadcast_to(np.asarray(array).astype(dtype, copy=False), shape)
 
 
 def as_masks(name: str, value: Any) -> list[Any]:
-    """A sequence of masks, None for none, as a list.
-
-    Raises:
-        ValueError: It is a single array.
-    """
+    """Check a list or tuple of masks, or None for none, and return a list."""
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
@@ -136,11 +85,7 @@ def as_masks(name: str, value: Any) -> list[Any]:
 
 
 def on_host(name: str, array: Any) -> np.ndarray:
-    """An array of NumPy or JAX in NumPy, without a copy where that can be.
-
-    Raises:
-        ValueError: It is traced, or lies partly in another process.
-    """
+    """Check that an array is neither traced nor partly in another process, and return NumPy's, uncopied if possible."""
     if is_traced(array):
         raise ValueError(f"{name} must have values here, got an array that JAX is tracing")
     try:
@@ -150,7 +95,7 @@ def on_host(name: str, array: Any) -> np.ndarray:
 
 
 def is_floating(array: Any) -> bool:
-    """Whether an array can be an image, a feature or weights, by its dtype."""
+    """Whether an array has a dtype that images, features and weights may have."""
     return name_of_dtype(array) in FLOATS
 
 
@@ -164,7 +109,7 @@ def _as_array(name: str, value: Any, expected: str, remedy: str = "") -> Any:
         raise ValueError(f"{name} must be {expected}, got one with values masked: fill them first")
     try:
         array = _converted(value)
-    except Exception as error:  # What is not NumPy's own may raise anything on its way there.
+    except Exception as error:  # An `__array__` of another library may raise anything.
         raise ValueError(f"{name} must be {expected}, got {described(value)}: {_first_line(error)}") from None
     if is_jax(array):
         return array

@@ -1,7 +1,7 @@
-"""Images of any size on canvases of a few sizes, so that what is compiled for one serves others.
+"""Canvases: images of any size laid out on a few sizes, so that images of different sizes share compiled code.
 
-The size of the image is a value, not a shape: convolutions reflect at its border (`conv3x3`), pooling ends there
-(`max_pool`), and only its pixels count in the statistics. The result is that of the image alone, up to rounding.
+The image's size is then a value, not a shape: convolutions reflect at the image's border (`conv3x3`), pooling ends
+there (`max_pool`), and only its pixels count in the statistics. The result is that of the image alone, up to rounding.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from jax.typing import ArrayLike
 
 from wct_jax.kernels.compilation import part
 
-# Sides are rounded up to eight sizes for each doubling, but to no less than 16, which four poolings leave whole.
+# Sides are rounded up to one of eight sizes per doubling, and to multiples of 16, which four poolings divide evenly.
 _STEPS = 8
 _FINEST = 16
-# Below this a canvas would be much larger than the image.
+# Images with a shorter side have no canvas, because it would be much larger.
 SMALLEST = 64
 
 
 def canvas_sides(sides: Sequence[int]) -> tuple[int, ...]:
-    """The sides of the canvas for an image: each at most an eighth longer, or 15 pixels; its own if it is small."""
+    """The canvas's sides for an image's: each at most an eighth or 15 pixels longer; the same for a small image."""
     if min(sides) < SMALLEST:
         return tuple(sides)
     return tuple(map(smallest_canvas, sides))
 
 
 def smallest_canvas(side: int) -> int:
-    """The side of the canvas for a side of an image, whatever the other."""
+    """The shortest side of a canvas that is no shorter than `side`."""
     step = max(_FINEST, 2 ** (side.bit_length() - 1) // _STEPS)
     return -(-side // step) * step
 
@@ -42,16 +42,16 @@ def largest_canvas(side: int) -> int:
 
 
 def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, Array | None]:
-    """Lay an image on a canvas, where that spares compiling.
+    """Lay an image on a canvas where that avoids compiling.
 
     Args:
         image: `[..., H, W, C]`.
-        weights: `[..., H, W]`, or None for 1 everywhere.
+        weights: Weight of each pixel, `[..., H, W]`; None for 1 everywhere.
 
     Returns:
-        Image and weights with zeros beyond what was there, and the size, int32 `[2]`, of that. Where JAX is tracing
-        (the shape is compiled in any case), where the image lies on several devices, is small, or has the size of a
-        canvas, all is returned as it is, with None for the size.
+        Image and weights, padded by zeros, and the image's size, int32 `[2]`. Image and weights are not padded, and the
+        size is None, if JAX is tracing (the shape is compiled in any case), or if the image lies on several devices, is
+        small, or has the size of a canvas.
     """
     sides = image.shape[-3:-1]
     margins = [(0, canvas - side) for canvas, side in zip(canvas_sides(sides), sides, strict=True)]
@@ -59,7 +59,7 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
         return image, weights, None
     if not any(margin for _, margin in margins):
         return image, None if weights is None else as_array(weights), None
-    # By NumPy, since JAX would compile it for each size.
+    # By NumPy, because JAX would compile it for each size.
     lead = [(0, 0)] * (image.ndim - 3)
     dtype = np.promote_types(image.dtype, np.float32)
     counted = np.ones(sides, dtype) if weights is None else np.asarray(weights)
@@ -71,18 +71,12 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
 
 
 def as_array(value: ArrayLike) -> Array:
-    """`jnp.asarray`, which compiles a copy for each shape of NumPy's arrays, without compiling."""
+    """`jnp.asarray` without compiling: JAX compiles a copy for each shape of a NumPy array."""
     return jax.device_put(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
 
 
 def lay_out_map(values: Array | np.ndarray, size: Array | None, image: Array) -> Array:
-    """Lay values of an image's pixels on the canvas that `lay_out` gave it.
-
-    Args:
-        values: `[..., H, W]`.
-        size: As `lay_out` returned it.
-        image: As `lay_out` returned it, `[..., H, W, C]`.
-    """
+    """Lay values per pixel, `[..., H, W]`, on an image's canvas; `size` and `image` are what `lay_out` returned."""
     if size is None:
         return as_array(values)
     margins = [(0, canvas - side) for canvas, side in zip(image.shape[-3:-1], values.shape[-2:], strict=True)]
@@ -90,12 +84,7 @@ def lay_out_map(values: Array | np.ndarray, size: Array | None, image: Array) ->
 
 
 def outline(shape: Sequence[int], weighted: bool) -> tuple[Any, Any, Any]:
-    """What `lay_out` would return for an image, as `jax.ShapeDtypeStruct`.
-
-    Args:
-        shape: `[..., H, W, C]`.
-        weighted: Whether it has weights.
-    """
+    """The results of `lay_out` as `jax.ShapeDtypeStruct`, for an image of a shape `[..., H, W, C]`, weighted or not."""
     *lead, height, width, channels = shape
     sides = canvas_sides((height, width))
     laid_out = sides != (height, width)
@@ -115,32 +104,27 @@ def cut_out(image: Array, sides: Sequence[int]) -> Array:
 
 
 def out_of_reach(x: ArrayLike) -> bool:
-    """Whether NumPy cannot work on an array: JAX is tracing it, or it lies on several devices."""
+    """Whether NumPy cannot read an array, because JAX is tracing it or it lies on several devices."""
     return isinstance(x, jax.core.Tracer) or (isinstance(x, Array) and len(x.devices()) > 1)
 
 
 def _placed(x: np.ndarray, like: Array | np.ndarray | None) -> Array:
-    """An array on the device to which another one is committed, if it is."""
+    """Put an array on the device that another one is committed to, if it is."""
     return jax.device_put(x, like.sharding) if isinstance(like, jax.Array) and like.committed else as_array(x)
 
 
 def inside(shape: Sequence[int], size: Array) -> Array:
-    """Which pixels `[H, W]` of a canvas are in the image.
-
-    Args:
-        shape: `(H, W)`.
-        size: int32 `[2]`.
-    """
+    """The mask `[H, W]` of a canvas's pixels that belong to the image, from both sizes."""
     rows, columns = (jnp.arange(side) < size[i] for i, side in enumerate(shape))
     return rows[:, None] & columns[None]
 
 
 def halved(size: Array | None) -> Array | None:
-    """The size after a pooling that keeps odd last rows and columns."""
+    """The size after a pooling in ceil mode."""
     return None if size is None else _half(size)
 
 
-# Compiled with the rest, since operations of their own would be compiled by each process.
+# A part, so that it is kept on disk like the rest, instead of being compiled by each process.
 @part()
 def _half(size: Array) -> Array:
     return (size + 1) // 2

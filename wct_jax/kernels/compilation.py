@@ -1,4 +1,4 @@
-"""How much is compiled at once: a function by itself, as a part of another one, or with all that it calls."""
+"""Units of compilation: a function by itself, as a part of another one, or with everything that it calls."""
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
@@ -16,16 +16,16 @@ _R = TypeVar("_R")
 
 
 class Part(Generic[_P, _R]):
-    """A function that is compiled by itself, or as a part of what JAX is tracing, see `part`."""
+    """A function compiled by itself, or inlined into what JAX is tracing; see `part`."""
 
     def __init__(self, function: Callable[_P, _R], static: Sequence[str], context: Callable[[], Hashable]) -> None:
-        """As `part`."""
+        """See `part`."""
         functools.update_wrapper(self, function)
         self._function, self._context = function, context
         self._inner = jax.jit(function, static_argnames=tuple(static))
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Run it. Within `Compiler.ahead` it is compiled instead, and the result has no values."""
+        """Run the function. Within `Compiler.ahead` it is only compiled, and the result has no values."""
         if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             return self._function(*args, **kwargs)
         leaves, tree = jax.tree.flatten((args, kwargs))
@@ -36,10 +36,10 @@ class Part(Generic[_P, _R]):
         return self._inner(*args, **kwargs)
 
     def compile(self, *args: _P.args, **kwargs: _P.kwargs) -> Any:
-        """Compile it for arguments, of which arrays may be `jax.ShapeDtypeStruct`.
+        """Compile the function for arguments with arrays or `jax.ShapeDtypeStruct`; within `Compiler.ahead`, later.
 
         Returns:
-            What its result will look like, as `jax.ShapeDtypeStruct`. Within `Compiler.ahead` it is compiled later.
+            The result's tree, as `jax.ShapeDtypeStruct`.
         """
         key, program = self._program(*jax.tree.flatten((args, kwargs)))
         submit = here().submit
@@ -57,19 +57,19 @@ class Part(Generic[_P, _R]):
 def part(
     static: Sequence[str] = (), context: Callable[[], Hashable] = lambda: None
 ) -> Callable[[Callable[_P, _R]], Part[_P, _R]]:
-    """Compile a function, by itself or as a part of what JAX is tracing.
+    """Compile a function by itself, or as a part of what JAX is tracing.
 
-    By itself it is compiled for each combination of shapes, and the programs used last are kept by the `Compiler`.
+    By itself it is compiled for each combination of shapes, and the `Compiler` keeps the programs used last.
 
     Args:
         static: Names of the arguments that are not arrays.
-        context: What else it depends on.
+        context: Function that returns all else that the function depends on.
     """
     return lambda function: Part(function, static, context)
 
 
 def _is_traced(leaves: Sequence[Any]) -> bool:
-    # Within jit a constant is traced, too.
+    # Within jit an argument may be a constant; a new array tells whether JAX is tracing.
     return any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0)))
 
 
@@ -86,9 +86,8 @@ def _aval(leaf: Any) -> Hashable:
 def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Compile a function whole, or on the CPU leave that to the parts that it calls.
 
-    Networks repeat their layers, and the levels of the cascade their networks: in parts, what is alike is compiled
-    once, which on the CPU takes half the time. There, starting a part costs nothing to speak of; a GPU would have to
-    wait for it.
+    Networks repeat layers, and the levels of the cascade repeat networks. In parts, equal ones are compiled once, which
+    halves the time on the CPU. There, starting a part costs almost nothing, but a GPU would have to wait for each.
 
     Args:
         static: Names of the arguments that are not arrays.
@@ -105,7 +104,7 @@ def by_parts(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
             if _is_traced(leaves):
                 return inner(*args, **kwargs)
             key = (function, tree, *(leaf.shape if is_array(leaf) else leaf for leaf in leaves))
-            # Wrapped, so that it has a cache of its own: JAX does not empty one function's alone.
+            # Wrapped, to give it a cache of its own: JAX cannot empty the cache of a single function.
             anew = functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))
             whole = compiler().program(key, lambda _: jax.jit(anew, static_argnames=tuple(static)))
             return whole(*args, **kwargs)

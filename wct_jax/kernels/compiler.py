@@ -1,4 +1,4 @@
-"""Compiles the parts of this library and keeps what it has compiled: one for the process, or others for a while."""
+"""The compiler that keeps the programs of this library's parts: one per process, or others for a while."""
 
 import contextlib
 import ctypes
@@ -16,28 +16,24 @@ from wct_jax.kernels.programs import Program
 from wct_jax.system.machine import usable_cores
 from wct_jax.system.recent import Recent
 
-# The kernel allows a process 65,530 memory mappings, those of some 60 sizes of canvas. Measured: a canvas takes about
-# 31 programs, which have 1,000 mappings and 45 MB.
+# Linux allows a process 65,530 memory mappings, enough for some 60 sizes of canvas. Measured: a size takes about 31
+# programs with 1,000 mappings and 45 MB.
 MOST_PROGRAMS = 320
-# A function that is compiled whole counts as so many; there are five for a size of canvas.
+# A function that is compiled whole counts as so many; a size of canvas has five.
 _PROGRAMS_OF_A_WHOLE = 4
-# JAX never forgets what it traced of functions of its own, such as `jnp.pad`: measured, 80 kB for a program.
+# JAX never forgets what it traced of its own functions, such as `jnp.pad`: 80 kB per program, measured.
 _DROPPED_BEFORE_CLEARING = MOST_PROGRAMS
-# And the C library keeps what is free between the rest: measured, a fifth of all.
+# And the C library keeps the free memory in between: a fifth of all, measured.
 _DROPPED_BEFORE_TRIMMING = MOST_PROGRAMS // 4
-# Tracing is Python's, which does one thing at a time: nothing is lost by taking turns.
+# Tracing holds Python's interpreter lock, so taking turns loses nothing.
 _tracing = threading.RLock()
 
 
 class Compiler:
-    """The programs used last and, if it is told one, a folder of executables. Threads may share it."""
+    """The programs used last and, optionally, a folder of executables. Threads may share it."""
 
     def __init__(self, most: int = MOST_PROGRAMS) -> None:
-        """Start with no programs.
-
-        Args:
-            most: How many it keeps.
-        """
+        """Keep at most so many programs."""
         self._programs: Recent[Hashable, Any] = Recent(
             most, lambda program: 1 if isinstance(program, Program) else _PROGRAMS_OF_A_WHOLE
         )
@@ -45,23 +41,20 @@ class Compiler:
 
     @property
     def dropped(self) -> int:
-        """How many programs it has dropped so far: what was compiled ahead before may have to be again."""
+        """How many programs it has dropped so far. Those may have to be compiled again."""
         return self._programs.dropped
 
     def keep(self, executables: Executables | None) -> None:
-        """Load executables from a folder and save new ones there.
+        """Load executables from a folder and save new ones there, or stop doing so if it is None.
 
-        For a process that uses one device and one `wct_jax.kernels.conv.algorithm`.
-
-        Args:
-            executables: The folder; None for none.
+        Only for a process that uses one device and one `wct_jax.kernels.conv.algorithm`.
         """
         self._executables = executables
         self._programs.clear()
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """Make the parts that this thread calls within the block use this compiler instead of the process's."""
+        """Make parts called in this thread, within the block, use this compiler instead of the process's."""
         token = _here.set(Here(self))
         try:
             yield
@@ -72,21 +65,21 @@ class Compiler:
         """Look up a program, or make it.
 
         Args:
-            key: All that it depends on.
-            make: Makes a `Program`, or a function that JAX compiles whole, given the folder of executables.
+            key: Everything the program depends on.
+            make: Function from the folder of executables to a `Program`, or to a function that JAX compiles whole.
         """
         program = self._programs.get(key)
         if program is None:
-            with self.used():  # The parts of a part are not compiled by themselves.
+            with self.used():  # Not ahead: the parts of a part are compiled with it.
                 program = self._programs.add(key, make(self._executables))
             self._drop()
         return program
 
     def ahead(self, function: Callable[..., object], *args: Any) -> None:
-        """Compile the parts that a function calls on all cores, each once, and wait for them.
+        """Compile the parts that a function calls, each once, on all cores, and wait until that is done.
 
         Args:
-            function: The function. It is traced; its parts are compiled but do not run.
+            function: Function that is traced to find its parts, which are compiled but do not run.
             args: Its arguments: pytrees of arrays or `jax.ShapeDtypeStruct`.
         """
         pool = ThreadPoolExecutor(usable_cores())
@@ -109,20 +102,20 @@ class Compiler:
                 self._executables.prune()
 
     def _drop(self) -> None:
-        """Drop the programs that are too many and, from time to time, what is left of those that were dropped."""
+        """Drop the programs above the bound and, from time to time, what JAX and the C library keep of dropped ones."""
         before = self.dropped
         self._programs.trim()
         if before // _DROPPED_BEFORE_CLEARING < self.dropped // _DROPPED_BEFORE_CLEARING:
-            # All caches, also of the caller's functions, which are compiled again: seldom, and there is no other way.
+            # This empties the caches of the caller's functions, too, which are compiled again. JAX has no other way.
             jax.clear_caches()
         if before // _DROPPED_BEFORE_TRIMMING < self.dropped // _DROPPED_BEFORE_TRIMMING:
-            with contextlib.suppress(AttributeError, OSError, TypeError):  # Others than glibc have no such function.
+            with contextlib.suppress(AttributeError, OSError, TypeError):  # Only glibc has this function.
                 ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    # Next to nothing of what tracing makes is garbage, and to look for it takes a sixth of the time.
+    # Tracing makes almost no garbage, and looking for it takes a sixth of the time.
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -133,27 +126,23 @@ def _no_collection() -> Iterator[None]:
 
 
 class Here(NamedTuple):
-    """How the parts that are called here are compiled.
-
-    Attributes:
-        compiler: By what.
-        submit: Takes key and program of each part that is to be compiled, not run: within `Compiler.ahead`.
-    """
+    """How parts called in this context are compiled."""
 
     compiler: Compiler
+    # Within `Compiler.ahead`: takes key and program of each part, which is compiled but does not run.
     submit: Callable[[Hashable, Program], None] | None = None
 
 
-# New threads begin with it.
+# New threads begin with this one.
 _OF_THE_PROCESS = Here(Compiler())
 _here = ContextVar("here", default=_OF_THE_PROCESS)
 
 
 def here() -> Here:
-    """How the parts that are called here are compiled."""
+    """Return how parts called in this context are compiled."""
     return _here.get()
 
 
 def compiler() -> Compiler:
-    """The compiler of the parts that are called here: the process's, or the one that is `used`."""
+    """The compiler of parts called in this context: the process's, or the one that is `used`."""
     return here().compiler

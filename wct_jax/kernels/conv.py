@@ -1,4 +1,4 @@
-"""The 3x3 convolution of every network here, and how it is computed on each backend."""
+"""The 3x3 convolution of all networks, and its algorithm on each backend."""
 
 import functools
 import itertools
@@ -12,25 +12,25 @@ from jax import Array, lax
 from wct_jax.kernels import winograd
 from wct_jax.kernels.compilation import part
 from wct_jax.transform.blocks import Border, map_blocks, pad, sum_blocks
-from wct_jax.transform.platforms import by_platform
+from wct_jax.transform.platforms import HIGHEST, by_platform
 
 algorithm = jax.make_user_context(None)
-"""How to convolve, as a context: `with algorithm("direct"):`.
+"""The algorithm of `conv3x3` within a context: `with algorithm("direct"):`.
 
-"direct" is one call of XLA's convolution, "blocks" what is here for the CPU; None, the default, takes "blocks" where a
-program is lowered for the CPU.
+"direct" calls XLA's convolution, "blocks" takes this module's algorithm for the CPU. None, the default, takes "blocks"
+in programs lowered for the CPU and "direct" in others.
 """
 
 # Blocks of this many numbers stay in the cache through all steps; fewer pixels would make small products.
 _BLOCK_NUMBERS = 2**19
 _BLOCK_PIXELS = 2**12
-# Where upsampling makes four of each, less is enough, and more would be fetched as new memory each time.
+# Upsampling makes four pixels of each, so fewer are enough, and more would need new memory from the system each time.
 _BLOCK_PIXELS_UPSAMPLED = 2**10
-# Inputs times outputs of a kernel that is transformed for a single block: what is larger takes longer than the block.
+# Most inputs times outputs to transform at once for a single block: transforming more takes longer than convolving it.
 _KERNEL_NUMBERS = 2**16
-# With so few channels XLA spends its time on packing them, and products of all taps at once are faster.
+# With so few channels XLA spends its time on packing them, and one matrix product for all taps is faster.
 _FEW = 4
-# And with so few Winograd's transforms take longer than they save.
+# With so few channels Winograd's transforms take longer than they save.
 _NARROW = 16
 
 
@@ -38,30 +38,30 @@ _NARROW = 16
 def conv3x3(
     x: Array, kernel: Array, bias: Array, *, size: Array | None = None, upsample: bool = False, relu: bool = False
 ) -> Array:
-    """Convolve with a 3x3 kernel after padding by one reflected pixel.
+    """Convolve with a 3x3 kernel after padding by one reflected pixel; a side of one pixel repeats it.
 
-    A side of a single pixel, which has nothing to reflect, repeats it.
+    Float32 is computed as float32 on every backend. On the CPU the gradient is a rule of its own, without forward mode:
+    choose `algorithm("direct")` for that.
 
     Args:
         x: `[..., H, W, in]`.
         kernel: `[3, 3, in, out]`.
         bias: `[out]`.
-        size: Rows and columns of `x` that count, int32 `[2]`, two of each at least: the reflection is at their border,
-            and what is computed beyond has no meaning. None for all.
-        upsample: Repeat each pixel twice in both directions first.
-        relu: Replace negative results by zero.
+        size: Rows and columns of the image if `x` is a larger canvas, int32 `[2]`, at least two of each. The image's
+            border is reflected, and results beyond it have no meaning. None for all.
+        upsample: Whether to repeat each pixel twice in both directions first.
+        relu: Whether to replace negative results by zero.
 
     Returns:
-        `[..., H, W, out]`, or twice the sides, in the dtype of `x`. Float32 is computed as float32 on every backend.
-        On the CPU the gradient is a rule of its own, without forward mode: choose `algorithm("direct")` for that.
+        `[..., H, W, out]`, or twice the sides if `upsample`, in the dtype of `x`.
 
     Raises:
-        ValueError: An unknown algorithm is chosen.
+        ValueError: The chosen algorithm is unknown.
     """
     chosen = algorithm.value
     if chosen not in ("direct", "blocks", None):
         raise ValueError(f'the algorithm must be "direct", "blocks" or None, got {chosen!r}')
-    # What is sharded explicitly cannot be cut; and the sides need borders that do not meet.
+    # Explicitly sharded arrays cannot be cut, and short sides have borders that meet.
     can = all(axis is None for axis in jax.typeof(x).sharding.spec) and x.size > 0 and min(x.shape[-3:-1]) >= 4
     convolve = {"direct": _directly, "blocks": _in_blocks, None: _by_platform}[chosen] if can else _directly
     y = convolve(x.reshape(-1, *x.shape[-3:]), kernel, bias, size, upsample=upsample, relu=relu)
@@ -110,7 +110,7 @@ def _cut(
             y = way.convolve(padded, prepared) + bias[None, None, None]
             return jax.nn.relu(y) if relu else y
 
-        # What a repeated pixel at the edge reflects is itself.
+        # Once upsampled, the pixel next to the border equals the one that it reflects.
         around: Border = "edge" if upsample else border
         return map_blocks(convolve, x, kernel.shape[3], pixels, around, times=times, size=size)
 
@@ -120,7 +120,7 @@ def _cut(
         return outputs(kernel, bias)
 
     def step(i: Array, result: Array) -> Array:
-        # The last group starts as far back as it needs to be whole.
+        # The last group starts far enough back to be whole.
         some = lax.dynamic_slice_in_dim(kernel, i * group, group, 3), lax.dynamic_slice_in_dim(bias, i * group, group)
         return lax.dynamic_update_slice_in_dim(result, outputs(*some), i * group, 3)
 
@@ -157,11 +157,11 @@ _cut_with_gradient.defvjp(_forward, _backward)
 
 
 def _image_gradient(gradient: Array, kernel: Array) -> Array:
-    """The adjoint of padding by reflection and convolving."""
+    """Apply the adjoint of padding by reflection and convolving."""
     kernel = kernel[::-1, ::-1].swapaxes(2, 3)
     bias = jnp.zeros(kernel.shape[3], kernel.dtype)
     y = _cut(gradient, kernel, bias, upsample=False, relu=False, border="zero")
-    # What falls on the padding belongs to the pixels that it reflects: a line next to each border, corners included.
+    # Gradients of the padding belong to the pixels it reflects: a line next to each border, corners included.
     for side, target in ((0, 1), (-1, -2)):
         taps = kernel[2:] if side == 0 else kernel[:1]
         line = _convolve(jnp.pad(gradient[:, side][:, None], ((0, 0), (0, 0), (2, 2), (0, 0))), taps)
@@ -186,18 +186,18 @@ def _kernel_gradient(x: Array, gradient: Array) -> Array:
 
 
 def _taps_by_outputs(padded: Array, gradient: Array) -> Array:
-    return jnp.einsum("nhwi,nhwo->io", _patches(padded), gradient, precision=lax.Precision.HIGHEST)
+    return jnp.einsum("nhwi,nhwo->io", _patches(padded), gradient, precision=HIGHEST)
 
 
 def _inputs_by_taps(padded: Array, gradient: Array) -> Array:
     patches = _patches(jnp.pad(gradient, ((0, 0), (2, 2), (2, 2), (0, 0))))
-    return jnp.einsum("nhwi,nhwo->io", padded, patches, precision=lax.Precision.HIGHEST)
+    return jnp.einsum("nhwi,nhwo->io", padded, patches, precision=HIGHEST)
 
 
 def _patches(padded: Array) -> Array:
     """The nine pixels around each, `[N, H, W, 9 * C]` of `[N, H + 2, W + 2, C]`."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    # In two steps, for XLA would look each number up by itself.
+    # In two steps, because XLA would look up each number by itself.
     rows = lax.optimization_barrier(jnp.concatenate([padded[:, :, b : b + width] for b in range(3)], axis=3))
     return lax.optimization_barrier(jnp.concatenate([rows[:, a : a + height] for a in range(3)], axis=3))
 
@@ -206,20 +206,20 @@ _TAPS = tuple(itertools.product(range(3), repeat=2))
 
 
 class _Way(NamedTuple):
-    """How to convolve a block: with a kernel that is prepared once."""
+    """A way to convolve blocks with a kernel that is prepared once."""
 
     prepare: Callable[[Array], Array]
     convolve: Callable[[Array, Array], Array]
 
     def pixels(self, kernel: Array) -> int:
-        """How many a block should have."""
+        """The number of pixels that a block should have."""
         channels = 9 * kernel.shape[3] if self is _PRODUCTS else max(kernel.shape[2:])
         least = _BLOCK_PIXELS_UPSAMPLED if self is _UPSAMPLED else _BLOCK_PIXELS
         return max(least, _BLOCK_NUMBERS // channels)
 
 
 def _way(kernel: Array, upsample: bool = False) -> _Way:
-    """All give the same numbers up to rounding."""
+    """The fastest way for a kernel; all give the same result up to rounding."""
     inputs, outputs = kernel.shape[2:]
     if upsample:
         return _UPSAMPLED
@@ -237,15 +237,14 @@ def _convolve(padded: Array, kernel: Array) -> Array:
         window_strides=(1, 1),
         padding="VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        # The default is TF32 on recent NVIDIA GPUs and one pass of bfloat16 on TPUs.
-        precision=lax.Precision.HIGHEST,
+        precision=HIGHEST,
     )
 
 
 def _by_products(padded: Array, matrix: Array) -> Array:
-    """One matrix product for all nine taps, whose results are then shifted and added."""
+    """Multiply by all nine taps in one matrix product, then shift and add its results."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    taps = jnp.einsum("nhwi,io->nhwo", padded, matrix, precision=lax.Precision.HIGHEST)
+    taps = jnp.einsum("nhwi,io->nhwo", padded, matrix, precision=HIGHEST)
     shifted = [
         tap[:, a : a + height, b : b + width]
         for (a, b), tap in zip(_TAPS, lax.split(taps, [matrix.shape[1] // 9] * 9, axis=3), strict=True)
@@ -254,8 +253,8 @@ def _by_products(padded: Array, matrix: Array) -> Array:
 
 
 def _by_patches(padded: Array, matrix: Array) -> Array:
-    """One matrix product of the nine pixels around each."""
-    return jnp.einsum("nhwi,io->nhwo", _patches(padded), matrix, precision=lax.Precision.HIGHEST)
+    """Multiply the nine pixels around each in one matrix product."""
+    return jnp.einsum("nhwi,io->nhwo", _patches(padded), matrix, precision=HIGHEST)
 
 
 _DIRECT = _Way(lambda kernel: kernel, _convolve)

@@ -1,7 +1,7 @@
-"""Executables on disk, so that a process need not trace and lower again what an earlier one has compiled.
+"""Executables on disk, which spare a process tracing and lowering what an earlier one has compiled.
 
-JAX's compilation cache is asked after both, which for the many small parts of a painting take a second, and to fill it
-takes another.
+JAX looks into its own compilation cache only after both, which take a second for the many small parts of a painting;
+filling that cache takes another.
 """
 
 import contextlib
@@ -28,36 +28,28 @@ from wct_jax.transform.statistics import Moments
 
 Loader = Callable[[], Callable[..., Any] | None]
 
-# The containers that results may have, beside lists, tuples, and dictionaries.
+# Classes that results may contain, beside lists, tuples, and dictionaries.
 _RECORDS = {record.__name__: record for record in (Moments,)}
 
 
 class Executables:
-    """A folder of executables that run on the first device, by a name for what they were compiled from.
+    """Executables for the first device, in a folder, by a name for the code they were compiled from.
 
-    Each file holds a line of JSON, which describes the result, and then the executable as XLA serializes it. XLA
-    itself checks little of that and runs it, so this goes through a `PrivateFolder`.
+    Each file holds a line of JSON, which describes the result, followed by the executable as XLA serializes it. XLA
+    verifies little of that before running it, so the files are in a `PrivateFolder`.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open a folder.
-
-        Args:
-            folder: Where the files are. Unless it exists and is this user's own, nothing is kept.
-            most: How many bytes they may take, about.
-        """
+        """Use a `PrivateFolder` of about `most` bytes."""
         self._folder = PrivateFolder(folder, most)
         self._circumstances = _circumstances()
 
     def find(self, name: str) -> tuple[Any, Loader] | None:
-        """Look for an executable.
-
-        Args:
-            name: What was kept.
+        """Look for an executable by its name.
 
         Returns:
-            What its result looks like, as `jax.ShapeDtypeStruct`, and a function that loads it: to be called with
-            arrays alone, or None if it turns out to be of no use. None if there is nothing of that name.
+            The result's tree, as `jax.ShapeDtypeStruct`, and a function that loads the executable: a function of
+            arrays alone, or None if it cannot be loaded. None if there is no executable of that name.
         """
         content = self._folder.read(self._key(name))
         if content is None:
@@ -65,7 +57,7 @@ class Executables:
         header, _, payload = content.partition(b"\n")
         try:
             result = _restored(json.loads(header)["result"])
-        except Exception:  # Another version's file can raise anything, and is as good as none.
+        except Exception:  # A file of another version can raise anything.
             return None
 
         def load() -> Callable[..., Any] | None:
@@ -74,13 +66,13 @@ class Executables:
             tree, sharding = jax.tree.structure(result), jax.sharding.SingleDeviceSharding(device)
             try:
                 executable = device.client.deserialize_executable(payload, xla_client.DeviceList((device,)))
-            except Exception:  # The interface of XLA's client is not a public one.
+            except Exception:  # The interface of XLA's client is not public.
                 return None
 
             def call(*arrays: Any) -> Any:
                 inputs = [a if isinstance(a, jax.Array) else jax.device_put(a, device) for a in arrays]
                 outputs = executable.execute_sharded(inputs).disassemble_into_single_device_arrays()
-                # Committed to no device, as what JAX itself computes from such arrays: other programs go by that.
+                # Committed to no device, like JAX's own results of such arrays, because that decides what runs where.
                 return jax.tree.unflatten(
                     tree,
                     [
@@ -94,14 +86,14 @@ class Executables:
         return result, load
 
     def keep(self, name: str, compiled: jax.stages.Compiled, result: Any) -> None:
-        """Write an executable, if it can be written.
+        """Write an executable, if possible.
 
         Args:
-            name: For `find`.
-            compiled: Of a function of arrays, by position, all of which it takes (`jax.jit` with `keep_unused`).
-            result: What it returns, as `jax.ShapeDtypeStruct`.
+            name: Name for `find`.
+            compiled: Compiled function of positional arrays that takes all of them (`jax.jit` with `keep_unused`).
+            result: The result's tree, as `jax.ShapeDtypeStruct`.
         """
-        # Not every backend can, and not every result can be described.
+        # Not every backend can serialize, and not every result can be described.
         with contextlib.suppress(TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError):
             executable: Any = compiled.runtime_executable()
             numbers = len(executable.get_parameter_layouts()), len(executable.get_output_layouts())
@@ -112,7 +104,7 @@ class Executables:
             self._folder.write(self._key(name), json.dumps(header).encode() + b"\n" + payload)
 
     def prune(self) -> None:
-        """Remove the files that have gone unused the longest, if there are too many."""
+        """Remove the files unused for the longest time until the rest fits."""
         self._folder.prune()
 
     def _key(self, name: str) -> str:
@@ -120,7 +112,7 @@ class Executables:
 
 
 def _described(result: Any) -> Any:
-    """A result's tree as JSON."""
+    """Describe a result's tree in JSON."""
     kind = type(result)
     if result is None:
         return None
@@ -138,7 +130,7 @@ def _described(result: Any) -> Any:
 
 
 def _restored(description: Any) -> Any:
-    """The result's tree that `_described` was given."""
+    """Restore a result's tree from its description."""
     if description is None:
         return None
     kind, *rest = description
@@ -151,7 +143,7 @@ def _restored(description: Any) -> Any:
 
 
 def _circumstances() -> str:
-    """All that the code of an executable depends on beside its name."""
+    """Everything that an executable's code depends on beside its name."""
     sources = hashlib.sha256()
     for path in sorted(Path(wct_jax.__file__).parent.rglob("*.py")):
         sources.update(path.read_bytes())
@@ -162,5 +154,5 @@ def _circumstances() -> str:
 
 @functools.cache
 def _know_lapack() -> None:
-    # What an executable calls of LAPACK is registered when something that needs it is lowered.
+    # JAX registers the LAPACK functions that executables call when it first lowers something that needs them.
     jax.jit(jnp.linalg.eigh).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))

@@ -1,4 +1,4 @@
-"""A function compiled for some shapes, which goes when nothing refers to it any more, and XLA's options for that."""
+"""Programs: functions compiled for some shapes, and XLA's options for that."""
 
 import functools
 import threading
@@ -9,24 +9,23 @@ import jax
 
 from wct_jax.kernels.executables import Executables
 
-# YNNPACK runs a batch of matrix products on one core, where Eigen shares them out: Winograd would take half as long
-# again.
+# YNNPACK runs a batch of matrix products on one core, Eigen on all: Winograd would take 1.5 times as long.
 _FAST = {"xla_cpu_experimental_ynn_fusion_type": ""}
-# These halve the time that compiling takes, for some 4 % of the speed.
+# These halve the time of compiling, at a cost of some 4 % in speed.
 _QUICKLY_COMPILED = {"xla_cpu_use_fusion_emitters": "False", "xla_backend_optimization_level": "1"}
 
 
 @functools.cache
 def compiler_options(*, quick: bool = False) -> dict[str, str]:
-    """XLA's options for an outermost `jax.jit` of this library, since it refuses them to inner ones.
+    """XLA's options for an outermost `jax.jit` of this library (inner ones may have none).
 
     Args:
-        quick: Compile sooner rather than run faster.
+        quick: Whether to compile sooner rather than run faster.
     """
     if jax.default_backend() != "cpu":
         return {}
     options = _FAST | (_QUICKLY_COMPILED if quick else {})
-    # They come and go with its versions, and only speed depends on them.
+    # Options come and go with versions of XLA, and only speed depends on these.
     return options if _known(options) else {name: value for name, value in options.items() if _known({name: value})}
 
 
@@ -39,10 +38,12 @@ def _known(options: dict[str, str]) -> bool:
 
 
 class Program:
-    """A function, compiled for arguments of some shapes by hand: what `jax.jit` compiles is kept until it goes itself.
+    """A function compiled for arguments of some shapes.
+
+    It is freed when nothing refers to it, while `jax.jit` keeps all that it compiles until it is freed itself.
 
     Attributes:
-        result: What it returns, as `jax.ShapeDtypeStruct`.
+        result: The result's tree, as `jax.ShapeDtypeStruct`.
     """
 
     def __init__(
@@ -53,14 +54,14 @@ class Program:
         kept: Executables | None,
         key: str,
     ) -> None:
-        """Find it among the executables that are kept, or trace it.
+        """Find the program among the executables on disk, or trace the function.
 
         Args:
-            function: The function.
-            tree: Of its arguments.
-            leaves: Of its arguments, arrays or their shapes, and those that are not arrays.
-            kept: The executables, if any are.
-            key: All that the program depends on.
+            function: Function to compile.
+            tree: Tree of its arguments.
+            leaves: Leaves of its arguments: arrays or their shapes, and values that are not arrays.
+            kept: Executables on disk; None for none.
+            key: Everything that the program depends on, as text.
         """
         rest = [None if is_array(leaf) else leaf for leaf in leaves]
 
@@ -70,14 +71,14 @@ class Program:
             args, kwargs = jax.tree.unflatten(tree, [next(given) if leaf is None else leaf for leaf in rest])
             return function(*args, **kwargs)
 
-        del of_arrays.__wrapped__  # Its arguments are not those.
+        del of_arrays.__wrapped__  # It has other arguments.
         shapes = [_shape(leaf) for leaf in leaves if is_array(leaf)]
         self._lock = threading.Lock()
         self._executable: Callable[..., Any] | None = None
         name = f"{function.__module__}.{function.__qualname__} {key}"
 
         def lower() -> Any:
-            # With all arguments, since an executable that is kept does not say which it takes.
+            # With all arguments, because an executable from disk does not tell which it takes.
             options = compiler_options(quick=True)
             return jax.jit(of_arrays, keep_unused=True, compiler_options=options).lower(*shapes)
 
@@ -92,18 +93,18 @@ class Program:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it need not be compiled or loaded any more."""
+        """Whether it has been compiled or loaded."""
         return self._executable is not None
 
     def make_ready(self) -> None:
-        """Compile or load it."""
+        """Compile or load the program, once."""
         with self._lock:
             if self._executable is None:
                 self._executable = self._make()
-                del self._make  # And what it was lowered to, which is large.
+                del self._make  # It refers to the lowered code, which is large.
 
     def __call__(self, *arrays: Any) -> Any:
-        """Run it."""
+        """Run the program."""
         if self._executable is None:
             self.make_ready()
         return self._executable(*arrays)  # type: ignore[misc]
@@ -123,8 +124,8 @@ def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def placed(leaf: Any) -> Any:
-    """Where an array has to stay, if it does."""
-    # A tracer has no such attribute, and says so at length.
+    """The sharding of an array that is committed to it, otherwise None."""
+    # Not asking a tracer, which has no such attribute and takes long to say so.
     stays = not isinstance(leaf, jax.core.Tracer) and getattr(leaf, "committed", False)
     return leaf.sharding if stays else None
 

@@ -1,8 +1,8 @@
-"""3x3 convolutions by fewer than nine products a pixel, in plain array operations.
+"""3x3 convolutions by fewer than nine products per pixel, in plain array operations.
 
-The minimal filtering of Winograd that Lavin and Gray brought to networks (arXiv:1509.09308): F(4x4, 3x3) makes the 16
-results of a cell of 4x4 pixels from 36 products, where they are defined as 144. What follows a nearest upsampling needs
-9 products for 4 results. Both are exact but for rounding, of some 1e-6 of the largest value in float32.
+Winograd's minimal filtering as Lavin and Gray applied it to networks (arXiv:1509.09308): F(4x4, 3x3) makes the 16
+results of a cell of 4x4 pixels from 36 products instead of 144. A convolution after nearest upsampling needs 9 products
+for 4 results. Both are exact up to rounding, about 1e-6 of the largest value in float32.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from wct_jax.transform.platforms import HIGHEST
+
 _CELL = 4
 
 
 def transform_kernel(kernel: Array) -> Array:
-    """The kernel as `convolve` takes it: G k G'.
-
-    Args:
-        kernel: `[3, 3, in, out]`.
-
-    Returns:
-        `[6, 6, in, out]`, columns first.
-    """
-    # As a matrix product it takes a fifth of the time of sums and differences.
+    """Transform a kernel for `convolve`: G k Gᵀ, `[6, 6, in, out]` (columns first) from `[3, 3, in, out]`."""
+    # A matrix product takes a fifth of the time of sums and differences.
     inputs, outputs = kernel.shape[2:]
     matrix = jnp.asarray(_KERNEL_TO_PRODUCTS, kernel.dtype)
     products = _product("pk,kc->pc", matrix, kernel.swapaxes(0, 1).reshape(9, inputs * outputs))
@@ -31,18 +26,18 @@ def transform_kernel(kernel: Array) -> Array:
 
 
 def convolve(padded: Array, transformed: Array) -> Array:
-    """Convolve: A' (sum over inputs of (G k G') * (B' x B)) A for each cell of 4x4 pixels.
+    """Convolve: Aᵀ (Σ over inputs of (G k Gᵀ) ∘ (Bᵀ x B)) A for each cell of 4x4 pixels.
 
     Args:
         padded: `[N, H + 2, W + 2, in]`.
-        transformed: `[6, 6, in, out]`, what `transform_kernel` made.
+        transformed: `[6, 6, in, out]` from `transform_kernel`.
 
     Returns:
         `[N, H, W, out]`.
     """
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    # Each step is its own loop over arrays in the cache: XLA would compute the first ones again for each number of the
-    # last, which takes half as long again.
+    # The barriers make each step a loop of its own over arrays in the cache. XLA would repeat the first steps for each
+    # number of the last, which takes 1.5 times as long.
     products = lax.optimization_barrier(_product("bankwi,baio->bankwo", _transform_image(padded), transformed))
     columns = lax.optimization_barrier(jnp.stack(_products_to_cell(list(products)), axis=4))
     cells = jnp.stack(_products_to_cell(list(columns)), axis=2)
@@ -51,11 +46,11 @@ def convolve(padded: Array, transformed: Array) -> Array:
 
 
 def transformed_gradient(padded: Array, gradient: Array) -> Array:
-    """The gradient of the transformed kernel.
+    """Compute the gradient of the transformed kernel.
 
     Args:
-        padded: `[N, H + 2, W + 2, in]`, what was convolved.
-        gradient: `[N, H, W, out]` of the result.
+        padded: Padded images that were convolved, `[N, H + 2, W + 2, in]`.
+        gradient: Gradient of the result, `[N, H, W, out]`.
 
     Returns:
         `[6, 6, in, out]`, for `kernel_gradient`.
@@ -67,7 +62,7 @@ def transformed_gradient(padded: Array, gradient: Array) -> Array:
 
 
 def kernel_gradient(transformed: Array) -> Array:
-    """The gradient of the kernel from that of the transformed kernel, `[3, 3, in, out]` of `[6, 6, in, out]`."""
+    """Turn the gradient of the transformed kernel, `[6, 6, in, out]`, into the kernel's, `[3, 3, in, out]`."""
     inputs, outputs = transformed.shape[2:]
     matrix = jnp.asarray(_KERNEL_TO_PRODUCTS, transformed.dtype)
     taps = _product("pk,pc->kc", matrix, transformed.reshape(36, inputs * outputs))
@@ -75,17 +70,14 @@ def kernel_gradient(transformed: Array) -> Array:
 
 
 def split_kernel(kernel: Array) -> Array:
-    """The kernel as `convolve_upsampled` takes it.
+    """Split a kernel `[3, 3, in, out]` for `convolve_upsampled`.
 
-    With taps w0, w1, w2 and pixels x of which each is seen twice, the results at 2 i and 2 i + 1 are
+    In one dimension, with taps w0, w1, w2 and each pixel of x repeated twice, the results at 2 i and 2 i + 1 are
     (w0 + w1 + w2) x[i] - w0 (x[i] - x[i - 1]) and (w0 + w1 + w2) x[i] + w2 (x[i + 1] - x[i]).
 
-    Args:
-        kernel: `[3, 3, in, out]`.
-
     Returns:
-        `[in, 9 * out]`: for the pixel, its two differences along the row, the two along the column, and the four of
-        those differences.
+        `[in, 9 * out]`: the weights of the pixel, of its two differences along the row, of the two along the column,
+        and of the four differences of differences.
     """
 
     def split(taps: Sequence[Array]) -> tuple[Array, Array, Array]:
@@ -100,8 +92,8 @@ def convolve_upsampled(padded: Array, parts: Array) -> Array:
     """Upsample to twice the size by repeating pixels, and convolve.
 
     Args:
-        padded: `[N, H + 2, W + 2, in]`, before upsampling.
-        parts: `[in, 9 * out]`, what `split_kernel` made.
+        padded: Images before upsampling, `[N, H + 2, W + 2, in]`.
+        parts: `[in, 9 * out]` from `split_kernel`.
 
     Returns:
         `[N, 2 * H, 2 * W, out]`.
@@ -130,7 +122,7 @@ def convolve_upsampled(padded: Array, parts: Array) -> Array:
 
 
 def _transform_image(padded: Array) -> Array:
-    """B' x B of each cell: [6, 6, N, rows of cells, cells in a row, in], columns first."""
+    """Bᵀ x B of each cell: `[6, 6, N, rows of cells, cells in a row, in]`, columns first."""
     rows = _stack(_image_to_products(_every_fourth(_fill_cells(padded, 2), 6, axis=1)))
     return _stack(_image_to_products(_every_fourth(rows, 6, axis=3)))
 
@@ -141,7 +133,7 @@ def _fill_cells(x: Array, border: int) -> Array:
 
 
 def _every_fourth(x: Array, taps: int, axis: int) -> list[Array]:
-    """The first `taps` lines of each cell, those that reach into the next cell included."""
+    """The first `taps` lines of each cell, including those of the next cell."""
     end = x.shape[axis] - taps + 1
     return [lax.slice_in_dim(x, i, end + i, _CELL, axis) for i in range(taps)]
 
@@ -151,14 +143,14 @@ def _stack(parts: Sequence[Array]) -> Array:
 
 
 def _product(subscripts: str, x: Array, y: Array) -> Array:
-    return jnp.einsum(subscripts, x, y, precision=lax.Precision.HIGHEST)
+    return jnp.einsum(subscripts, x, y, precision=HIGHEST)
 
 
 # The one-dimensional transforms of F(4, 3) at the points 0, 1, -1, 2, -2 and infinity, and their adjoints.
 
 
 def _image_to_products(x: Sequence[Array]) -> list[Array]:
-    """B'."""
+    """Bᵀ."""
     even, odd, far_even, far_odd = x[4] - 4 * x[2], x[3] - 4 * x[1], x[4] - x[2], 2 * (x[3] - x[1])
     return [
         4 * x[0] - 5 * x[2] + x[4],
@@ -171,7 +163,7 @@ def _image_to_products(x: Sequence[Array]) -> list[Array]:
 
 
 def _products_to_cell(m: Sequence[Array]) -> list[Array]:
-    """A'."""
+    """Aᵀ."""
     even, odd, far_even, far_odd = m[1] + m[2], m[1] - m[2], m[3] + m[4], m[3] - m[4]
     return [m[0] + even + far_even, odd + 2 * far_odd, even + 4 * far_even, odd + 8 * far_odd + m[5]]
 
@@ -183,5 +175,5 @@ def _cell_to_products(y: Sequence[Array]) -> list[Array]:
 
 
 _G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-# Of columns and of rows.
+# Along columns and rows.
 _KERNEL_TO_PRODUCTS = np.kron(_G, _G)

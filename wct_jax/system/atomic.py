@@ -12,27 +12,26 @@ _unfinished: set[Path] = set()
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a scratch path that becomes `path` when the block ends well.
+    """Yield a scratch path that becomes `path` if the block ends without an error.
 
-    The scratch file stands in the same directory, so that the last step is a rename: readers see the
-    old file or the new one, never half of one. When the block raises, the scratch file is removed and
-    `path` is as it was.
+    The scratch file has the same suffix and is in the same directory, so that the last step is a rename: readers see
+    the old file or the new one, never half of one. If the block raises, `path` stays as it was.
 
     Args:
-        path: Where the file is to be. An existing regular file is replaced.
+        path: Path to write. An existing regular file is replaced.
 
     Yields:
-        A path in the same directory, with the same suffix, to write to.
+        The scratch path to write to.
 
     Raises:
-        ValueError: As `check_target`, or the system refuses.
+        ValueError: The directory does not exist, `path` is not a regular file, or the system refuses to write.
     """
     target = check_target(path)
     scratch = target.with_name(f".{secrets.token_hex(6)}{target.suffix}")
     _unfinished.add(scratch)
     try:
         yield scratch
-        # Without this a power cut after the rename could leave an empty file under the final name.
+        # Without this, a power cut after the rename could leave an empty file under the final name.
         with open(scratch, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, target)
@@ -45,18 +44,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def discard_unfinished() -> None:
-    """Remove the scratch files of writes in progress, before the process ends without unwinding them."""
+    """Remove the scratch files of writes in progress, before the process ends without leaving their blocks."""
     for scratch in tuple(_unfinished):
         with contextlib.suppress(OSError):
             scratch.unlink()
 
 
 def discard_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the scratch files of processes that were killed, from a folder that nobody else writes to.
-
-    Args:
-        folder: Where they may be, itself and its subfolders.
-    """
+    """Remove the scratch files that killed processes left in a folder and below. Nobody else may be writing there."""
     for path in Path(folder).rglob(".*"):
         if re.fullmatch(r"\.[0-9a-f]{12}(\.\w+)?", path.name):
             with contextlib.suppress(OSError):
@@ -64,13 +59,7 @@ def discard_leftovers(folder: str | os.PathLike[str]) -> None:
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Find out whether a file can be written at a path.
-
-    Args:
-        path: Where the file is to be.
-
-    Returns:
-        The path with its links resolved.
+    """Check that a file can be written at a path, and return the path with its links resolved.
 
     Raises:
         ValueError: The directory does not exist, or `path` is a directory or a device.

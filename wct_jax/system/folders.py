@@ -1,11 +1,11 @@
-"""The folders of this user."""
+"""This user's folders."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder with this user's models: `$WCT_JAX_HOME`, by default `user_folder()`.
+    """The folder for this user's models: `$WCT_JAX_HOME`, by default `user_folder()`.
 
     Raises:
         ValueError: The user has no home folder, and no variable names another.
@@ -15,7 +15,7 @@ def cache_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """The folder for what this user can do without: `wct_jax` in `$XDG_CACHE_HOME`, by default in `~/.cache`.
+    """The folder for files that can be made again: `wct_jax` in `$XDG_CACHE_HOME`, by default in `~/.cache`.
 
     Raises:
         ValueError: The user has no home folder.

@@ -1,4 +1,4 @@
-"""How much of the machine this process may take: a container, a quota or a limit leave it less than there is."""
+"""Memory and cores that this process may use: containers, quotas and limits leave it less than the machine has."""
 
 import contextlib
 import math
@@ -8,33 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from wct_jax.system.processor import cores
+
 _ROOT = Path("/")
 
 
 class Memory(NamedTuple):
-    """Memory of this process, in bytes, what it has already included.
+    """Memory in bytes that this process can have, including what it already has."""
 
-    Attributes:
-        most: How much it can have at all.
-        free: How much it can have beside the other processes there are now.
-    """
-
-    most: float
-    free: float
+    most: float  # in any case
+    free: float  # beside the processes that run now
 
 
 def usable_memory(root: Path = _ROOT) -> Memory:
-    """The memory of the machine, or what cgroups (versions 1 and 2) and `ulimit -v` or `-d` leave of it.
-
-    Args:
-        root: Where `/proc` and `/sys` are.
-    """
+    """The machine's memory as far as cgroups (versions 1 and 2) and `ulimit -v` or `-d` allow, from files at `root`."""
     page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     physical = os.sysconf("SC_PHYS_PAGES") * page if page else math.inf
     numbers = (_read(root / "proc/self/statm") or "0 0 0 0 0 0").split()
     size, own, data = (int(numbers[i]) * page for i in (0, 1, 5))
     most, free = [physical], [own + _field(root / "proc/meminfo", "MemAvailable:") * 1024]
-    # Address space is reserved that is never used: that much of the limit is gone.
+    # Address space that is reserved but never used counts against the limit.
     most += [_limit("RLIMIT_AS") - max(0, size - own), _limit("RLIMIT_DATA") - max(0, data - own)]
     for group in _groups(root, "memory"):
         for limit, used, cache in _FILES_OF_MEMORY:
@@ -46,13 +39,8 @@ def usable_memory(root: Path = _ROOT) -> Memory:
 
 
 def usable_cores(root: Path = _ROOT) -> int:
-    """How many cores this process may keep busy: those it is bound to, or as many as its cgroup has time for.
-
-    Args:
-        root: Where `/proc` and `/sys` are.
-    """
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [float(bound)]
+    """Cores that this process may keep busy: those it is bound to, or fewer if its cgroup has a quota of time."""
+    quotas = [float(cores())]
     for group in _groups(root, "cpu"):
         period = _number(group / "cpu.cfs_period_us")
         quota, _, of = (_read(group / "cpu.max") or "").partition(" ")
@@ -61,7 +49,7 @@ def usable_cores(root: Path = _ROOT) -> int:
     return max(1, math.ceil(min(quotas)))
 
 
-# Limit, use, and what of the use is a cache of files that goes when memory is needed.
+# Limit, use, and the part of the use that is a cache of files, which the system drops when memory is needed.
 _FILES_OF_MEMORY = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.high", "memory.current", "inactive_file"),
@@ -70,7 +58,7 @@ _FILES_OF_MEMORY = (
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of the cgroups that this process is in, each with those above it that can be seen."""
+    """Folders of the cgroups that this process is in, each followed by its visible parents."""
     own: dict[str, str] = {}
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, names, path = line.split(":", 2)
@@ -82,7 +70,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         if kind not in ("cgroup", "cgroup2") or (kind == "cgroup" and not name) or name not in own:
             continue
         top, mount = (_unescape(field) for field in fields.split(" ")[3:5])
-        # In a container the path can be the host's, of which only what is below `top` is mounted.
+        # In a container the path can be the host's, while only the part below `top` is mounted.
         path = os.path.relpath(own[name], top)
         inner = () if path.startswith("..") or "/.." in own[name] else Path(path).parts
         for depth in range(len(inner), -1, -1):

@@ -1,4 +1,4 @@
-"""A folder for files whose contents are run: only this user can write to it, and damaged files do not count."""
+"""A folder for files whose contents are executed: only this user can write to it, and damaged files are ignored."""
 
 import contextlib
 import hashlib
@@ -10,35 +10,23 @@ from pathlib import Path
 
 _FORMAT = b"wct_jax 1\n"
 _DIGEST = hashlib.sha256().digest_size
-# Of files, and of those that are still being written.
+# Names of files, and of files that are still being written.
 _NAME = re.compile(r"[0-9a-f]{64}(\.\w+)?")
 
 
 class PrivateFolder:
-    """Bytes by key, in files that carry a checksum over their key and content.
+    """Bytes by key, in files with a checksum over key and content.
 
-    The folder and each file must belong to this user, and nobody else may be able to write to them; otherwise, nothing
-    is read or written. Nothing here raises an error, because a cache that fails is only slow.
+    Nothing is read or written unless this user owns the folder and the file and nobody else can write to them. No
+    method raises an error, because a cache that fails is only slow.
     """
 
     def __init__(self, path: Path, most: int) -> None:
-        """Name the folder.
-
-        Args:
-            path: The folder, which need not exist.
-            most: About how many bytes its files may take.
-        """
+        """Use a folder, which need not exist, for about `most` bytes."""
         self._path, self._most = path, most
 
     def read(self, key: str) -> bytes | None:
-        """Read what was written last for a key.
-
-        Args:
-            key: Any text.
-
-        Returns:
-            The content; None if there is none, or if the file is damaged or not a regular file of this user's.
-        """
+        """Read the content written last for a key; None if it is missing, damaged or not this user's regular file."""
         path = self._file(key)
         # A link may lead anywhere, and opening a named pipe would wait for its writer.
         flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
@@ -60,15 +48,9 @@ class PrivateFolder:
         return content
 
     def write(self, key: str, content: bytes) -> None:
-        """Write a file, whole or not at all, if it can be written.
-
-        Args:
-            key: For `read`.
-            content: What to keep.
-        """
+        """Write the content of a key, whole or not at all, if that is possible."""
         path = self._file(key)
-        # A full disk is no reason to fail.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # A full disk is no reason to fail.
             if not is_private(self._path):
                 return
             descriptor, scratch = tempfile.mkstemp(dir=self._path, prefix=f"{path.name}.")
@@ -81,7 +63,7 @@ class PrivateFolder:
                 raise
 
     def prune(self) -> None:
-        """Remove the files that have gone unused the longest, if there are too many."""
+        """Remove the files unused for the longest time until the rest fits."""
         files = []
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._path) if is_private(self._path) else ():
@@ -101,10 +83,7 @@ class PrivateFolder:
 
 
 def is_private(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder that belongs to this user and that nobody else can write to.
-
-    Args:
-        path: The folder, or a link to it.
+    """Whether a path is, or links to, a folder that belongs to this user and that nobody else can write to.
 
     Raises:
         OSError: There is nothing at the path, or it cannot be reached.
@@ -121,5 +100,5 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _checksum(key: str, content: bytes) -> bytes:
-    # With the key, so that a file under another's name does not count either.
+    # Over the key too, so that a file under another key's name does not count either.
     return hashlib.sha256(key.encode() + b"\0" + content).digest()

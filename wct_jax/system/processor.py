@@ -1,4 +1,4 @@
-"""What the processor can run."""
+"""The processor: its model, its instructions, its cores."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-# Its lines that name the model and the instructions, on the architectures there are; others change all the time.
+# Its lines that name model and instructions, on x86, ARM, RISC-V and others. The rest changes all the time.
 _TELLING = {
     *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),
     *("cpu implementer", "cpu architecture", "cpu variant", "cpu part", "features"),
@@ -19,7 +19,7 @@ _TELLING = {
 def processor() -> str:
     """Describe the processor's model and instructions, as far as the system tells them.
 
-    Containers on one machine have these in common but not a host name, and unequal machines may share a host name.
+    Not the host name: containers on one machine have different ones, and unequal machines may share one.
     """
     about = [platform.machine()]
     with contextlib.suppress(OSError, ValueError):
@@ -31,7 +31,7 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """The number of cores this process may run on, between which XLA divides the work when it compiles."""
+    """The number of cores this process may run on, among which XLA divides the work when it compiles."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""A mapping that forgets: the entries used last, up to a bound."""
+"""A bounded mapping that keeps the entries used last."""
 
 import threading
 from collections import OrderedDict
@@ -10,14 +10,14 @@ _V = TypeVar("_V")
 
 
 class Recent(Generic[_K, _V]):
-    """Values by key, of which `trim` drops the least recently used. It may be used from several threads."""
+    """Values by key; `trim` drops the least recently used. Threads may share it."""
 
     def __init__(self, most: int, size: Callable[[_V], int] = lambda _: 1) -> None:
         """Start empty.
 
         Args:
-            most: What the sizes of all values may add up to.
-            size: Of a value; by default they are counted.
+            most: Bound of the sum of all sizes.
+            size: Function from a value to its size, by default 1.
         """
         self._most, self._size = most, size
         self._values: OrderedDict[_K, _V] = OrderedDict()
@@ -26,7 +26,7 @@ class Recent(Generic[_K, _V]):
         """How many values have been dropped so far."""
 
     def get(self, key: _K) -> _V | None:
-        """The value of a key, which counts as used now, or None."""
+        """Return the value of a key, or None, and count it as used now."""
         with self._lock:
             value = self._values.get(key)
             if value is not None:
@@ -34,16 +34,12 @@ class Recent(Generic[_K, _V]):
             return value
 
     def add(self, key: _K, value: _V) -> _V:
-        """Add a value without dropping any, unless another thread was faster, and return the one that is there now."""
+        """Add a value unless the key has one (another thread was faster), drop none, and return the key's value."""
         with self._lock:
             return self._values.setdefault(key, value)
 
     def trim(self, keep: int = 1) -> None:
-        """Drop the least recently used values until the rest is within the bound.
-
-        Args:
-            keep: How many of those used last stay whatever their sizes.
-        """
+        """Drop the least recently used values until the rest fits, but keep the last `keep` whatever their sizes."""
         with self._lock:
             total = sum(map(self._size, self._values.values()))
             while total > self._most and len(self._values) > keep:

@@ -1,4 +1,4 @@
-"""Arrays that are too large to be in memory as a whole."""
+"""Arrays too large for memory."""
 
 import math
 import os
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-# What has fewer bytes is held in memory.
+# Arrays of at most so many bytes stay in memory.
 _SMALL = 2**26
 
 
 class Sheet:
-    """An array in a file without a name, of which a window at a time is in memory."""
+    """A float32 array in an unnamed file, with one window at a time in memory."""
 
     def __init__(self, shape: tuple[int, ...], folder: str | os.PathLike[str] | None) -> None:
         self._shape, size = shape, 4 * math.prod(shape)
@@ -22,7 +22,7 @@ class Sheet:
         try:
             self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 - as long as this lives
             weakref.finalize(self, self._file.close)
-            # Now, for a full disk would end the process when a mapped page has to be written.
+            # Now, because a full disk would kill the process when a mapped page has to be written.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self._file.fileno(), 0, size)
             else:
@@ -33,11 +33,11 @@ class Sheet:
             ) from error
 
     def mapped(self) -> np.ndarray:
-        """The whole, whose pages are read from the file as they are looked at."""
+        """The whole array, whose pages are read from the file on access."""
         return np.memmap(self._file, np.float32, "r+", shape=self._shape)
 
     def __getitem__(self, window: Any) -> np.ndarray:
-        # Mapped anew each time: what was mapped counts as memory of the process.
+        # Mapped anew each time, because mapped pages count as memory of the process.
         return np.array(self.mapped()[window])
 
     def __setitem__(self, window: Any, values: np.ndarray) -> None:
@@ -45,13 +45,9 @@ class Sheet:
 
 
 def sheet(shape: tuple[int, ...], folder: str | os.PathLike[str] | None) -> "np.ndarray | Sheet":
-    """A float32 array of any contents, in memory if it is small, otherwise in a file without a name.
-
-    Args:
-        shape: Its shape.
-        folder: Where the file is; None for the system's folder for such.
+    """Make an uninitialised float32 array: in memory if it is small, otherwise in an unnamed file in a folder.
 
     Raises:
-        ValueError: There is no space for it.
+        ValueError: `folder`, or the system's folder for temporary files if None, has no space for it.
     """
     return np.empty(shape, np.float32) if 4 * math.prod(shape) <= _SMALL else Sheet(shape, folder)

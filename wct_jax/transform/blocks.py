@@ -1,6 +1,6 @@
 """Loops over blocks of a batch of images: some rows of one image, or several small images.
 
-On the CPU, what is done to a block while it is in the cache takes a third of the time that it takes on whole images.
+On the CPU, steps applied to a block in the cache take a third of the time that they take on whole images.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,17 @@ def map_blocks(
     times: int = 1,
     size: Array | None = None,
 ) -> Array:
-    """Apply to each block what makes of it one of the same number of images and a multiple of its sides.
+    """Apply `convolve` to every block.
 
     Args:
-        convolve: From `[n, rows + 2, W + 2, C]` to `[n, times * rows, times * W, channels]`.
-        x: `[N, H, W, C]` with sides of two pixels at least.
-        channels: Of the result.
-        pixels: How many a block has, about.
-        border: What surrounds the images by one pixel: their reflection, their edge again, or zeros.
-        times: How many times the sides of `x` the result has.
-        size: Rows and columns that count, int32 `[2]`: the border is around these. None for all.
+        convolve: Function from `[n, rows + 2, W + 2, C]` to `[n, times * rows, times * W, channels]`.
+        x: `[N, H, W, C]` with sides of at least two pixels.
+        channels: Number of channels of the result.
+        pixels: Approximate number of pixels in a block.
+        border: The pixel around each image: its reflection, its edge repeated, or zero.
+        times: Factor by which the result's sides exceed those of `x`.
+        size: Rows and columns of the image if `x` is a larger canvas, int32 `[2]`: the border is around these. None for
+            all.
 
     Returns:
         `[N, times * H, times * W, channels]`.
@@ -49,13 +50,14 @@ def map_blocks(
 
 
 def sum_blocks(reduce: Callable[[Array, Array], Array], x: Array, y: Array, pixels: int) -> Array:
-    """Sum over all blocks what is made of a block of `x`, with a pixel of reflection around it, and that of `y`.
+    """Sum `reduce(block of x, block of y)` over all blocks.
 
     Args:
-        reduce: Of `[n, rows + 2, W + 2, C]` and `[n, rows, W, C']`, linear in the latter.
-        x: `[N, H, W, C]` with sides of two pixels at least.
+        reduce: Function of `[n, rows + 2, W + 2, C]`, the block with a pixel of reflection around it, and
+            `[n, rows, W, C']`; linear in the latter.
+        x: `[N, H, W, C]` with sides of at least two pixels.
         y: `[N, H, W, C']`.
-        pixels: How many a block has, about.
+        pixels: Approximate number of pixels in a block.
     """
     grid = _Grid.of(x, pixels)
 
@@ -67,14 +69,9 @@ def sum_blocks(reduce: Callable[[Array, Array], Array], x: Array, y: Array, pixe
 
 
 def pad(x: Array, size: Array | None = None) -> Array:
-    """Surround whole images by a pixel of reflection; a side of one pixel, which has nothing to reflect, repeats it.
+    """Surround `[N, H, W, C]` by a pixel of reflection; a side of one pixel has nothing to reflect and repeats it.
 
-    Args:
-        x: `[N, H, W, C]`.
-        size: Rows and columns that count, int32 `[2]`, two of each at least. None for all.
-
-    Returns:
-        `[N, H + 2, W + 2, C]`.
+    `size`, int32 `[2]`, holds rows and columns of the image, at least two of each, if `x` is a larger canvas.
     """
     for axis in (1, 2):
         padding = [(1, 1) if axis == a else (0, 0) for a in range(4)]
@@ -94,7 +91,7 @@ class _Grid(NamedTuple):
     def of(cls, x: Array, pixels: int) -> "_Grid":
         count, height, width, _ = x.shape
         images = max(1, min(count, pixels // (height * width)))
-        # Whole cells of four rows, and strips of the same height, for the last ones overlap.
+        # Whole cells of four rows, and strips of equal height to keep the overlap of the last two small.
         strips = -(-height // max(4, pixels // width // 4 * 4))
         return cls(count, height, images, min(height, -(-height // strips // 4) * 4))
 
@@ -107,12 +104,12 @@ class _Grid(NamedTuple):
         return i // down * self.images, i % down * self.rows
 
     def start(self, i: Array | int) -> tuple[Array, Array]:
-        """The first image and the first row of a block, the last ones as far back as they need to be whole."""
+        """First image and first row of a block; the last blocks start far enough back to be whole."""
         image, row = self._nominal(i)
         return jnp.minimum(image, self.number - self.images), jnp.minimum(row, self.height - self.rows)
 
     def padded(self, x: Array, i: Array | int, border: Border, size: Array | None = None) -> Array:
-        """A block with what surrounds it."""
+        """A block with the pixels around it."""
         image, row = self.start(i)
         width, channels = x.shape[2:]
 
@@ -132,7 +129,7 @@ class _Grid(NamedTuple):
             left, right = block[:, :, inwards : inwards + 1], block[:, :, width - 1 - inwards : width - inwards]
             block = jnp.concatenate([left, block, right], axis=2)
         if size is not None:
-            # The row below the last one that counts, if the block has both.
+            # The row below the image's last one, if the block has both.
             last = size[0] - row
             ends = (last > 0) & (last <= self.rows)
             block = _repeat_line(block, 1, jnp.where(ends, last - inwards, 0), jnp.where(ends, last + 1, 0))
@@ -140,7 +137,7 @@ class _Grid(NamedTuple):
         return lax.optimization_barrier(block)
 
     def new(self, x: Array, i: Array | int) -> Array:
-        """A block, with zeros for what belongs to an earlier one."""
+        """A block with zeros for the pixels that an earlier block has."""
         (first_image, first_row), (image, row) = self._nominal(i), self.start(i)
         block = lax.dynamic_slice(x, (image, row, 0, 0), (self.images, self.rows, *x.shape[2:]))
         images, rows = image + jnp.arange(self.images), row + jnp.arange(self.rows)
@@ -154,27 +151,19 @@ def _repeat_line(x: Array, axis: int, source: Array, target: Array) -> Array:
 
 
 def rows_at_once(x: Array, numbers: int = 2**18) -> int:
-    """How many rows of an image the CPU should take at a time for what is done to each pixel in several steps.
-
-    Args:
-        x: `[..., H, W, C]`.
-        numbers: How many stay in the cache.
-
-    Returns:
-        A divisor of the height.
-    """
+    """Rows of `[..., H, W, C]` that fit into the CPU's cache, which holds so many numbers: a divisor of the height."""
     height, width, channels = x.shape[-3:]
     most = min(height, max(1, numbers // (width * channels)))
     return next(rows for rows in range(most, 0, -1) if height % rows == 0)
 
 
 def cut(x: Array, rows: int, axis: int) -> Array:
-    """Parts of so many rows along `axis`, a negative one: `[H / rows, ..., rows, ...]` of `[..., H, ...]`."""
+    """Cut `[..., H, ...]` along a negative `axis` into parts of some rows: `[H / rows, ..., rows, ...]`."""
     parts = x.reshape(*x.shape[:axis], -1, rows, *x.shape[axis:][1:])
     return jnp.moveaxis(parts, axis - 1, 0)
 
 
 def join(parts: Array, axis: int) -> Array:
-    """What was cut along `axis`."""
+    """Join the parts that `cut` made along `axis`."""
     x = jnp.moveaxis(parts, 0, axis - 1)
     return x.reshape(*x.shape[: axis - 1], -1, *x.shape[axis:][1:])

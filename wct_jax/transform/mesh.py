@@ -11,7 +11,7 @@ _Result = TypeVar("_Result")
 
 
 def has_rows_apart(image: Array) -> bool:
-    """Whether rows or columns of `[..., H, W, C]` are spread over explicit axes, so that neighbours are apart."""
+    """Whether explicit axes spread rows or columns of `[..., H, W, C]` over devices, so that neighbours are apart."""
     return any(axis is not None for axis in jax.typeof(image).sharding.spec[-3:-1])
 
 
@@ -21,17 +21,16 @@ def on_any_mesh(
     feature: Array,
     *rest: Any,
 ) -> _Result:
-    """Call `function(feature, *rest)`, also where `feature` lies on a mesh with explicit axes.
+    """Call `function(feature, *rest)`, even if `feature` lies on a mesh with explicit axes.
 
-    On such a mesh (`jax.make_mesh` makes them by default) every contraction over a sharded dimension must say how
-    its result is to be sharded. What this library computes has one right answer, which the compiler finds by itself:
-    the axes are handed to it.
+    On such a mesh (the default of `jax.make_mesh`) every contraction over a sharded dimension must say how its result
+    is sharded. Here only one answer makes sense, which the compiler finds by itself, so it is given the axes.
 
     Args:
-        function: Of arrays.
-        result: How what comes out is sharded, given the feature's sharding over its leading dimensions and over all.
+        function: Function of arrays.
+        result: Sharding of the result, from the feature's sharding over its leading dimensions and over all dimensions.
         feature: `[..., H, W, C]`.
-        rest: More arrays.
+        rest: Further arrays.
     """
     sharding = jax.typeof(feature).sharding
     mesh = sharding.mesh
@@ -40,5 +39,5 @@ def on_any_mesh(
         return function(feature, *rest)
     lead = NamedSharding(mesh, PartitionSpec(*sharding.spec[:-3]))
     automatic = jax.sharding.auto_axes(function, axes=axes, out_sharding=result(lead, sharding))
-    # Compiled, since outside jit arguments that lie on one device cannot be brought onto the mesh.
+    # Compiled, because outside jit arguments that lie on one device cannot be moved onto the mesh.
     return jax.jit(automatic)(feature, *rest)

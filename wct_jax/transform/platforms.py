@@ -1,4 +1,4 @@
-"""Choices by the platform that a program runs on, made where it is lowered."""
+"""Choices by the platform for which a program is lowered."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,23 +8,25 @@ import jax
 from jax import lax
 
 _Result = TypeVar("_Result")
+# JAX's default for float32 is TF32 on recent NVIDIA GPUs and one pass of bfloat16 on TPUs.
+HIGHEST = lax.Precision.HIGHEST
 
 
 def by_platform(
     *, cpu: Callable[..., _Result], default: Callable[..., _Result], static: Sequence[str] = ()
 ) -> Callable[..., _Result]:
-    """A function that is `cpu` on the CPU and `default` on every other platform.
+    """Make a function that is `cpu` on the CPU and `default` on every other platform.
 
     `jax.default_backend()` does not say where a program runs: arrays may lie on another device, `jax.default_device`
     may name one, and `jax.export` lowers for platforms that this machine does not have.
 
     Args:
-        cpu: Of arrays, pure.
-        default: Of the same arrays, with results of the same shapes and dtypes.
-        static: Names of the keywords of both that are not arrays.
+        cpu: Pure function of arrays.
+        default: Pure function of the same arrays; its results have the same shapes and dtypes.
+        static: Names of their keywords that are not arrays.
     """
 
-    # Compiled, since outside jit the platform would be that of the default device, not that of the operands.
+    # Compiled, because outside jit the platform would be that of the default device, not that of the operands.
     @functools.partial(jax.jit, static_argnames=tuple(static))
     def choose(*operands: Any, **options: Any) -> _Result:
         each = {"cpu": functools.partial(cpu, **options), "default": functools.partial(default, **options)}
@@ -34,10 +36,9 @@ def by_platform(
 
 
 def platform_of(arrays: Any) -> str:
-    """The platform that a computation with some arrays would run on, if it were not traced: "cpu", "gpu", "tpu".
+    """The platform that would run a computation on a pytree of arrays: "cpu", "gpu" or "tpu".
 
-    Args:
-        arrays: A pytree: where those are that are committed to a device; the default device where none is.
+    That of the first array that is committed to a device, or else the default device's. Tracers do not count.
     """
     for leaf in jax.tree.leaves(arrays):
         if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.committed:

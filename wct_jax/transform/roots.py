@@ -10,14 +10,11 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import as_number
-from wct_jax.transform.platforms import by_platform
+from wct_jax.transform.platforms import HIGHEST, by_platform
 from wct_jax.transform.statistics import Moments
 
 _Result = TypeVar("_Result")
-
-
-_HIGHEST = lax.Precision.HIGHEST
-
+product = functools.partial(jnp.matmul, precision=HIGHEST)
 
 # Variance below (this times the dtype's machine epsilon)² of the feature's mean square is rounding, not
 # signal: a flat picture leaves it behind. Measured by benchmarks/rounding.py.
@@ -25,19 +22,19 @@ _ROUNDING = 32
 
 
 def root_of(statistics: Moments, eps: ArrayLike) -> Array:
-    """C^½ `[..., C, C]` over the directions kept, see `whiten_color`."""
+    """C^½ `[..., C, C]` over the eigenvalues that `whiten_color` keeps."""
     return _power(statistics.covariance, jnp.asarray(as_number("eps", eps)), floor_of(statistics), False)
 
 
 def inverse_root_of(statistics: Moments, eps: ArrayLike) -> Array:
-    """C^-½ `[..., C, C]` over the directions kept, see `whiten_color`."""
+    """C^-½ `[..., C, C]` over the eigenvalues that `whiten_color` keeps."""
     return _power(statistics.covariance, jnp.asarray(as_number("eps", eps)), floor_of(statistics), True)
 
 
 def floor_of(statistics: Moments) -> Array:
-    """The variance `[...]` that rounding can leave where there is none."""
-    # A relative cut alone is not enough: a constant feature has a covariance of about 1e-13 from rounding, and
-    # relative to itself that is as good a spectrum as any.
+    """The variance `[...]` that rounding can leave in a constant feature."""
+    # A cut relative to the largest eigenvalue is not enough: rounding leaves a constant feature a covariance of about
+    # 1e-13, all of it within `eps` of its own largest.
     unit = (_ROUNDING * jnp.finfo(statistics.mean.dtype).eps) ** 2
     mean_square = jnp.sum(statistics.mean**2, -1) + jnp.trace(statistics.covariance, axis1=-2, axis2=-1)
     return unit * mean_square
@@ -52,29 +49,29 @@ def _power(covariance: Array, eps: Array, floor: Array, inverse: bool) -> Array:
 
 @_power.defjvp
 def _power_jvp(inverse: bool, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Daleckii-Krein: df(C) = E (F ∘ (Eᵀ dC E)) Eᵀ, F the divided differences of f at the eigenvalues.
+    """Daleckii-Krein theorem: df(C) = E (F ∘ (Eᵀ dC E)) Eᵀ with F_ij = (f(λ_i) - f(λ_j)) / (λ_i - λ_j).
 
-    Autodiff of `eigh` divides by differences of eigenvalues, which repeat and vanish. Of f they are in closed
-    form, without subtraction: for kept a and b, 1 / (√a + √b) and -1 / (√a √b (√a + √b)). A dropped eigenvalue
-    counts as zero, where f is zero: f(a) / a. The set of kept ones is held fixed: the cut has no derivative.
+    Differentiating `eigh` itself would divide by differences of eigenvalues, which repeat and vanish. The divided
+    differences of a root need no subtraction: for kept a and b they are 1 / (√a + √b) and, for the inverse root,
+    -1 / (√a √b (√a + √b)). A dropped eigenvalue counts as zero, where f is zero: f(a) / a. The set of eigenvalues kept
+    is held fixed, since the cut has no derivative.
     """
     vectors, roots, kept = _spectrum(*primals)
     power = jnp.where(kept, 1 / roots if inverse else roots, 0)
     a, b = roots[..., :, None], roots[..., None, :]
-    # The stand-in for a dropped root is 1, so that in a product only the kept one counts.
+    # A dropped root is 1 here, which leaves the kept one in a product.
     both = -1 / (a * b * (a + b)) if inverse else 1 / (a + b)
     one = 1 / (a * b) ** 3 if inverse else 1 / (a * b)
     kept_a, kept_b = kept[..., :, None], kept[..., None, :]
     divided = jnp.where(kept_a & kept_b, both, jnp.where(kept_a | kept_b, one, 0))
     change = (tangents[0] + jnp.matrix_transpose(tangents[0])) / 2
-    product = functools.partial(jnp.matmul, precision=_HIGHEST)
     transposed = jnp.matrix_transpose(vectors)
     inner = divided * product(product(transposed, change), vectors)
     return _compose(vectors, power), product(product(vectors, inner), transposed)
 
 
 def _spectrum(covariance: Array, eps: Array, floor: Array) -> tuple[Array, Array, Array]:
-    """Eigenvectors `[..., C, C]`, square roots of the eigenvalues `[..., C]` (1 where dropped), which are kept."""
+    """Eigenvectors `[..., C, C]`, roots of the eigenvalues `[..., C]` (1 where dropped), and mask of those kept."""
     values, vectors = _eigh(covariance)
     cut = jnp.maximum(eps.astype(values.dtype) * values[..., -1:], floor[..., None])
     kept = values > cut  # not >=, or a covariance of zeros would keep everything
@@ -82,17 +79,14 @@ def _spectrum(covariance: Array, eps: Array, floor: Array) -> tuple[Array, Array
 
 
 def one_by_one(function: Callable[..., _Result]) -> Callable[[Array], _Result]:
-    """A decomposition of matrices `[..., C, C]` on the CPU, one after the other.
+    """Apply a decomposition of one matrix to `[..., C, C]` on the CPU, one matrix after the other.
 
-    jaxlib spreads a batch over the threads of the pool that one of them is running it on, and has that one wait: as
-    many batches at the same time as there are threads wait for ever (seen with two on two cores, jaxlib 0.10.2).
-
-    Args:
-        function: Of one matrix.
+    jaxlib splits a batch among the threads of its pool and blocks the thread that called it. When as many batches run
+    at once as there are threads, all of them wait forever (seen with two on two cores, jaxlib 0.10.2).
     """
     each = jax.vmap(jax.custom_batching.sequential_vmap(function))
 
-    @jax.jit  # Else the loop would be compiled, and kept, at every call outside jit.
+    @jax.jit  # Otherwise every call outside jit would compile the loop again, and JAX would keep all of them.
     def of_all(matrices: Array) -> _Result:
         lead = matrices.shape[:-2]
         results = each(matrices.reshape(-1, *matrices.shape[-2:]))
@@ -102,8 +96,8 @@ def one_by_one(function: Callable[..., _Result]) -> Callable[[Array], _Result]:
 
 
 def _eigh_of_one(matrix: Array) -> tuple[Array, Array]:
-    # In double precision: in single the eigenvalues that are just kept, a millionth of the largest, would be a tenth
-    # off, and their directions, which whitening makes as strong as the others, would differ from run to run.
+    # In double precision: in single, eigenvalues of a millionth of the largest, which are just kept, would be 10 % off,
+    # and their directions, which whitening makes as strong as the others, would differ from run to run.
     with jax.enable_x64(True):
         values, vectors = jnp.linalg.eigh(lax.convert_element_type(matrix, jnp.float64))
         return lax.convert_element_type(values, matrix.dtype), lax.convert_element_type(vectors, matrix.dtype)
@@ -114,4 +108,4 @@ _eigh = by_platform(cpu=one_by_one(_eigh_of_one), default=lambda matrices: tuple
 
 
 def _compose(vectors: Array, values: Array) -> Array:
-    return jnp.matmul(vectors * values[..., None, :], jnp.matrix_transpose(vectors), precision=_HIGHEST)
+    return product(vectors * values[..., None, :], jnp.matrix_transpose(vectors))

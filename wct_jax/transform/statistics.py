@@ -1,4 +1,4 @@
-"""Count, mean and scatter of the pixels of a feature, taken with weights and merged exactly."""
+"""Count, mean and scatter of a feature's pixels, weighted and merged exactly."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,10 +12,7 @@ from wct_jax.checks.arguments import check_kind
 from wct_jax.checks.arrays import as_feature, as_map
 from wct_jax.transform.blocks import cut, rows_at_once
 from wct_jax.transform.mesh import on_any_mesh
-from wct_jax.transform.platforms import by_platform
-
-_HIGHEST = lax.Precision.HIGHEST
-
+from wct_jax.transform.platforms import HIGHEST, by_platform
 
 # Pixels whose weights add up to no more than this count as none.
 _NO_WEIGHT = 1e-12
@@ -26,13 +23,13 @@ _NO_WEIGHT = 1e-12
 class Moments:
     """Weighted count, mean and scatter of a set of pixels.
 
-    A pytree, so it goes through `jit`, `vmap` and `grad`, and can be kept in place of the feature. Equal to itself
-    alone, and hashed by that: whether two have the same numbers is for `numpy.testing.assert_allclose` and `jax.tree`.
+    A pytree: it passes through `jit`, `vmap` and `grad`, and all that the transforms need of a feature. It compares and
+    hashes by identity; compare values by `jax.tree.map(numpy.testing.assert_allclose, a, b)`.
 
     Attributes:
-        count: `[...]`, the sum of the weights: the number of pixels where none were given.
-        mean: `[..., C]`.
-        scatter: `[..., C, C]`, the sum of w (x - mean)(x - mean)ᵀ.
+        count: `[...]`, Σ w: the number of pixels if they have no weights.
+        mean: `[..., C]`, Σ w x / Σ w.
+        scatter: `[..., C, C]`, Σ w (x - mean)(x - mean)ᵀ.
     """
 
     count: Array
@@ -50,54 +47,54 @@ def moments(feature: ArrayLike, weights: ArrayLike | None = None) -> Moments:
 
     Args:
         feature: `[..., H, W, C]`, floating point.
-        weights: How much each pixel counts, 0..1, broadcasting to `[..., H, W]`; None for 1 everywhere.
+        weights: Weight of each pixel, 0..1, broadcasting to `[..., H, W]`; None for 1 everywhere.
 
     Returns:
-        Moments with the leading dimensions of `feature`, in float32, or float64 for a float64 feature.
-        Where no pixel has weight (1e-12 in all, or less) all of them are zero.
+        Moments with the leading dimensions of `feature`, in float32, or float64 for a float64 feature. They are zero
+        where the weights add up to 1e-12 or less.
 
     Raises:
-        ValueError: A shape or dtype that does not fit.
+        ValueError: A shape or dtype does not fit.
+
+    Example:
+        >>> feature = jax.random.normal(jax.random.key(0), (4, 5, 3))
+        >>> m = moments(feature)
+        >>> m.count, m.mean.shape, m.covariance.shape
+        (Array(20., dtype=float32), (3,), (3, 3))
     """
     return weighted_moments(feature_of("feature", feature), "weights", weights)
 
 
 def weighted_moments(feature: Array, name: str, weights: ArrayLike | None) -> Moments:
-    """`moments` of a checked feature; messages call the weights by `name`."""
+    """`moments` of a checked feature; errors call the weights `name`."""
     weights = per_pixel(name, 1.0 if weights is None else weights, feature.shape[:-1])
     return on_any_mesh(_moments, lambda lead, pixels: lead, feature, weights)
 
 
 class _Sums(NamedTuple):
-    """Weighted sums over pixels about a reference r: Σ w, Σ w (x - r) and Σ w (x - r)(x - r)ᵀ.
+    """Weighted sums over pixels about a reference r.
 
-    Unlike `Moments`, which divide by the first, they are polynomials of the weights and have derivatives where all
-    of these are zero. The moments do not depend on r, which is held fixed in derivatives; near the mean it spares
-    float32 the difference of large numbers.
-
-    Attributes:
-        reference: `[..., C]`.
-        weight: `[...]`.
-        first: `[..., C]`.
-        second: `[..., C, C]`.
+    Unlike `Moments`, which divide by Σ w, they are polynomials of the weights and have derivatives where all weights
+    are zero. The moments do not depend on r, so derivatives hold it fixed. An r near the mean spares float32 the
+    difference of large numbers.
     """
 
-    reference: Array
-    weight: Array
-    first: Array
-    second: Array
+    reference: Array  # r, [..., C]
+    weight: Array  # Σ w, [...]
+    first: Array  # Σ w (x - r), [..., C]
+    second: Array  # Σ w (x - r)(x - r)ᵀ, [..., C, C]
 
     @classmethod
     def of(cls, x: Array, w: Array) -> "_Sums":
         weighed = jnp.sum(w, (-2, -1), keepdims=True) > _NO_WEIGHT
         share = jnp.where(weighed, w, 1)
         share = share / jnp.sum(share, (-2, -1), keepdims=True)
-        # A float32 sum over a million pixels is off in the fourth digit. What is left in the first moment says by
-        # how much, and is itself small enough to be summed exactly enough.
+        # A float32 sum over a million pixels is off in the fourth digit. `first` measures that error, which is itself
+        # small enough to be summed accurately.
         reference = lax.stop_gradient(jnp.sum(share[..., None] * x, (-3, -2)))
         centered = x - reference[..., None, None, :]
         weighted = w[..., None] * centered
-        second = jnp.einsum("...hwi,...hwj->...ij", weighted, centered, precision=_HIGHEST)
+        second = jnp.einsum("...hwi,...hwj->...ij", weighted, centered, precision=HIGHEST)
         return cls(reference, jnp.sum(w, (-2, -1)), jnp.sum(weighted, (-3, -2)), second)
 
     def about(self, reference: Array) -> "_Sums":
@@ -118,7 +115,7 @@ class _Sums(NamedTuple):
 def _moments(feature: Array, weights: Array) -> Moments:
     rows = rows_at_once(feature)
     sums = _sum(feature, weights) if rows == feature.shape[-3] else _sum_by_platform(feature, weights, rows=rows)
-    # Not > 0: the derivative of the mean has 1 / count², which overflows long before count vanishes.
+    # Not > 0: the mean's derivative contains 1 / count², which overflows long before count vanishes.
     weighed = sums.weight > _NO_WEIGHT
     rest = sums.first * (1 / jnp.where(weighed, sums.weight, 1))[..., None]
     return Moments(
@@ -151,10 +148,11 @@ def _outer(a: Array, b: Array) -> Array:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """Moments of two disjoint sets of pixels together, from the moments of each.
+    """Merge the moments of two disjoint sets of pixels into those of their union, exactly.
 
-    Exact, with moments of no pixels as the identity: Chan, Golub and LeVeque, "Updating Formulae and a
-    Pairwise Algorithm for Computing Sample Variances", 1979, equation 2.1, for weights and vectors.
+    With n = n_a + n_b and d = m_b - m_a, the mean is m_a + (n_b / n) d and the scatter S_a + S_b + (n_a n_b / n) d dᵀ:
+    Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979, equation
+    2.1, with weights and vectors. The moments of no pixels are the identity.
 
     Args:
         a: Moments `[...]` of C channels.
@@ -164,32 +162,34 @@ def merge(a: Moments, b: Moments) -> Moments:
         Moments of the same shapes.
 
     Raises:
-        ValueError: Something else, or another number of channels.
+        ValueError: An argument is not `Moments`, or the numbers of channels differ.
+
+    Example:
+        >>> feature = jax.random.normal(jax.random.key(0), (4, 5, 3))
+        >>> halves = merge(moments(feature[:2]), moments(feature[2:]))
+        >>> bool(jnp.allclose(halves.covariance, moments(feature).covariance, atol=1e-5))
+        True
     """
     check_moments(a, b, ("a", "b"))
     count = a.count + b.count
     share = jnp.where(count > 0, b.count / jnp.where(count > 0, count, 1), 0)[..., None]
     delta = b.mean - a.mean
-    between = (a.count[..., None] * share * delta)[..., :, None] * delta[..., None, :]
+    between = _outer(a.count[..., None] * share * delta, delta)
     return Moments(count, a.mean + share * delta, a.scatter + b.scatter + between)
 
 
 def feature_of(name: str, value: ArrayLike) -> Array:
-    """A JAX array `[..., H, W, C]` from what a caller passed as `name`, checked."""
+    """Check the caller's argument `name` and return it as a JAX array `[..., H, W, C]`."""
     return jnp.asarray(as_feature(name, value))
 
 
 def per_pixel(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Numbers per pixel that a caller passed as `name`, checked and broadcast to `shape`."""
+    """Check the caller's argument `name`, one number per pixel, and broadcast it to `shape`."""
     return jnp.broadcast_to(jnp.asarray(as_map(name, value, shape)), shape)
 
 
 def check_moments(content: Moments, style: Moments, names: tuple[str, str] = ("content", "style")) -> None:
-    """Refuse what are no moments of as many channels.
-
-    Raises:
-        ValueError: Because they are not.
-    """
+    """Raise ValueError unless both are moments of the same number of channels."""
     for name, value in zip(names, (content, style), strict=True):
         check_kind(name, value, Moments, "moments")
     a, b = (jnp.shape(each.mean) for each in (content, style))
@@ -198,5 +198,5 @@ def check_moments(content: Moments, style: Moments, names: tuple[str, str] = ("c
 
 
 def statistics_dtype(*arrays: Array) -> jnp.dtype:
-    """The dtype that statistics of arrays are taken in: float64 if any of them is, else float32."""
+    """The dtype for statistics of some arrays: float64 if any of them is, otherwise float32."""
     return jnp.dtype("float64" if any(array.dtype == jnp.float64 for array in arrays) else "float32")

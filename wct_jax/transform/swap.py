@@ -1,4 +1,4 @@
-"""Style swap: a feature rebuilt of patches of another one."""
+"""Style swap: a feature rebuilt from patches of another one."""
 
 import functools
 
@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 from wct_jax.checks.arguments import check_patch
 from wct_jax.checks.arrays import as_feature, as_map
 from wct_jax.transform.mesh import on_any_mesh
+from wct_jax.transform.platforms import HIGHEST
 
-_HIGHEST = lax.Precision.HIGHEST
-# Patches that are compared with as many others at a time: enough for a product of matrices to be fast.
+# Patches of either feature that are compared at once: enough for a fast matrix product.
 _AT_ONCE = 1024
 
 
@@ -24,28 +24,35 @@ def style_swap(
     style_weights: ArrayLike | None = None,
     size: Array | None = None,
 ) -> Array:
-    """Replace each patch of a feature by the most similar one of another, and average where they overlap.
+    """Replace each patch of a feature by the most similar patch of another, and average where patches overlap.
 
-    Chen and Schmidt, "Fast Patch-based Style Transfer of Arbitrary Style", 2016, equations 2 and 3: of patches φ the
-    one with the largest <φ_c, φ_s> / |φ_s|. For features that are whitened, as in Li et al., NIPS 2017, section 4.
-
-    Memory grows with the pixels, not with the pairs of patches; time grows with these.
+    A patch φ_c of the content becomes the style's patch φ_s with the largest <φ_c, φ_s> / |φ_s|: equations 2 and 3 of
+    Chen and Schmidt, "Fast Patch-based Style Transfer of Arbitrary Style", 2016. `whiten` both features first, as in
+    section 4 of Li et al., NIPS 2017. Choose it over `wct` for styles whose shapes matter more than their statistics.
+    Time grows with the number of pairs of patches, memory only with the number of pixels.
 
     Args:
         content: `[..., H, W, C]`, whitened.
         style: `[..., Hs, Ws, C]`, whitened; leading dimensions broadcast with those of `content`.
-        patch: Side of a patch in pixels of the feature. Where a feature is smaller, as large as it is.
-        stride: Patches begin at multiples of it, and at the end of each side; no more than `patch`.
-        style_weights: How much each pixel of the style counts, 0..1, broadcasting to `[..., Hs, Ws]`: patches that
-            count less than half as much as the one that counts most are not used.
-        size: Rows and columns of the content that count, int32 `[2]`, if it lies on a larger canvas. They hold a
-            patch, at least.
+        patch: Side of a patch in pixels of the feature, clipped to the sides of both features.
+        stride: Step from patch to patch in pixels, 1..`patch`. The last patch always ends at the end of its side.
+        style_weights: Weight of each pixel of the style, 0..1, broadcasting to `[..., Hs, Ws]`; None for 1 everywhere.
+            Patches with less than half the weight of the heaviest one are not used.
+        size: Rows and columns of the image if `content` is a larger canvas, int32 `[2]`, each at least `patch`; None
+            for all.
 
     Returns:
         `[..., H, W, C]` in the dtype of `content`.
 
     Raises:
-        ValueError: A shape that does not fit, or a stride that leaves pixels without a patch.
+        ValueError: A shape does not fit, or `stride` leaves pixels without a patch.
+
+    Example:
+        >>> content, style = map(whiten, jax.random.normal(jax.random.key(0), (2, 4, 5, 3)))
+        >>> style_swap(content, style, patch=3).shape
+        (4, 5, 3)
+        >>> bool(jnp.allclose(style_swap(style, style), style, atol=1e-5))
+        True
     """
     patch, stride = check_patch(patch, stride)
     content, style = jnp.asarray(as_feature("content", content)), jnp.asarray(as_feature("style", style))
@@ -82,7 +89,7 @@ def _swap(content: Array, style: Array, weights: Array, *, patch: int, stride: i
     rows, columns = (
         _starts(side, extent, part, stride) for side, extent, part in zip(content.shape, size, sides, strict=False)
     )
-    best = _most_similar(content, style, weights, rows[0], columns[0], sides, stride)
+    best = _most_similar(content, style, weights, (rows[0], columns[0]), sides, stride)
     total, count = jnp.zeros_like(content), jnp.zeros(content.shape[:2], content.dtype)
     used = (rows[1][:, None] & columns[1][None]).astype(content.dtype)
     for i in range(sides[0]):
@@ -95,23 +102,17 @@ def _swap(content: Array, style: Array, weights: Array, *, patch: int, stride: i
 
 
 def _starts(side: int, extent: Array, patch: int, stride: int) -> tuple[Array, Array]:
-    """Where the patches of a side begin, and which of these are no repetitions of the last one."""
+    """Starts of the patches along a side, and a mask that leaves out repetitions of the last one."""
     multiples = jnp.arange(-(-(side - patch) // stride) + 1, dtype=jnp.int32) * stride
     last = jnp.maximum(extent - patch, 0)
     return jnp.minimum(multiples, last), multiples < last + stride
 
 
 def _most_similar(
-    content: Array,
-    style: Array,
-    weights: Array,
-    rows: Array,
-    columns: Array,
-    sides: tuple[int, int],
-    stride: int,
+    content: Array, style: Array, weights: Array, starts: tuple[Array, Array], sides: tuple[int, int], stride: int
 ) -> tuple[Array, Array]:
-    """For each of the content's patches where in the style the most similar one begins, rows and columns."""
-    height, width, _ = style.shape
+    """Rows and columns at which the most similar patch of the style begins, for each patch of the content."""
+    (rows, columns), (height, width, _) = starts, style.shape
     style_rows, _ = _starts(height, jnp.int32(height), sides[0], stride)
     style_columns, _ = _starts(width, jnp.int32(width), sides[1], stride)
     counted = _windows(weights[..., None], style_rows, style_columns, sides).sum(-1)
@@ -127,7 +128,7 @@ def _most_similar(
             rows, usable, numbers = block
             patches = _windows(style, rows, style_columns, sides)
             norms = jnp.sqrt(jnp.sum(patches**2, -1))
-            scores = jnp.matmul(wanted, patches.T, precision=_HIGHEST) / jnp.where(norms > 0, norms, 1)[None]
+            scores = jnp.matmul(wanted, patches.T, precision=HIGHEST) / jnp.where(norms > 0, norms, 1)[None]
             scores = jnp.where(usable[None], scores, -jnp.inf)
             score = jnp.max(scores, -1)
             number = numbers[jnp.argmax(scores, -1)]
@@ -143,12 +144,12 @@ def _most_similar(
 
 
 def _in_blocks(rows: Array, columns: int) -> Array:
-    """Rows of patches in blocks of about `_AT_ONCE` patches, the last row repeated to fill the last block."""
+    """Group rows of patches into blocks of about `_AT_ONCE` patches, repeating the last row to fill the last block."""
     at_once = max(1, _AT_ONCE // columns)
     return jnp.pad(rows, (0, -len(rows) % at_once), mode="edge").reshape(-1, at_once)
 
 
 def _windows(x: Array, rows: Array, columns: Array, sides: tuple[int, int]) -> Array:
-    """Patches of `[H, W, C]` that begin at those rows and columns, `[rows * columns, pixels of a patch * C]`."""
+    """Patches of `[H, W, C]` that begin at some rows and columns, `[rows * columns, pixels of a patch * C]`."""
     parts = [x[(rows + i)[:, None], (columns + j)[None]] for i in range(sides[0]) for j in range(sides[1])]
     return jnp.concatenate(parts, -1).reshape(len(rows) * len(columns), -1)

@@ -1,7 +1,7 @@
 """Whitening and coloring of features, Li et al., "Universal Style Transfer via Feature Transforms", NIPS 2017.
 
-A feature is an array `[..., H, W, C]`: leading dimensions, rows, columns, channels. Everything here is a
-pure function of arrays and works under `jax.jit`, `jax.vmap`, `jax.grad` and on sharded arrays.
+A feature is an array `[..., H, W, C]`: leading dimensions, rows, columns, channels. Every function is pure and works
+under `jax.jit`, `jax.vmap` and `jax.grad`, and on sharded arrays.
 """
 
 import functools
@@ -15,8 +15,8 @@ from jax.typing import ArrayLike
 
 from wct_jax.transform.blocks import cut, join, rows_at_once
 from wct_jax.transform.mesh import on_any_mesh
-from wct_jax.transform.platforms import by_platform
-from wct_jax.transform.roots import inverse_root_of, root_of
+from wct_jax.transform.platforms import HIGHEST, by_platform
+from wct_jax.transform.roots import inverse_root_of, product, root_of
 from wct_jax.transform.statistics import (
     Moments,
     check_moments,
@@ -27,48 +27,64 @@ from wct_jax.transform.statistics import (
     weighted_moments,
 )
 
-_HIGHEST = lax.Precision.HIGHEST
-
 
 def whiten_color(content: Moments, style: Moments, eps: ArrayLike = 1e-6) -> tuple[Array, Array]:
-    """The affine map that gives content the style's mean and covariance, equations 1 and 2 of the paper.
+    """Compute the paper's affine map, which gives content the style's mean and covariance.
 
-    With C = E Λ Eᵀ the covariances, `matrix` = C_s^½ C_c^-½ and `bias` = m_s - matrix m_c, so that
-    `y = matrix @ x + bias`. Eigenvalues at or below `eps` times the largest, or within rounding of zero, are
-    dropped on both sides: their directions map to nothing.
+    `y = matrix @ x + bias` with `matrix` = C_s^½ C_c^-½ and `bias` = m_s - matrix m_c, where C^p = E Λ^p Eᵀ over the
+    eigenvalues kept: equations 1 and 2 of Li et al., "Universal Style Transfer via Feature Transforms", NIPS 2017.
+    `wct_jax.transform.maps` has other maps to the style's Gaussian and says when to choose which.
 
     Args:
         content: Moments of the content's feature, C channels.
-        style: Moments of the style's feature, C channels; leading dimensions broadcast.
-        eps: Where the spectra are cut, relative to the largest eigenvalue.
+        style: Moments of the style's feature, C channels; leading dimensions broadcast with those of `content`.
+        eps: Relative cut: eigenvalues at or below `eps` times the largest, or within rounding of zero, are dropped, on
+            both sides. Their directions map to zero.
 
     Returns:
         Matrix `[..., C, C]` and bias `[..., C]`.
 
     Raises:
-        ValueError: Something else than moments of as many channels, or an `eps` that is no number.
+        ValueError: An argument is not `Moments`, the numbers of channels differ, or `eps` is not a number.
+
+    Example:
+        >>> content, style = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+        >>> matrix, bias = whiten_color(moments(content), moments(style))
+        >>> bool(jnp.allclose(matrix @ moments(content).covariance @ matrix.T, moments(style).covariance, atol=1e-4))
+        True
     """
     check_moments(content, style)
-    matrix = jnp.matmul(root_of(style, eps), inverse_root_of(content, eps), precision=_HIGHEST)
-    return matrix, style.mean - jnp.einsum("...ij,...j->...i", matrix, content.mean, precision=_HIGHEST)
+    return affine(product(root_of(style, eps), inverse_root_of(content, eps)), content, style)
+
+
+def affine(matrix: Array, content: Moments, style: Moments) -> tuple[Array, Array]:
+    """Complete a matrix `[..., C, C]` by the bias `[..., C]` with which it takes the content's mean to the style's."""
+    return matrix, style.mean - jnp.einsum("...ij,...j->...i", matrix, content.mean, precision=HIGHEST)
 
 
 Transform = Callable[[Moments, Moments, ArrayLike], tuple[Array, Array]]
+"""Content's moments, style's moments and `eps` to matrix `[..., C, C]` and bias `[..., C]`."""
 
 
 def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | None = None) -> Array:
-    """Remove the mean and the correlations of a feature, equation 1 of the paper: C^-½ (x - m).
+    """Remove mean and correlations: C^-½ (x - m), equation 1 of Li et al., NIPS 2017.
 
     Args:
         feature: `[..., H, W, C]`, floating point.
-        eps: Eigenvalues at or below `eps` times the largest are dropped.
-        weights: How much each pixel counts in the statistics, 0..1, broadcasting to `[..., H, W]`.
+        eps: Relative cut: eigenvalues at or below `eps` times the largest are dropped.
+        weights: Weight of each pixel in the statistics, 0..1, broadcasting to `[..., H, W]`; None for 1 everywhere. All
+            pixels are whitened, whatever their weight.
 
     Returns:
-        `[..., H, W, C]` in the dtype of `feature`: mean zero, covariance the identity on the directions kept.
+        `[..., H, W, C]` in the dtype of `feature`, with mean 0 and as covariance the identity on the directions kept.
 
     Raises:
-        ValueError: A shape or dtype that does not fit.
+        ValueError: A shape or dtype does not fit.
+
+    Example:
+        >>> white = whiten(jax.random.normal(jax.random.key(0), (4, 5, 3)))
+        >>> bool(jnp.allclose(moments(white).covariance, jnp.eye(3), atol=1e-4))
+        True
     """
     feature = feature_of("feature", feature)
     return on_any_mesh(_whiten, lambda lead, pixels: pixels, feature, moments(feature, weights), eps)
@@ -89,25 +105,38 @@ def wct(
     content_weights: ArrayLike | None = None,
     style_weights: ArrayLike | None = None,
 ) -> Array:
-    """Whiten the content's feature, color it with the style's, and blend: the paper's transform.
+    """Whiten the content's feature, color it with the style's statistics, and blend the two.
 
-    y = alpha (C_s^½ C_c^-½ (x - m_c) + m_s) + (1 - alpha) x, equations 1-3 of the paper.
+    With means m and covariances C of content and style, each pixel x becomes
+
+        y = alpha (C_s^½ C_c^-½ (x - m_c) + m_s) + (1 - alpha) x,
+
+    equations 1 to 3 of Li et al., "Universal Style Transfer via Feature Transforms", NIPS 2017. Statistics are taken in
+    float32, or float64 for float64 input. Derivatives hold the set of eigenvalues kept fixed; they are finite where
+    eigenvalues repeat or vanish.
 
     Args:
         content: `[..., H, W, C]`, floating point.
         style: `[..., Hs, Ws, C]`, floating point; leading dimensions broadcast with those of `content`.
-        alpha: Strength of the style in 0..1, broadcasting to `[..., H, W]`; usually a scalar.
-        eps: Eigenvalues at or below `eps` times the largest are dropped, on both sides.
-        content_weights: How much each pixel counts in the content's statistics, 0..1, broadcasting to
-            `[..., H, W]`. All pixels are transformed, whatever their weight.
-        style_weights: The same for the style, broadcasting to `[..., Hs, Ws]`. A style without any weight
-            has no statistics, and the content comes back as it is.
+        alpha: Strength of the style, 0..1, broadcasting to `[..., H, W]`; usually a scalar.
+        eps: Relative cut: eigenvalues at or below `eps` times the largest are dropped, on both sides.
+        content_weights: Weight of each pixel in the content's statistics, 0..1, broadcasting to `[..., H, W]`; None for
+            1 everywhere. All pixels are transformed, whatever their weight.
+        style_weights: Weight of each pixel in the style's statistics, 0..1, broadcasting to `[..., Hs, Ws]`; None for 1
+            everywhere. If a style has no weight at all, the content comes back unchanged.
 
     Returns:
-        `[..., H, W, C]` in the dtype of `content`. Statistics are taken in float32 (float64 for float64).
+        `[..., H, W, C]` in the dtype of `content`, with the leading dimensions of both.
 
     Raises:
-        ValueError: A shape or dtype that does not fit. Values are not checked: they may be traced.
+        ValueError: A shape or dtype does not fit. Values are not checked, since they may be traced.
+
+    Example:
+        >>> content, style = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+        >>> wct(content, style, 0.6).shape
+        (4, 5, 3)
+        >>> bool(jnp.allclose(moments(wct(content, style)).covariance, moments(style).covariance, atol=1e-4))
+        True
     """
     content, style = feature_of("content", content), feature_of("style", style)
     if content.shape[-1] != style.shape[-1]:
@@ -117,7 +146,7 @@ def wct(
         weighted_moments(style, "style_weights", style_weights),
         alpha,
         eps=eps,
-        content_weights=content_weights,
+        statistics=weighted_moments(content, "content_weights", content_weights),
     )
 
 
@@ -127,28 +156,26 @@ def transfer(
     alpha: ArrayLike = 1.0,
     *,
     eps: ArrayLike = 1e-6,
-    content_weights: ArrayLike | None = None,
     statistics: Moments | None = None,
     transform: Transform = whiten_color,
     inside: Array | None = None,
 ) -> Array:
-    """`wct` with the style given by its moments, as a kept style is.
+    """Transform a feature as `wct` does, given the style's moments instead of its feature.
 
     Args:
         content: `[..., H, W, C]`, floating point.
         style: Moments of C channels; leading dimensions broadcast with those of `content`.
         alpha: As for `wct`.
         eps: As for `wct`.
-        content_weights: As for `wct`.
-        statistics: The content's moments, where they are known: its weights are not looked at then.
-        transform: Whose matrix is applied: the paper's, or one of `wct_jax.transform.maps`.
-        inside: Which pixels there are, bool `[H, W]`: the others become zero. None for all.
+        statistics: Moments of the content, or of the image that it is a part of; None to take them here.
+        transform: The map: the paper's, or another of `wct_jax.transform.maps`.
+        inside: Mask of the pixels that belong to the image, bool `[H, W]`; the others become zero. None for all.
 
     Returns:
         `[..., H, W, C]` in the dtype of `content`.
 
     Raises:
-        ValueError: A shape or dtype that does not fit.
+        ValueError: A shape or dtype does not fit.
     """
     content = feature_of("content", content)
     if content.shape[-1] != style.mean.shape[-1]:
@@ -161,21 +188,21 @@ def transfer(
         ) from None
     strength = per_pixel("alpha", alpha, (*lead, *content.shape[-3:-1]))
     if statistics is None:
-        statistics = weighted_moments(content, "content_weights", content_weights)
+        statistics = moments(content)
     function = functools.partial(_transfer, transform=transform, inside=inside)
-    return on_any_mesh(function, lambda lead, pixels: pixels, content, statistics, style, strength, eps)
+    return on_any_mesh(function, lambda lead, pixels: pixels, content, (statistics, style), strength, eps)
 
 
 def _transfer(
     content: Array,
-    statistics: Moments,
-    style: Moments,
+    pair: tuple[Moments, Moments],
     alpha: Array,
     eps: ArrayLike,
     *,
     transform: Transform,
     inside: Array | None,
 ) -> Array:
+    statistics, style = pair
     dtype = statistics_dtype(statistics.mean, style.mean)
     rank = alpha.ndim - 2
     content = content.reshape((1,) * (rank - statistics.count.ndim) + content.shape)
@@ -196,7 +223,7 @@ _Pixels = tuple[Array, Array, Array | None]
 
 
 def _blend(pixels: _Pixels, maps: tuple[Array, Array, Array], *, rows: int | None = None) -> Array:
-    """Pixels, how much each changes and which there are; the content's mean, the matrix and the style's mean."""
+    """Transform the pixels by (content's mean, matrix, style's mean), each by its strength, and clear those outside."""
     (x, strength, inside), (mean, matrix, target) = pixels, maps
     y = strength * apply(x, mean, matrix, target) + (1 - strength) * x.astype(mean.dtype)
     return (y if inside is None else jnp.where(inside, y, 0)).astype(x.dtype)
@@ -211,13 +238,13 @@ _blend_by_platform = by_platform(cpu=_blend_by_rows, default=_blend, static=("ro
 
 
 def apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:
-    """Each pixel x of `[..., H, W, C]`, in the dtype of the mean."""
-    # Centered first: matrix @ x + bias is the same in exact arithmetic, but where the matrix is large (small
-    # eigenvalues of the content) it is a difference of large numbers.
+    """Map each pixel x of `[..., H, W, C]` to matrix (x - mean) + target, in the dtype of the mean."""
+    # Centered first: matrix @ x + bias is equal in exact arithmetic, but a difference of large numbers where the matrix
+    # is large because the content has small eigenvalues.
     centered = x.astype(mean.dtype) - mean[..., None, None, :]
-    return jnp.einsum("...ij,...hwj->...hwi", matrix, centered, precision=_HIGHEST) + target[..., None, None, :]
+    return jnp.einsum("...ij,...hwj->...hwi", matrix, centered, precision=HIGHEST) + target[..., None, None, :]
 
 
 def _lift(tree: Any, ranks: int, dtype: jnp.dtype) -> Any:
-    # Leading ones, so that nothing relies on JAX promoting ranks, which it can be told not to.
+    # Leading ones, because `jax_numpy_rank_promotion` may forbid JAX to add them.
     return jax.tree.map(lambda leaf: leaf.astype(dtype).reshape((1,) * ranks + leaf.shape), tree)
