@@ -52,7 +52,7 @@ def paint_feature(
 
     Args:
         feature: `[..., H', W', C]`.
-        statistics: Moments of each style's region in the whole image, of which the feature may be a tile.
+        statistics: Moments of each style's region in the whole image, also if the feature is only a tile.
         styles: Styles with statistics for the layer.
         level: The level of the feature.
         guides: Guides of the image.
@@ -118,7 +118,7 @@ def repatch(
         style: Moments of the style.
         kept: Feature of the style, `[..., Hs', Ws', C]`, and the weight of each of its pixels, `[..., Hs', Ws']`.
         level: The level of the feature.
-        size: As for `recolor`.
+        size: Rows and columns of the feature, int32 `[2]`, if it lies on a larger canvas; None for all.
     """
     assert level.swap
     whitened, offered = (

@@ -64,7 +64,7 @@ def _amount(memory: float, rounded: Callable[[float], int]) -> str:
 
 
 def is_one(sides: Sequence[int], tile: int) -> bool:
-    """Whether an image has no need of tiles of that size."""
+    """Whether an image fits into one tile of that size, or is too thin to be cut."""
     # A thin image takes little memory, and tiles of it would have too few pixels for deep features.
     return min(sides) < SMALLEST or max(sides) <= largest_canvas(tile)
 

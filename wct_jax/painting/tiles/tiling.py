@@ -8,8 +8,7 @@ reflected, as the whole image would be.
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -110,11 +109,25 @@ def stylize_tiled(
     return narrow(result, margin) if margin else result
 
 
+def _whole(photo: np.ndarray, plan: Plan, guides: Guides, progress: Progress | None) -> np.ndarray:
+    begun: list[str] = []
+
+    def begin(layer: str) -> None:
+        if progress and begun:  # A level is done when the next one begins.
+            progress(begun[-1], len(begun), len(plan.levels))
+        begun.append(layer)
+
+    image = as_array(photo.astype(np.float32, copy=False))
+    result = np.asarray(cascade(image, plan, guides, begin if progress else None))
+    if progress:
+        progress(begun[-1], len(begun), len(plan.levels))
+    return result
+
+
 def _painted(photo: np.ndarray, plan: Plan, guides: Guides, paper: Paper, progress: Progress | None) -> np.ndarray:
     levels = plan.levels
     if is_one(paper.sides, paper.tile):
-        with _counting(len(levels), progress) as begun:
-            return np.asarray(cascade(as_array(photo.astype(np.float32, copy=False)), plan, guides, begun))
+        return _whole(photo, plan, guides, progress)
     strength = guides.strength
     if strength is not None:  # Of one number this takes no memory.
         guides = replace(guides, strength=np.broadcast_to(strength, paper.sides))
@@ -189,23 +202,6 @@ def extract_style_tiled(
             progress(last, done, len(tiles))
     assert style is not None
     return replace(style, digest=model.digest)
-
-
-@contextmanager
-def _counting(total: int, progress: Progress | None) -> Iterator[Callable[[str], None] | None]:
-    """A function to call when a level begins, which tells `progress` when the level before is done."""
-    if progress is None:
-        yield None
-        return
-    begun: list[str] = []
-
-    def begin(layer: str) -> None:
-        if begun:
-            progress(begun[-1], len(begun), total)
-        begun.append(layer)
-
-    yield begin
-    progress(begun[-1], total, total)
 
 
 def _check_tile(tile: int, layers: Sequence[str]) -> int:
