@@ -50,7 +50,7 @@ def multiplications(shapes):
     return sum(9 * inputs * outputs / 4 ** (block_of(name) - 1) for name, (inputs, outputs) in shapes.items())
 
 
-@pytest.mark.parametrize(("layer", "decibels"), zip(LAYERS, (40, 31, 26, 23.5, 20), strict=True))
+@pytest.mark.parametrize(("layer", "decibels"), [*zip(LAYERS, (40, 31, 26, 23.5, 20), strict=True)])
 def test_it_rebuilds_photos(compact, layer, decibels):
     assert evaluate(compact, layer, [picture("content")[128:384, 256:512]])["psnr"] > decibels
 
