@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter
 from wct_jax.measures.metrics import psnr, ssim
 from wct_jax.pictures.images import read_image
 
+EITHER = pytest.mark.parametrize("metric", [psnr, ssim])
+
 
 def reference_ssim(x, y):
     """In float64, by scipy's Gaussian and the equation as it stands."""
@@ -33,9 +35,6 @@ def smooth(rng, height=64, width=48):
     return ((image - image.min()) / np.ptp(image)).astype(np.float32)
 
 
-# PSNR
-
-
 def test_psnr_of_a_known_error():
     x = np.full((5, 7, 3), 0.5, np.float32)
     np.testing.assert_allclose(psnr(x + np.float32(0.1), x), 20, rtol=1e-6)
@@ -48,9 +47,6 @@ def test_psnr_of_a_batch_is_that_of_each_image(rng):
     got = psnr(x, y)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got, expected, atol=1e-4)
-
-
-# SSIM
 
 
 @pytest.mark.parametrize("deviation", [0, 0.002, 0.05, 0.3])
@@ -109,10 +105,7 @@ def test_a_small_image_is_one_window(rng):
     np.testing.assert_allclose(ssim(x, y), top / bottom, atol=1e-6)
 
 
-# Both
-
-
-@pytest.mark.parametrize("metric", [psnr, ssim])
+@EITHER
 def test_any_floating_point_dtypes_are_compared_in_float32(metric, rng):
     x = jnp.asarray(rng.random((12, 12, 3)), jnp.bfloat16)
     y = rng.random((12, 12, 3)).astype(np.float16)
@@ -125,7 +118,7 @@ def test_any_floating_point_dtypes_are_compared_in_float32(metric, rng):
         np.testing.assert_allclose(double, got, rtol=1e-4)
 
 
-@pytest.mark.parametrize("metric", [psnr, ssim])
+@EITHER
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [

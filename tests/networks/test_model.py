@@ -57,8 +57,7 @@ def test_gradient_of_pooling_goes_to_the_largest(rng, size):
     x = jnp.asarray(rng.permutation(size[0] * size[1] * 2).reshape(*size, 2), jnp.float32)
     weights = jnp.asarray(rng.normal(size=(-(-size[0] // 2), -(-size[1] // 2), 2)), jnp.float32)
     got = jax.grad(lambda x: (max_pool(x) * weights).sum())(x)
-    cells = jnp.repeat(jnp.repeat(max_pool(x), 2, axis=0), 2, axis=1)[: size[0], : size[1]]
-    spread = jnp.repeat(jnp.repeat(weights, 2, axis=0), 2, axis=1)[: size[0], : size[1]]
+    cells, spread = (each.repeat(2, 0).repeat(2, 1)[: size[0], : size[1]] for each in (max_pool(x), weights))
     np.testing.assert_array_equal(got, jnp.where(x == cells, spread, 0))
 
 
@@ -105,7 +104,7 @@ def other(model):
 def test_models_that_differ_in_their_documents_share_what_is_compiled(model):
     one, other = (dataclasses.replace(model, document=document) for document in ('{"n": 1}', '{"n": 2}'))
     double = jax.jit(lambda model: jax.tree.map(lambda x: 2 * x, model))
-    # What comes out of it could have that of the first alone.
+    # The results could only have the document of the first.
     assert [double(each).metadata for each in (one, other)] == [{}, {}]
     assert double._cache_size() == 1
     assert jax.tree.map(lambda x: 2 * x, other).metadata == {"n": 2}
@@ -178,16 +177,15 @@ def test_pooling_has_no_constants_of_the_size_of_the_image():
 
 def test_bad_calls_are_refused(model):
     image = jnp.zeros((4, 4, 3))
-    with pytest.raises(ValueError, match=r"has layers .*got relu9_1"):
-        model.encode(image, ("relu9_1",))
-    with pytest.raises(ValueError, match=r"\[..., H, W, 3\].*\(4, 4, 4\)"):
-        model.encode(jnp.zeros((4, 4, 4)))
-    with pytest.raises(ValueError, match="no decoder for relu9_1"):
-        model.decode("relu9_1", image)
-    with pytest.raises(ValueError, match=r"relu1_1 must be \[..., H, W, 4\]"):
-        model.decode("relu1_1", image)
-    with pytest.raises(ValueError, match="needs 3 widths"):
-        Decoder("relu3_1", (4, 4)).init(jax.random.key(0), image)
+    for call, message in (
+        (lambda: model.encode(image, ("relu9_1",)), r"has layers .*got relu9_1"),
+        (lambda: model.encode(jnp.zeros((4, 4, 4))), r"\[..., H, W, 3\].*\(4, 4, 4\)"),
+        (lambda: model.decode("relu9_1", image), "no decoder for relu9_1"),
+        (lambda: model.decode("relu1_1", image), r"relu1_1 must be \[..., H, W, 4\]"),
+        (lambda: Decoder("relu3_1", (4, 4)).init(jax.random.key(0), image), "needs 3 widths"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_each_layer_is_read_from_the_first_encoder_that_has_it(model, rng):

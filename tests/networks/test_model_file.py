@@ -33,13 +33,11 @@ if os.name == "posix":
 
 
 def random_parameters(shapes, rng):
-    return {
-        name: {
-            "kernel": rng.normal(size=(3, 3, *channels)).astype(np.float32),
-            "bias": rng.normal(size=channels[1]).astype(np.float32),
-        }
-        for name, channels in shapes.items()
-    }
+    def layer(inputs, outputs):
+        leaves = {"kernel": (3, 3, inputs, outputs), "bias": outputs}
+        return {leaf: rng.normal(size=size).astype(np.float32) for leaf, size in leaves.items()}
+
+    return {name: layer(*channels) for name, channels in shapes.items()}
 
 
 def small_model(widths=(2, 3), layers=("relu2_1", "relu1_1"), seed=0, **fields):
@@ -51,11 +49,7 @@ def small_model(widths=(2, 3), layers=("relu2_1", "relu1_1"), seed=0, **fields):
 
 def assert_same(one, other):
     assert jax.tree.structure(one) == jax.tree.structure(other)
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        (one.encoder, one.decoders, one.auxiliary, one.encoders),
-        (other.encoder, other.decoders, other.auxiliary, other.encoders),
-    )
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(one), jax.tree.leaves(other))
 
 
 @pytest.fixture
@@ -63,21 +57,12 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def rewrite(path, change=lambda arrays: None, **facts):
-    """Save a small model's file anew, changed, by safetensors itself; a fact that is None is left out."""
-    save_model(path, small_model())
-    arrays = load_file(path)
+def rewrite(path, change=lambda arrays: None, model=None, **facts):
+    """Save a model's file anew, changed, by safetensors itself, without checksum; facts that are None are left out."""
+    save_model(path, model or small_model())
+    arrays, document = load_file(path), load_model(path).metadata | {"checksum": None} | facts
     change(arrays)
-    document = {"format": 1, "widths": [2, 3], "layers": ["relu2_1", "relu1_1"], "digest": small_model().digest} | facts
     document = {key: value for key, value in document.items() if value is not None}
-    save_file(arrays, path, {"wct_jax": json.dumps(document)})
-
-
-def rewrite_several(path, model, change=lambda arrays: None, **facts):
-    """Save a model of several encoders anew, changed."""
-    save_model(path, model)
-    arrays, document = load_file(path), load_model(path).metadata | facts
-    change(arrays)
     save_file(arrays, path, {"wct_jax": json.dumps(document)})
 
 
@@ -91,13 +76,8 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path_factory, data):
     widths = tuple(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5), label="widths"))
     layers = data.draw(st.lists(st.sampled_from(LAYERS[: len(widths)]), unique=True), label="layers")
     taps = data.draw(st.lists(st.sampled_from(LAYERS[: len(widths)]), unique=True), label="auxiliary")
-    auxiliary = {
-        layer: {
-            "kernel": np.ones((1, 1, widths[depth_of(layer) - 1], 7), np.float32),
-            "bias": np.arange(7, dtype=np.float32),
-        }
-        for layer in taps
-    }
+    kernels = {layer: np.ones((1, 1, widths[depth_of(layer) - 1], 7), np.float32) for layer in taps}
+    auxiliary = {layer: {"kernel": kernel, "bias": np.arange(7, dtype=np.float32)} for layer, kernel in kernels.items()}
     document = {"source": {"kind": "tést", "file": "näme"}, "licence": data.draw(st.text(), label="licence")}
     model = small_model(widths, layers, auxiliary=auxiliary, document=json.dumps(document))
     path = tmp_path_factory.mktemp("models") / "model.safetensors"
@@ -138,7 +118,7 @@ def test_half_precision_is_kept_in_the_file_and_read_as_float32(path):
     assert load_file(path)["encoder/conv1_1/kernel"].dtype == np.float16
     loaded = load_model(path)
     assert loaded.encoder["conv1_1"]["kernel"].dtype == jnp.float32
-    np.testing.assert_array_equal(loaded.encoder["conv1_1"]["kernel"], half.encoder["conv1_1"]["kernel"])
+    assert_same(loaded.encoder, half.encoder)
     assert loaded.digest == encoder_digest(half.encoder)
 
 
@@ -153,11 +133,9 @@ def test_a_model_file_is_told_from_others(path, tmp_path):
     save_model(path, small_model())
     assert is_model_file(path)
     save_file({"x": np.zeros(3)}, path)
-    assert not is_model_file(path)
-    path.write_bytes(b"")
-    assert not is_model_file(path)
-    assert not is_model_file(tmp_path)
-    assert not is_model_file(tmp_path / "missing")
+    (tmp_path / "empty").touch()
+    for other in (path, tmp_path / "empty", tmp_path, tmp_path / "missing"):
+        assert not is_model_file(other)
 
 
 # The digest
@@ -253,23 +231,13 @@ def test_every_wrong_array_is_named_in_one_error(path):
     assert set(infinite.split(", ")) == {"decoder/relu1_1/conv1_1/bias", "auxiliary/relu2_1/kernel"}
 
 
-@pytest.mark.parametrize(
-    "own",
-    [
-        None,
-        [],
-        {"relu3_1": [4, 6, 8]},
-        {"relu6_1": [3]},
-        {"relu2_1": [3]},
-        {"relu2_1": [3, 5, 8]},
-        {"relu1_1": [0]},
-        {"relu1_1": [True]},
-        {"relu1_1": 7},
-        {"relu1_1": ["7"]},
-    ],
-)
+OWN = [("relu3_1", [4, 6, 8]), ("relu6_1", [3]), ("relu2_1", [3]), ("relu2_1", [3, 5, 8])]
+OWN += [("relu1_1", widths) for widths in ([0], [True], 7, ["7"])]
+
+
+@pytest.mark.parametrize("own", [None, [], *({layer: widths} for layer, widths in OWN)])
 def test_widths_of_encoders_that_cannot_be(path, several, own):
-    rewrite_several(path, several, encoders=own)
+    rewrite(path, model=several, encoders=own)
     assert "is not a model file: its metadata does not say what encoders it has" in refusal(path)
 
 
@@ -279,35 +247,28 @@ def test_wrong_arrays_of_several_encoders_are_named(path, several):
         arrays["encoders/relu3_1/conv1_1/bias"] = np.zeros(4, np.float32)
         arrays["encoders/relu1_1/conv1_1/bias"] = np.zeros(4, np.float32)
 
-    rewrite_several(path, several, change)
+    rewrite(path, change, several)
     message = refusal(path)
     assert "missing: encoders/relu2_1/conv1_2/bias;" in message
     assert "extra: encoders/relu3_1/conv1_1/bias;" in message
     assert "wrong shape: encoders/relu1_1/conv1_1/bias (4,) for (7,)" in message
     # A decoder fits its own layer's encoder.
-    rewrite_several(path, several, encoders={"relu2_1": [3, 5]})
+    rewrite(path, model=several, encoders={"relu2_1": [3, 5]})
     assert "decoder/relu1_1/conv1_1/kernel (3, 3, 7, 3) for (3, 3, 4, 3)" in refusal(path)
 
 
-@pytest.mark.parametrize(
-    ("joined", "array", "fault"),
-    [
-        (False, lambda model: model.encoder["conv1_1"]["kernel"], "its encoder's digest is "),
-        (True, lambda model: model.encoders["relu1_1"]["conv1_1"]["kernel"], "its encoder's digest is "),
-        (
-            False,
-            lambda model: model.decoders["relu2_1"]["conv2_1"]["bias"],
-            r"its checksum is \w{12}, expected \w{12}$",
-        ),
-    ],
-)
-def test_a_changed_byte_is_noticed(path, several, joined, array, fault):
-    model = several if joined else small_model()
-    save_model(path, model)
-    content = bytearray(path.read_bytes())
-    content[content.index(np.asarray(array(model)).tobytes())] ^= 1
-    path.write_bytes(content)
-    assert re.search(f"model.safetensors is damaged: {fault}", refusal(path))
+def test_a_changed_byte_is_noticed(path, several):
+    small, digest, checksum = small_model(), "its encoder's digest is ", r"its checksum is \w{12}, expected \w{12}$"
+    for model, array, fault in (
+        (small, small.encoder["conv1_1"]["kernel"], digest),
+        (several, several.encoders["relu1_1"]["conv1_1"]["kernel"], digest),
+        (small, small.decoders["relu2_1"]["conv2_1"]["bias"], checksum),
+    ):
+        save_model(path, model)
+        content = bytearray(path.read_bytes())
+        content[content.index(np.asarray(array).tobytes())] ^= 1
+        path.write_bytes(content)
+        assert re.search(f"model.safetensors is damaged: {fault}", refusal(path))
 
 
 def test_a_file_without_a_checksum_is_read(path):
@@ -332,42 +293,19 @@ def test_files_of_other_kinds(path, tmp_path):
     assert f"convert it with python convert_vgg.py {path}" in refusal(path)
 
 
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {"format": None},
-        {"widths": None},
-        {"widths": []},
-        {"widths": [2, -3]},
-        {"widths": "23"},
-        {"widths": 2},
-        {"widths": [1] * 6},
-        {"layers": None},
-        {"layers": ["relu3_1"]},
-        {"layers": [["relu1_1"]]},
-        {"digest": 7},
-        {"checksum": 7},
-        # Of other types.
-        {"format": True},
-        {"format": 1.0},
-        {"widths": [2, True]},
-        {"widths": [2.0, 3.0]},
-        {"widths": ["2", "3"]},
-        {"widths": [2, float("nan")]},
-        {"widths": [2, 10**9]},
-        {"widths": [2, 10**400]},
-        {"widths": [[2], 3]},
-        {"widths": {"2": 3}},
-        {"layers": {"relu1_1": 1}},
-        {"layers": [["relu1_1"], "relu2_1"]},
-        {"layers": [{"relu1_1": 1}]},
-        {"layers": [1]},
-        {"digest": ["x"]},
-        {"digest": {"sha3": "x"}},
-    ],
-)
-def test_metadata_that_does_not_describe_a_model(path, facts):
-    rewrite(path, **facts)
+NO_WIDTHS = (-3, 10**9, 10**400, True, float("nan"))
+NO_MODEL = {
+    "format": [None, True, 1.0],
+    "widths": [None, [], "23", 2, [1] * 6, [2.0, 3.0], ["2", "3"], [[2], 3], {"2": 3}, *([2, x] for x in NO_WIDTHS)],
+    "layers": [None, ["relu3_1"], [["relu1_1"]], {"relu1_1": 1}, [["relu1_1"], "relu2_1"], [{"relu1_1": 1}], [1]],
+    "digest": [7, ["x"], {"sha3": "x"}],
+    "checksum": [7],
+}
+
+
+@pytest.mark.parametrize(("fact", "value"), [(fact, value) for fact in NO_MODEL for value in NO_MODEL[fact]])
+def test_metadata_that_does_not_describe_a_model(path, fact, value):
+    rewrite(path, **{fact: value})
     assert "its metadata does not say format, widths, layers and digest" in refusal(path)
 
 
@@ -410,8 +348,7 @@ def test_a_crash_while_writing_keeps_the_old_file(path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_bytes", crash)
     with pytest.raises(KeyboardInterrupt):
         save_model(path, small_model(seed=1))
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
+    assert (path.read_bytes(), os.listdir(path.parent)) == (before, [path.name])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
@@ -425,8 +362,7 @@ def test_a_full_disk_keeps_the_old_file(path):
             save_model(path, small_model(seed=1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
+    assert (path.read_bytes(), os.listdir(path.parent)) == (before, [path.name])
 
 
 # One more decoder
@@ -443,9 +379,7 @@ def test_a_model_with_one_more_decoder():
     more = with_decoder(model, "relu2_1", other_decoder("relu2_1"), record)
     assert more.layers == ("relu2_1", "relu1_1")
     assert more.metadata == {"licence": "MIT", "decoders": {"relu1_1": {"n": 1}, "relu2_1": {"steps": 3}}}
-    np.testing.assert_array_equal(
-        more.decoders["relu2_1"]["conv2_1"]["kernel"], other_decoder("relu2_1")["conv2_1"]["kernel"]
-    )
+    assert_same(more.decoders["relu2_1"], other_decoder("relu2_1"))
     assert more.decoders["relu1_1"] is model.decoders["relu1_1"]
     assert model.layers == ("relu1_1",)
     assert model.metadata["decoders"] == {"relu1_1": {"n": 1}}
@@ -458,7 +392,7 @@ def test_a_decoder_enters_the_file(path):
     auxiliary = {"relu2_1": {"kernel": np.ones((1, 1, 3, 7), np.float32), "bias": np.zeros(7, np.float32)}}
     before = small_model(layers=("relu1_1",), auxiliary=auxiliary, document=json.dumps({"licence": "MIT"}))
     save_model(path, before)
-    # What was trained knows its encoder, and need not have what else is in the file.
+    # A trained decoder comes with its encoder, but without the rest of the file.
     trained = dataclasses.replace(before, decoders={"relu2_1": other_decoder("relu2_1")}, auxiliary={}, document="{}")
     add_decoder(path, trained, "relu2_1", {"steps": 3})
     after = load_model(path)
@@ -482,10 +416,9 @@ def test_a_decoder_takes_the_place_of_the_one_there_was(path):
 def test_a_decoder_of_another_encoder_is_refused(path):
     save_model(path, small_model(layers=()))
     before = path.read_bytes()
+    sentence = f"^{path} has another encoder than the one the decoder of relu2_1 was trained for$"
     for other in (small_model(seed=1), small_model((2, 4))):
-        with pytest.raises(
-            ValueError, match=f"^{path} has another encoder than the one the decoder of relu2_1 was trained for$"
-        ):
+        with pytest.raises(ValueError, match=sentence):
             add_decoder(path, other, "relu2_1", {})
     assert path.read_bytes() == before
 
@@ -500,15 +433,16 @@ def test_a_decoder_that_is_damaged_does_not_enter(path):
 
 
 def test_a_file_to_add_to_must_be_there(path, tmp_path):
-    with pytest.raises(ValueError, match=f"^there is no model file {path}"):
-        add_decoder(path, small_model(), "relu1_1", {})
+    (tmp_path / "other").write_text("weights")
     missing = tmp_path / "missing" / "model.safetensors"
-    with pytest.raises(ValueError, match=f"{missing}"):
-        add_decoder(missing, small_model(), "relu1_1", {})
-    path.write_text("weights")
-    with pytest.raises(ValueError, match="is not a model file"):
-        add_decoder(path, small_model(), "relu1_1", {})
-    assert path.read_text() == "weights"
+    for place, message in (
+        (path, f"^there is no model file {path}"),
+        (missing, str(missing)),
+        (tmp_path / "other", "is not a model file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            add_decoder(place, small_model(), "relu1_1", {})
+    assert (tmp_path / "other").read_text() == "weights"
 
 
 def test_a_link_stays_one(path, tmp_path):
@@ -525,7 +459,7 @@ def test_a_link_stays_one(path, tmp_path):
 ADD_MANY = """
 import sys
 from pathlib import Path
-from wct_jax.networks.model_file import (add_decoder, load_model)
+from wct_jax.networks.model_file import add_decoder, load_model
 path, trained, layer, times = sys.argv[1:]
 model = load_model(trained)
 print(flush=True)
@@ -540,13 +474,9 @@ def test_decoders_of_several_processes_all_enter(path, tmp_path):
     save_model(path, small_model(layers=()))
     trained = tmp_path / "trained.safetensors"
     save_model(trained, small_model())
+    options = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"JAX_PLATFORMS": "cpu"})
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ADD_MANY, path, trained, layer, "40"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        )
+        subprocess.Popen([sys.executable, "-c", ADD_MANY, path, trained, layer, "40"], **options)
         for layer in ("relu1_1", "relu2_1")
     ]
     try:
@@ -573,12 +503,13 @@ def test_decoders_of_several_processes_all_enter(path, tmp_path):
 def test_where_vgg19_is(monkeypatch, tmp_path):
     for variable in ("WCT_JAX_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert model_path("vgg19") == tmp_path / ".cache" / "wct_jax" / "vgg19.safetensors"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert model_path("vgg19") == tmp_path / "xdg" / "wct_jax" / "vgg19.safetensors"
-    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
-    assert model_path("vgg19") == tmp_path / "home" / "vgg19.safetensors"
+    for variable, value, folder in (
+        ("HOME", tmp_path, tmp_path / ".cache" / "wct_jax"),
+        ("XDG_CACHE_HOME", tmp_path / "xdg", tmp_path / "xdg" / "wct_jax"),
+        ("WCT_JAX_HOME", tmp_path / "home", tmp_path / "home"),
+    ):
+        monkeypatch.setenv(variable, str(value))
+        assert model_path("vgg19") == folder / "vgg19.safetensors"
     assert model_path("./vgg19") == model_path(tmp_path / "vgg19").relative_to(tmp_path)
     (tmp_path / "home").mkdir()
     save_model(model_path("vgg19"), small_model())
@@ -603,10 +534,9 @@ def test_a_user_without_a_home_can_name_one(monkeypatch, tmp_path, home):
         monkeypatch.setattr("os.path.expanduser", lambda path: path)
     else:
         monkeypatch.setenv("HOME", home)
-    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
-        load_model("vgg19")
-    with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
-        user_folder()
+    for find in (lambda: load_model("vgg19"), user_folder):
+        with pytest.raises(ValueError, match="no home folder: set WCT_JAX_HOME"):
+            find()
     assert load_model("compact").layers
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "wct_jax"
@@ -620,12 +550,9 @@ def test_the_packaged_model_is_never_written_to(tmp_path):
     link = tmp_path / "link.safetensors"
     link.symlink_to(path)
     for target in (path, link):
-        with pytest.raises(
-            ValueError, match=r"^the packaged model is never written to: copy .*compact.safetensors and name"
-        ):
-            check_model_target(target)
-        with pytest.raises(ValueError, match="the packaged model is never written to"):
-            add_decoder(target, load_model("compact"), "relu1_1", {})
+        for write in (check_model_target, lambda path: add_decoder(path, load_model("compact"), "relu1_1", {})):
+            with pytest.raises(ValueError, match=r"^the packaged model is never written to: copy .*/compact.safe"):
+                write(target)
     assert path.read_bytes() == before
 
 
@@ -633,36 +560,34 @@ def test_layers_that_a_model_can_decode():
     model = small_model((2, 3, 4), ("relu1_1", "relu3_1"))
     assert require_decoders(model, "m", None) == ("relu3_1", "relu1_1")
     assert require_decoders(model, "m", ["relu1_1", "relu3_1"]) == ("relu1_1", "relu3_1")
-    lacks = r"the model m has no decoder for relu2_1 \(it has relu3_1, relu1_1\): "
-    with pytest.raises(ValueError, match=lacks + "python train.py --layer relu2_1 --model m trains one"):
-        require_decoders(model, "m", ["relu3_1", "relu2_1"])
-    with pytest.raises(ValueError, match="unknown layer 'relu4_1': the encoder of m has relu1_1, relu2_1, relu3_1"):
-        require_decoders(model, "m", ["relu4_1"])
-    with pytest.raises(ValueError, match=r"no decoder for relu2_1 \(it has none\): python train.py --layer relu2_1"):
-        require_decoders(small_model(layers=()), "m", None)
+    trains = "python train.py --layer relu2_1 --model m trains one"
+    for lacking, layers, message in (
+        (model, ["relu3_1", "relu2_1"], rf"model m has no decoder for relu2_1 \(it has relu3_1, relu1_1\): {trains}"),
+        (model, ["relu4_1"], "unknown layer 'relu4_1': the encoder of m has relu1_1, relu2_1, relu3_1"),
+        (small_model(layers=()), None, rf"no decoder for relu2_1 \(it has none\): {trains}"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            require_decoders(lacking, "m", layers)
 
 
 # Documents and arrays of the wrong types
 
 
 DEEP = json.loads("[" * 60 + "]" * 60)
+NO_RECORDS = {
+    "decoders": [[], "relu1_1", {"relu1_1": "trained"}, {"relu1_1": {"kind": 3, "file": "x"}}],
+    "source": [3, ["kind", "file"], {"kind": None, "file": []}],
+    "licence": [3],
+    "normalisation": [False],
+    "distillations": [{}, [3]],
+}
 
 
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
-        ({"decoders": []}, "decoders"),
-        ({"decoders": "relu1_1"}, "decoders"),
-        ({"decoders": {"relu1_1": "trained"}}, "decoders"),
-        ({"decoders": {"relu1_1": {"kind": 3, "file": "x"}}}, "decoders"),
-        ({"source": 3}, "source"),
-        ({"source": ["kind", "file"]}, "source"),
-        ({"source": {"kind": None, "file": []}}, "source"),
-        ({"licence": 3}, "licence"),
+        *(({fact: value}, fact) for fact, values in NO_RECORDS.items() for value in values),
         ({"licence": ["MIT"], "preprocessing": {}}, "preprocessing and licence"),
-        ({"normalisation": False}, "normalisation"),
-        ({"distillations": {}}, "distillations"),
-        ({"distillations": [3]}, "distillations"),
     ],
 )
 def test_records_of_other_types(path, facts, named):
@@ -678,16 +603,19 @@ def test_a_document_nested_without_end(path, deep):
         save_model(path, small_model(document=json.dumps({"x": deep})))
 
 
-@pytest.mark.parametrize("document", ["[]", "3", "null", "{", '"x"', "[" * 100_000])
-def test_a_document_that_is_none_is_not_saved(path, document):
-    with pytest.raises(ValueError, match="the model's document must be a JSON object"):
+NOT_AN_OBJECT = "the model's document must be a JSON object"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        *((document, NOT_AN_OBJECT) for document in ("[]", "3", "null", "{", '"x"', "[" * 100_000)),
+        ('{"decoders": []}', "has metadata whose decoders cannot be made sense of"),
+    ],
+)
+def test_a_document_that_is_none_is_not_saved(path, document, message):
+    with pytest.raises(ValueError, match=message):
         save_model(path, small_model(document=document))
-    assert not path.exists()
-
-
-def test_a_document_of_other_types_is_not_saved(path):
-    with pytest.raises(ValueError, match="has metadata whose decoders cannot be made sense of"):
-        save_model(path, small_model(document='{"decoders": []}'))
     assert not path.exists()
 
 
@@ -711,24 +639,17 @@ def test_text_of_the_file_neither_fills_nor_steers_a_terminal(path):
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.bool_, np.complex64])
 def test_arrays_of_other_types(path, dtype):
-    def change(arrays):
-        arrays["encoder/conv1_1/bias"] = arrays["encoder/conv1_1/bias"].astype(dtype)
-
-    rewrite(path, change)
-    expected = (
-        f"encoder/conv1_1/bias holds {np.dtype(dtype).name} values, expected float16, bfloat16, float32 or float64"
-    )
-    assert expected in refusal(path)
+    name = "encoder/conv1_1/bias"
+    rewrite(path, lambda arrays: arrays.update({name: arrays[name].astype(dtype)}))
+    values = f"{np.dtype(dtype).name} values"
+    assert f"{name} holds {values}, expected float16, bfloat16, float32 or float64" in refusal(path)
     encoder = jax.tree.map(lambda array: array.astype(dtype), small_model().encoder)
     with pytest.raises(ValueError, match=f"not floating point: encoder/conv1_1/bias {np.dtype(dtype)}"):
         save_model(path, dataclasses.replace(small_model(), encoder=encoder))
 
 
 def test_values_beyond_single_precision(path):
-    def change(arrays):
-        arrays["encoder/conv1_1/bias"] = np.full(2, 1e300)
-
-    rewrite(path, change)
+    rewrite(path, lambda arrays: arrays.update({"encoder/conv1_1/bias": np.full(2, 1e300)}))
     assert "not finite: encoder/conv1_1/bias" in refusal(path)
 
 
@@ -736,9 +657,7 @@ def test_double_and_brain_precision_are_read(path):
     for dtype in (np.float64, jnp.bfloat16):
         model = jax.tree.map(lambda array, dtype=dtype: array.astype(dtype), small_model())
         save_model(path, model)
-        np.testing.assert_array_equal(
-            load_model(path).encoder["conv1_1"]["kernel"], model.encoder["conv1_1"]["kernel"].astype(np.float32)
-        )
+        assert_same(load_model(path).encoder, jax.tree.map(lambda array: array.astype(np.float32), model.encoder))
 
 
 # Paths that are no files
@@ -748,10 +667,7 @@ def test_double_and_brain_precision_are_read(path):
 def test_pipes_and_devices_are_not_waited_for(path):
     os.mkfifo(path)
     for place in (path, "/dev/zero"):
-        with pytest.raises(
-            ValueError, match=f"^cannot read the model file {place}: it is not a file but a pipe, a socket or a device$"
-        ):
-            load_model(place)
+        assert refusal(place).endswith(f"the model file {place}: it is not a file but a pipe, a socket or a device")
         assert not is_model_file(place)
 
 

@@ -7,7 +7,7 @@ from wct_jax.painting import color
 from wct_jax.painting.color import preserve_color
 
 LUMA = [0.299, 0.587, 0.114]
-WAYS = ("luminance", "histogram", "coral")
+EVERY_WAY = pytest.mark.parametrize("how", ["luminance", "histogram", "coral"])
 
 
 @pytest.fixture
@@ -53,25 +53,23 @@ def test_coral_has_the_photos_mean_and_covariance(pictures):
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", WAYS)
+@EVERY_WAY
 def test_a_photo_as_its_own_result_comes_back(pictures, how):
     np.testing.assert_allclose(preserve_color(pictures[1], pictures[1], how), pictures[1], atol=1e-3)
 
 
-@pytest.mark.parametrize("how", WAYS)
+@EVERY_WAY
 def test_what_has_no_weight_does_not_count(pictures, how):
     image, photo = pictures
     weights = np.ones(photo.shape[:2], np.float32)
     weights[:, 20:] = 0
     other, other_photo = image.copy(), photo.copy()
     other[:, 20:], other_photo[:, 20:] = 0.9, 0.1
-    first = preserve_color(image, photo, how, weights=weights)
-    np.testing.assert_allclose(
-        preserve_color(other, other_photo, how, weights=weights)[:, :20], first[:, :20], atol=1e-5
-    )
+    first, second = (preserve_color(*pair, how, weights=weights) for pair in ((image, photo), (other, other_photo)))
+    np.testing.assert_allclose(second[:, :20], first[:, :20], atol=1e-5)
 
 
-@pytest.mark.parametrize("how", WAYS)
+@EVERY_WAY
 def test_strips_are_the_whole(pictures, how, monkeypatch):
     image, photo = pictures
     whole = preserve_color(image, photo, how)
@@ -81,7 +79,7 @@ def test_strips_are_the_whole(pictures, how, monkeypatch):
     np.testing.assert_allclose(image, whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", WAYS)
+@EVERY_WAY
 def test_flat_pictures_and_one_pixel(how):
     flat, photo = np.full((5, 7, 3), 0.4, np.float32), np.full((5, 7, 3), 0.2, np.float32)
     photo[..., 0] = 0.6

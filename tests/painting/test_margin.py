@@ -5,37 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import extract_style, load_model, stylize, stylize_tiled, synthesize
+from wct_jax import extract_style, stylize, stylize_tiled, synthesize
 from wct_jax.measures.metrics import psnr
 from wct_jax.system import sheet
 
-LAYERS = ["relu2_1", "relu1_1"]
 pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(3).random((70, 90, 3), np.float32)
-
-
-@pytest.fixture(scope="module")
-def style(model, photo):
-    return extract_style(model, photo[:40, :50] ** 3, LAYERS)
-
-
-def by_hand(model, photo, style, margin, mask, weights, **options):
-    """The photo extended by NumPy, whose middle counts."""
-    wide = np.pad(photo, ((margin, margin), (margin, margin), (0, 0)), "reflect")
-    options |= {"mask": [np.pad(mask, margin, "reflect")], "content_weights": np.pad(weights, margin)}
-    return np.asarray(stylize(model, wide, [style], **options))[margin:-margin, margin:-margin]
-
-
 @pytest.mark.parametrize("margin", [5, 16, 100])
-def test_it_is_the_mirrored_image_without_what_is_around(model, photo, style, rng, margin):
+def test_it_is_the_mirrored_image_whose_middle_counts(model, photo, style, rng, margin):
     mask, weights = rng.random((2, 70, 90), np.float32)
-    expected = by_hand(model, photo, style, margin, mask, weights)
     result = stylize(model, photo, [style], mask=[mask], content_weights=weights, margin=margin)
-    np.testing.assert_allclose(result, expected, atol=1e-5)
+    wide = np.pad(photo, ((margin, margin), (margin, margin), (0, 0)), "reflect")
+    options = {"mask": [np.pad(mask, margin, "reflect")], "content_weights": np.pad(weights, margin)}
+    expected = np.asarray(stylize(model, wide, [style], **options))
+    np.testing.assert_allclose(result, expected[margin:-margin, margin:-margin], atol=1e-5)
     assert result.dtype == jnp.float32
 
 
@@ -57,7 +41,7 @@ def test_tiles_are_the_whole(model, photo, style, rng, monkeypatch, tmp_path):
 
 def test_under_jit_and_in_batches(model, photo, style):
     batch = np.stack([photo[:30, :40], photo[30:60, 40:80]])
-    options = {"layers": LAYERS[1:], "margin": 8}
+    options = {"layers": ["relu1_1"], "margin": 8}
     strength = np.asarray([0.5, 1.0], np.float32)[:, None, None]
     weights = np.linspace(0, 1, 40, dtype=np.float32)[None]
     each = [
@@ -76,9 +60,8 @@ def test_a_texture_has_one_too(model, style):
     assert np.abs(texture - synthesize(model, style, 20, 30, passes=1)).max() > 1e-3
 
 
-def test_the_border_is_painted_like_the_middle():
+def test_the_border_is_painted_like_the_middle(compact):
     """Along the border, where reflected features have it smooth, there is as much as inside."""
-    compact = load_model("compact")
     rng = np.random.default_rng(5)
     picture = np.repeat(np.repeat(rng.random((24, 24, 3), np.float32), 4, 0), 4, 1)
     photo = np.repeat(np.repeat(rng.random((32, 32, 3), np.float32), 3, 0), 3, 1)
@@ -93,9 +76,11 @@ def test_the_border_is_painted_like_the_middle():
 
 
 @pytest.mark.parametrize("margin", [-1, 1.5, "16"])
-def test_what_is_no_margin_is_refused(model, photo, style, margin):
-    for repaint in (stylize, lambda *args, **options: stylize_tiled(*args, tile=48, **options)):
-        with pytest.raises(ValueError, match=r"margin must be (an integer|at least 0), got"):
-            repaint(model, photo, style, margin=margin)
+def test_what_is_no_margin_is_refused(model, photo, style, repaint, margin):
+    with pytest.raises(ValueError, match=r"margin must be (an integer|at least 0), got"):
+        repaint(model, photo, style, margin=margin)
+
+
+def test_maps_fit_the_photo_without_its_margin(model, photo, style):
     with pytest.raises(ValueError, match=r"mask must broadcast to \(70, 90\), got shape \(3, 3\)"):
         stylize(model, photo, [style], mask=[np.zeros((3, 3), np.float32)], margin=4)

@@ -9,6 +9,7 @@ from wct_jax import extract_style, mix_styles, moments, stylize
 from wct_jax.measures.metrics import psnr
 from wct_jax.networks.pooling import pool_weights
 from wct_jax.painting.regions import leave, share_out
+from wct_jax.transform.maps import TRANSFORMS
 from wct_jax.transform.whitening import transfer
 
 # Compiled in half the time.
@@ -27,18 +28,18 @@ def styles(model):
 
 
 def alike(a, b):
-    return float(psnr(jnp.asarray(a), jnp.asarray(b)))
+    return float(psnr(jnp.asarray(a), jnp.asarray(b))) >= 60
 
 
-def halves(content, at=26):
-    left = np.zeros(content.shape[:2], np.float32)
+def halves(at=26):
+    left = np.zeros((40, 52), np.float32)
     left[:, :at] = 1
     return left, 1 - left
 
 
 def test_shares_and_what_is_left(styles):
     a, b = styles
-    masks = [np.asarray([[0.5, 1.0, 0.0]], np.float32), np.asarray([[0.0, 1.0, 0.0]], np.float32)]
+    masks = list(np.float32([[[0.5, 1, 0]], [[0, 1, 0]]]))
     _, regions = share_out([a, b], masks)
     np.testing.assert_allclose(regions.shares, [[[0.5, 0.5, 0]], [[0, 0.5, 0]]])
     np.testing.assert_allclose(regions.rest, [[0.5, 0, 1]])
@@ -61,11 +62,11 @@ def test_a_full_mask_is_no_mask(model, content, styles):
     full = np.ones(content.shape[:2], np.float32)
     plain = stylize(model, content, styles[0])
     for mask, style in (([full], [styles[0]]), ([full], styles[0]), ([0 * full], [styles[1], styles[0]])):
-        assert alike(stylize(model, content, style, mask=mask), plain) >= 60
+        assert alike(stylize(model, content, style, mask=mask), plain)
 
 
 def test_two_halves_by_hand(model, content, styles):
-    layer, (left, right) = "relu3_1", halves(content)
+    layer, (left, right) = "relu3_1", halves()
     feature = model.encode(content)[layer]
     shares = [pool_weights(mask, layer) for mask in (left, right)]
     for each in (styles, [styles[0], styles[0]]):
@@ -75,19 +76,18 @@ def test_two_halves_by_hand(model, content, styles):
         ]
         expected = model.decode(layer, sum(share[..., None] * part for share, part in zip(shares, parts, strict=True)))
         result = stylize(model, content, each, layers=[layer], mask=[left, right])
-        assert alike(result, expected[:40, :52]) >= 60
+        assert alike(result, expected[:40, :52])
 
 
 def test_a_region_does_not_depend_on_what_is_far_from_it(model, content, styles):
-    left, right = halves(content)
     other = content.copy()
     other[:, 40:] = 0.1
-    first, second = (stylize(model, each, styles, layers=["relu2_1"], mask=[left, right]) for each in (content, other))
+    first, second = (stylize(model, each, styles, layers=["relu2_1"], mask=halves()) for each in (content, other))
     np.testing.assert_allclose(first[:, :20], second[:, :20], atol=1e-4)
 
 
 def test_a_region_without_style_stays_the_photo(model, content, styles):
-    left, right = halves(content)
+    left, right = halves()
     soft = np.broadcast_to(np.linspace(0, 1, 52, dtype=np.float32), (40, 52))
     result = stylize(model, content, [styles[0], None], mask=[left, right])
     np.testing.assert_array_equal(result[:, 26:], content[:, 26:])
@@ -104,72 +104,63 @@ def test_a_region_of_a_pixel_or_none_is_no_nan(model, content, styles, pixels):
     for style in (styles, [styles[0], None], [styles[0]]):
         result = np.asarray(stylize(model, content, style, mask=[mask, 1 - mask][: len(style)]))
         assert np.isfinite(result).all()
-    plain = stylize(model, content, styles[1])
     if not pixels:
-        assert alike(stylize(model, content, styles, mask=[mask, 1 - mask]), plain) >= 60
+        assert alike(stylize(model, content, styles, mask=[mask, 1 - mask]), stylize(model, content, styles[1]))
 
 
 def test_an_alpha_map_is_a_strength_per_pixel(model, content, styles):
-    left, _ = halves(content, 24)
+    left, _ = halves(24)
     layer = "relu2_1"
     feature = model.encode(content)[layer]
     expected = model.decode(layer, transfer(feature, styles[0].moments[layer], 0.5 * pool_weights(left, layer)))
     result = stylize(model, content, styles[0], 0.5, layers=[layer], alpha_map=left)
-    assert alike(result, expected[:40, :52]) >= 60
-    whole = np.ones(content.shape[:2], np.float32)
-    plain = stylize(model, content, styles[0])
-    assert alike(stylize(model, content, styles[0], alpha_map=whole), plain) >= 60
-    half = stylize(model, content, styles[0], 0.5)
-    assert alike(stylize(model, content, styles[0], alpha_map=0.5 * whole), half) >= 60
+    assert alike(result, expected[:40, :52])
+    for alpha in (1.0, 0.5):
+        everywhere = stylize(model, content, styles[0], alpha_map=np.full((40, 52), alpha, np.float32))
+        assert alike(everywhere, stylize(model, content, styles[0], alpha))
 
 
 def test_weights_count_within_regions(model, content, styles):
-    left, right = halves(content)
     weights = np.ones(content.shape[:2], np.float32)
     weights[20:] = 0
     other = content.copy()
     other[36:] = 0.7
-    options = {"mask": [left, right], "content_weights": weights, "layers": ["relu2_1"]}
+    options = {"mask": halves(), "content_weights": weights, "layers": ["relu2_1"]}
     first, second = (stylize(model, each, styles, **options) for each in (content, other))
     np.testing.assert_allclose(first[:16], second[:16], atol=1e-4)
 
 
 def test_in_jit_and_batches(model, content, styles):
-    left, right = halves(content)
     batch = np.stack([content, content[::-1]])
-    together = jax.jit(lambda images: stylize(model, images, styles, mask=[left, right]))(batch)
+    together = jax.jit(lambda images: stylize(model, images, styles, mask=halves()))(batch)
     for image, result in zip(batch, together, strict=True):
-        assert alike(result, stylize(model, image, styles, mask=[left, right])) >= 60
+        assert alike(result, stylize(model, image, styles, mask=halves()))
 
 
 def test_canvases_change_nothing(model, styles):
     rng = np.random.default_rng(1)
-    content = rng.uniform(size=(71, 83, 3)).astype(np.float32)
-    mask, strength = rng.uniform(size=(2, 71, 83)).astype(np.float32)
+    content, mask, strength = rng.random((71, 83, 3), np.float32), *rng.random((2, 71, 83), np.float32)
     options = {"mask": [mask], "alpha_map": strength, "passes": 2, "layers": ["relu2_1", "relu1_1"]}
-    expected = jax.jit(lambda image: stylize(model, image, [styles[0], styles[1]], 0.8, **options))(content)
-    assert alike(stylize(model, content, styles, 0.8, **options), expected) >= 60
+    expected = jax.jit(lambda image: stylize(model, image, styles, 0.8, **options))(content)
+    assert alike(stylize(model, content, styles, 0.8, **options), expected)
 
 
 def test_passes_are_rounds_of_the_cascade(model, content, styles):
-    once = stylize(model, content, styles[0], layers=["relu2_1", "relu1_1"])
-    twice = stylize(model, once, styles[0], layers=["relu2_1", "relu1_1"])
-    told = []
-    result = stylize(model, content, styles[0], layers=["relu2_1", "relu1_1"], passes=2, progress=told.append)
-    np.testing.assert_allclose(result, twice, atol=1e-4)
-    assert told == ["relu2_1", "relu1_1"] * 2
+    layers, told = ["relu2_1", "relu1_1"], []
+    once = stylize(model, content, styles[0], layers=layers)
+    result = stylize(model, content, styles[0], layers=layers, passes=2, progress=told.append)
+    np.testing.assert_allclose(result, stylize(model, once, styles[0], layers=layers), atol=1e-4)
+    assert told == layers * 2
 
 
 @pytest.mark.parametrize("transform", ["ot", "cholesky", "adain"])
 def test_transforms_by_name(model, content, styles, transform):
-    from wct_jax.transform.maps import TRANSFORMS
-
     layer = "relu2_1"
     feature = model.encode(content)[layer]
     colored = transfer(feature, styles[0].moments[layer], transform=TRANSFORMS[transform])
     result = stylize(model, content, styles[0], layers=[layer], transform=transform)
-    assert alike(result, model.decode(layer, colored)) >= 60
-    assert alike(result, stylize(model, content, styles[0], layers=[layer])) < 50
+    assert alike(result, model.decode(layer, colored))
+    assert psnr(result, stylize(model, content, styles[0], layers=[layer])) < 50
 
 
 def test_mixed_styles_are_blended_results(model, content, styles):
@@ -189,7 +180,7 @@ def test_what_was_there_is_put_back_in_strips(rng):
 
 
 def test_bad_calls_are_refused(model, content, styles):
-    left, _ = halves(content)
+    left, _ = halves()
     for options, message in (
         ({"style": styles}, "several styles need masks"),
         ({"style": styles, "mask": [left] * 3}, "got 2 for 3 masks"),

@@ -7,23 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import extract_style, load_model, preserve_color, read_image, stylize, stylize_tiled
+from wct_jax import extract_style, preserve_color, read_image, stylize, stylize_tiled
 from wct_jax.measures.metrics import psnr
 from wct_jax.system import sheet
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LAYERS = ["relu2_1", "relu1_1"]
 pytestmark = pytest.mark.usefixtures("quick", "directly")
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(3).random((70, 90, 3), np.float32)
-
-
-@pytest.fixture(scope="module")
-def style(model, photo):
-    return extract_style(model, photo[:40, :50] ** 3, LAYERS)
 
 
 def bits(image):
@@ -34,7 +23,7 @@ def bits(image):
 @pytest.mark.parametrize("alpha", [1.0, 0.0])
 def test_none_is_the_photo_to_the_bit(model, photo, style, dtype, alpha):
     image = jnp.asarray(photo, dtype)
-    result = stylize(model, image, style, alpha, strength=0, layers=LAYERS[1:])
+    result = stylize(model, image, style, alpha, strength=0, layers=["relu1_1"])
     assert result.dtype == image.dtype
     np.testing.assert_array_equal(bits(result), bits(image))
 
@@ -48,8 +37,7 @@ def test_all_is_the_result_without_it_to_the_bit(model, photo, style, strength):
 
 
 @pytest.mark.parametrize("layers", [None, ["relu3_1", "relu1_1"], ["relu4_1"]])
-def test_the_change_grows_evenly(layers):
-    compact = load_model("compact")
+def test_the_change_grows_evenly(compact, layers):
     content, picture = (read_image(EXAMPLES / f"{name}.jpg", 64) for name in ("content", "mosaic"))
     style = extract_style(compact, picture, layers)
     steps = np.linspace(0, 1, 5)
@@ -71,18 +59,16 @@ def test_a_map_is_the_strength_of_each_pixel(model, photo, style):
 
 
 def test_a_pure_function_of_it(model, photo, style):
-    image = photo[:20, :30]
-    options = {"layers": LAYERS}
-    expected = np.stack([stylize(model, image, style, strength=s, **options) for s in (0.0, 0.3, 1.0)])
-    one = jax.jit(lambda s: stylize(model, image, style, strength=s, **options))
-    several = jax.jit(jax.vmap(one))(jnp.asarray([0.0, 0.3, 1.0]))
+    image, strengths = photo[:20, :30], np.asarray([0.0, 0.3, 1.0], np.float32)
+    expected = np.stack([stylize(model, image, style, strength=s) for s in strengths])
+    one = jax.jit(lambda s: stylize(model, image, style, strength=s))
+    several = jax.jit(jax.vmap(one))(jnp.asarray(strengths))
     np.testing.assert_allclose(several, expected, atol=2e-3)
     np.testing.assert_array_equal(several[0], image)
-    batch = np.stack([image] * 3)
-    strengths = np.asarray([0.0, 0.3, 1.0], np.float32)[:, None, None]
-    np.testing.assert_allclose(stylize(model, batch, style, strength=strengths, **options), expected, atol=2e-3)
+    batch = stylize(model, np.stack([image] * 3), style, strength=strengths[:, None, None])
+    np.testing.assert_allclose(batch, expected, atol=2e-3)
     slope = jax.jit(jax.grad(lambda s: jnp.mean(one(s) ** 2)))
-    for s in (0.0, 0.3, 1.0):
+    for s in strengths:
         up, down = (jnp.mean(one(jnp.float32(s + step)) ** 2) for step in (1e-2, -1e-2))
         np.testing.assert_allclose(slope(jnp.float32(s)), (up - down) / 2e-2, rtol=0.1, atol=1e-2)
 
@@ -116,7 +102,7 @@ def test_with_the_photos_colours(model, photo, style, how):
     whole = preserve_color(image, dim, how)
     np.testing.assert_array_equal(preserve_color(image, dim, how, strength=1), whole)
     np.testing.assert_array_equal(preserve_color(dim.copy(), dim, how, strength=0), dim)
-    # What is blended is the painted part in the photo's colours.
+    # The painted part is blended in the photo's colours.
     quarter = dim + np.float32(0.25) * (image - dim)
     expected = 0.75 * dim + 0.25 * whole
     np.testing.assert_allclose(preserve_color(quarter, dim, how, strength=0.25), expected, atol=1e-4)
@@ -131,12 +117,9 @@ def test_with_the_photos_colours(model, photo, style, how):
     np.testing.assert_allclose(result[:, 30:], expected[:, 30:], atol=1e-4)
 
 
-def test_what_is_no_strength_is_refused(model, photo, style):
+def test_what_is_no_strength_is_refused(model, photo, style, repaint):
     for strength in (-0.1, 1.5, float("nan"), np.full((70, 90), 255, np.uint8), np.linspace(0, 2, 90)):
-        for repaint in (stylize, lambda *args, **options: stylize_tiled(*args, tile=48, **options)):
-            with pytest.raises(
-                ValueError, match=r"strength must be (from 0 to 1|floating point in 0\.\.1, or bool), got "
-            ):
-                repaint(model, photo, style, strength=strength)
-            with pytest.raises(ValueError, match=r"strength must broadcast to \(70, 90\), got shape \(3, 3\)"):
-                repaint(model, photo, style, strength=np.zeros((3, 3)))
+        with pytest.raises(ValueError, match=r"strength must be (from 0 to 1|floating point in 0\.\.1, or bool), got "):
+            repaint(model, photo, style, strength=strength)
+    with pytest.raises(ValueError, match=r"strength must broadcast to \(70, 90\), got shape \(3, 3\)"):
+        repaint(model, photo, style, strength=np.zeros((3, 3)))

@@ -7,10 +7,11 @@ import os
 import jax
 import numpy as np
 import pytest
-import safetensors
 import safetensors.numpy
 
 from wct_jax import extract_style, load_style, save_model, save_style, stylize
+from wct_jax.networks.digest import checksum_of
+from wct_jax.networks.tensor_file import open_tensors
 from wct_jax.painting.style_file import METADATA_KEY
 
 
@@ -45,23 +46,19 @@ def test_features_are_left_out(model, image, style, path, tmp_path):
     assert (tmp_path / "t.safetensors").read_bytes() == path.read_bytes()
 
 
-def rewrite(path, arrays=lambda arrays: arrays, document=lambda document: document):
-    with safetensors.safe_open(path, framework="np") as file:
-        metadata, values = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    metadata[METADATA_KEY] = document(metadata[METADATA_KEY])
-    path.write_bytes(safetensors.numpy.save(arrays(values), metadata))
+def rewrite(path, arrays=lambda arrays: arrays, document=lambda text, arrays: text):
+    with open_tensors(path) as file:
+        text, values = file.metadata[METADATA_KEY], arrays(dict(file))
+    path.write_bytes(safetensors.numpy.save(values, {METADATA_KEY: document(text, values)}))
 
 
 def without_checksum(change):
     """A document that fits the arrays, so that it is the arrays that are found wrong."""
-    from wct_jax.networks.digest import checksum_of
 
-    def spoil(path):
-        with safetensors.safe_open(path, framework="np") as file:
-            values = change({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        rewrite(path, lambda _: values, lambda text: json.dumps(json.loads(text) | {"checksum": checksum_of(values)}))
+    def document(text, arrays):
+        return json.dumps(json.loads(text) | {"checksum": checksum_of(arrays)})
 
-    return spoil
+    return lambda path: rewrite(path, change, document)
 
 
 def changed(**arrays):
@@ -78,12 +75,9 @@ def changed(**arrays):
         (lambda path: path.unlink(), "there is no style file"),
         (lambda path: (path.unlink(), path.mkdir()), "it is a directory"),
         (lambda path: path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)})), "is no style file"),
-        (
-            lambda path: rewrite(path, lambda v: v | {"relu1_1/count": np.asarray(7, np.float32)}),
-            "is damaged: its checksum",
-        ),
-        (lambda path: rewrite(path, document=lambda _: "{"), "does not say format, digest and checksum"),
-        (lambda path: rewrite(path, document=lambda _: '{"format": 9}'), "has format 9, and this version"),
+        (lambda path: rewrite(path, lambda v: v | {"relu1_1/count": np.array(7, "f4")}), "is damaged: its checksum"),
+        (lambda path: rewrite(path, document=lambda *_: "{"), "does not say format, digest and checksum"),
+        (lambda path: rewrite(path, document=lambda *_: '{"format": 9}'), "has format 9, and this version"),
         (without_checksum(lambda v: {n: a for n, a in v.items() if n != "relu1_1/mean"}), "does not hold count, mean"),
         (without_checksum(lambda v: {}), "does not hold count, mean"),
         (changed(mean=np.zeros(9, np.float32)), r"moments of relu2_1 of shapes \(\), \(9,\), \(6, 6\)"),
@@ -133,7 +127,6 @@ BAD = {
     "huge": ({"scatter": scatter(at00=3e38)}, r"beyond 1e\+15, which no feature reaches"),
     "huge mean": ({"mean": np.full(WIDTH, 1e30, np.float32)}, r"beyond 1e\+15, which no feature reaches"),
 }
-OTHER_TYPES = [np.int32, np.bool_, np.float64, np.float16]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -149,7 +142,7 @@ def test_moments_of_no_feature(path, style, bad, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["count", "mean", "scatter"])
-@pytest.mark.parametrize("dtype", OTHER_TYPES)
+@pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.float64, np.float16])
 def test_moments_of_other_types(path, part, dtype):
     without_checksum(lambda values: values | {f"relu2_1/{part}": values[f"relu2_1/{part}"].astype(dtype)})(path)
     name = np.dtype(dtype).name
@@ -189,7 +182,7 @@ def test_styles_of_a_flat_picture_and_of_one_pixel(model, tmp_path):
     ],
 )
 def test_documents_of_other_types(path, document):
-    rewrite(path, document=lambda _: document)
+    rewrite(path, document=lambda *_: document)
     with pytest.raises(ValueError, match=r"its metadata does not say format, digest and checksum$"):
         load_style(path)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wct_jax import extract_style, load_model, mix_styles, synthesize
+from wct_jax import extract_style, mix_styles, synthesize
 from wct_jax.measures.metrics import psnr
 from wct_jax.painting.texture import noise
 
@@ -12,16 +12,10 @@ pytestmark = pytest.mark.usefixtures("quick", "directly")
 
 
 @pytest.fixture(scope="module")
-def compact():
-    return load_model("compact")
-
-
-@pytest.fixture(scope="module")
 def styles(compact):
     y, x = np.mgrid[:64, :64] / 9
-    stripes = np.stack([np.sin(x), np.sin(x), np.sin(x)], -1) / 2 + 0.5
-    dots = np.stack([np.sin(x) * np.sin(y), 0 * x, 0 * x], -1) / 2 + 0.5
-    return [extract_style(compact, image.astype(np.float32)) for image in (stripes, dots)]
+    stripes, dots = np.stack([np.sin(x)] * 3, -1), np.stack([np.sin(x) * np.sin(y), 0 * x, 0 * x], -1)
+    return [extract_style(compact, (image / 2 + 0.5).astype(np.float32)) for image in (stripes, dots)]
 
 
 def test_the_seed_makes_the_noise():

@@ -1,4 +1,4 @@
-"""How well a decoder rebuilds photos."""
+"""Evaluation of a decoder by the photos that it rebuilds."""
 
 from collections.abc import Iterable
 
@@ -13,15 +13,15 @@ from wct_jax.networks.pooling import size_at
 
 
 def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str, float]:
-    """Compare photos with their reconstructions as pictures of 8 bits.
+    """Compare photos with their reconstructions as 8-bit pictures.
 
     Args:
-        model: Has the decoder.
-        layer: The decoder's.
-        photos: `[H, W, 3]` in 0..1 each.
+        model: Model with the decoder.
+        layer: Layer of the decoder.
+        photos: Photos `[H, W, 3]` in 0..1.
 
     Returns:
-        `photos`, their number, and the means of `psnr`, in dB, and `ssim`.
+        The number of `photos` and the means of `psnr`, in dB, and `ssim`.
     """
     scores = []
     for photo in photos:
@@ -32,16 +32,7 @@ def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str
 
 
 def rebuild(model: Model, layer: str, photo: np.ndarray) -> np.ndarray:
-    """Encode and decode a photo of any size, on a canvas so that little is compiled.
-
-    Args:
-        model: Has the decoder.
-        layer: The decoder's.
-        photo: `[H, W, 3]` in 0..1.
-
-    Returns:
-        `[H, W, 3]`, not clipped.
-    """
+    """Encode and decode a photo `[H, W, 3]` in 0..1, not clipped, on a canvas so that little is compiled."""
     image, _, size = lay_out(as_array(photo), None)
     return np.asarray(cut_out(_on_canvas(model.bare, image, size, layer), photo.shape[-3:-1]))
 

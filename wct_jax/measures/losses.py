@@ -1,4 +1,4 @@
-"""The losses that training and distillation share."""
+"""Losses of training and distillation."""
 
 from collections.abc import Mapping
 
@@ -12,11 +12,11 @@ def mean_squared_error(x: Array, y: Array) -> Array:
     """The mean of (x - y)² over all elements.
 
     Args:
-        x: Any shape and floating dtype.
-        y: The same shape.
+        x: Array of any shape and floating dtype.
+        y: Array of the same shape.
 
     Returns:
-        A float32 scalar, taken in float32.
+        A float32 scalar, computed in float32.
     """
     return jnp.mean(jnp.square(x.astype(jnp.float32) - y.astype(jnp.float32)))
 
@@ -25,11 +25,11 @@ def relative_error(x: Array, y: Array) -> Array:
     """The mean of (x - y)² over the variance of y about its channels' means.
 
     Args:
-        x: A feature, `[..., C]`.
-        y: The one that it is to be, the same shape.
+        x: Feature, `[..., C]`.
+        y: Target of the same shape.
 
     Returns:
-        A float32 scalar, 1 where each channel of x is the mean of y's; not finite where y is flat.
+        A float32 scalar, 1 if each channel of x is the mean of y's; not finite if y is flat.
     """
     y = y.astype(jnp.float32)
     return mean_squared_error(x, y) / jnp.var(y, axis=range(y.ndim - 1)).mean()
@@ -40,7 +40,7 @@ def perceptual_error(x: Mapping[str, Array], y: Mapping[str, Array]) -> Array:
 
     Args:
         x: Layer to feature, `[..., C]`.
-        y: Layer to the feature that it is to be, the same shape.
+        y: Layer to target of the same shape.
 
     Returns:
         A float32 scalar.
@@ -49,16 +49,16 @@ def perceptual_error(x: Mapping[str, Array], y: Mapping[str, Array]) -> Array:
 
 
 def covariance_error(x: Array, y: Array) -> Array:
-    """How far the covariances of features are from those they are to have: mean ‖cov x - cov y‖ / mean ‖cov y‖.
+    """The relative error of covariances in Frobenius norms: mean ‖cov x - cov y‖ / mean ‖cov y‖.
 
-    Norms are Frobenius', and means over the images, so that a flat one among them does no harm.
+    The means are over the images, so that a flat image among them does no harm.
 
     Args:
-        x: `[..., H, W, C]`.
-        y: The same channels and leading dimensions.
+        x: Features, `[..., H, W, C]`.
+        y: Targets with the same channels and leading dimensions.
 
     Returns:
-        A float32 scalar; not finite where all of y is flat.
+        A float32 scalar; not finite if all of y is flat.
     """
     got, wanted = moments(x).covariance, moments(y).covariance
     return _norm(got - wanted).mean() / _norm(wanted).mean()
@@ -79,7 +79,7 @@ def total_variation(images: Array) -> Array:
         images: `[..., H, W, C]`.
 
     Returns:
-        A float32 scalar; a direction in which there is one pixel counts nothing.
+        A float32 scalar; a side of one pixel adds nothing.
     """
     x = images.astype(jnp.float32)
     rows = jnp.square(x[..., 1:, :, :] - x[..., :-1, :, :])

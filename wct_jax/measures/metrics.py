@@ -1,4 +1,4 @@
-"""How close a picture is to another: PSNR and SSIM."""
+"""Metrics of how close a picture is to another: PSNR and SSIM."""
 
 import math
 
@@ -12,17 +12,17 @@ from wct_jax.kernels.compilation import part
 
 
 def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
-    """Peak signal-to-noise ratio, -10 log10(mean((x - y)²)), the peak being 1.
+    """Peak signal-to-noise ratio, -10 log10(mean((x - y)²)), with a peak of 1.
 
     Args:
-        image: `[..., H, W, 3]`, floating point in 0..1; values outside count as they are.
-        reference: The same shape.
+        image: `[..., H, W, 3]`, floating point in 0..1, not clipped.
+        reference: Array of the same shape.
 
     Returns:
         Decibels, `[...]`, float32 (float64 for float64); infinity for equal images.
 
     Raises:
-        ValueError: The shapes differ or are no images, or the values are not floating point.
+        ValueError: The shapes differ or are not those of images, or the values are not floating point.
     """
     return _psnr(*_pair(image, reference))
 
@@ -36,19 +36,19 @@ def ssim(image: ArrayLike, reference: ArrayLike) -> Array:
     """Structural similarity of the grey images (the mean of the channels), averaged over all windows.
 
     (2 μx μy + C1)(2 σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)) with C1 = 0.01², C2 = 0.03², under a Gaussian
-    window of 11 x 11 pixels and σ = 1.5, at the places where it lies wholly inside the image: Wang, Bovik, Sheikh and
-    Simoncelli, "Image quality assessment: from error visibility to structural similarity", 2004, equation 13. Where a
-    side is shorter than 11, the window is cut to the shorter side's length.
+    window of 11 x 11 pixels and σ = 1.5, wherever it lies wholly inside the image: Wang, Bovik, Sheikh and Simoncelli,
+    "Image quality assessment: from error visibility to structural similarity", 2004, equation 13. If a side is shorter
+    than 11, the window is as large as the shorter side.
 
     Args:
         image: `[..., H, W, 3]`, floating point in 0..1.
-        reference: The same shape.
+        reference: Array of the same shape.
 
     Returns:
-        Similarity, `[...]`, at most 1 but for rounding, float32 (float64 for float64).
+        Similarity, `[...]`, at most 1 up to rounding, float32 (float64 for float64).
 
     Raises:
-        ValueError: The shapes differ or are no images, or the values are not floating point.
+        ValueError: The shapes differ or are not those of images, or the values are not floating point.
     """
     return _ssim(*_pair(image, reference))
 
@@ -63,15 +63,15 @@ def _ssim(image: Array, reference: Array) -> Array:
     difference = x - y
     mean_x, mean_y, mean_difference = _blur(x), _blur(y), _blur(difference)
     variances = _blur(x**2) - mean_x**2 + _blur(y**2) - mean_y**2
-    # The equation's two factors, written with 2ab = a² + b² - (a - b)²: where the images are all but equal, rounding
-    # of the difference's small variance does no harm, as rounding of the covariance does on bright flat areas.
+    # The equation's two factors, written with 2ab = a² + b² - (a - b)². Where the images are almost equal, rounding the
+    # small variance of the difference does no harm; rounding the covariance would, on bright flat areas.
     luminance = 1 - mean_difference**2 / (mean_x**2 + mean_y**2 + _C1)
     structure = 1 - (_blur(difference**2) - mean_difference**2) / (variances + _C2)
     return (luminance * structure).mean((-2, -1))
 
 
 def _blur(values: Array) -> Array:
-    # By shifted sums: a convolution would be rounded to fewer bits on some accelerators.
+    # By shifted sums, since some accelerators round convolutions to fewer bits.
     size = min(_WINDOW, *values.shape[-2:])
     weights = [math.exp(-(((i - (size - 1) / 2) / _SIGMA) ** 2) / 2) for i in range(size)]
     for axis in (-2, -1):

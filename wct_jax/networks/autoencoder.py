@@ -1,8 +1,8 @@
-"""The networks: VGG-19 up to relu5_1 read at five taps, and a mirrored decoder for each of them.
+"""The networks: VGG-19 up to relu5_1, read at five taps, and a mirrored decoder for each tap.
 
-The encoder is Simonyan and Zisserman's VGG-19 (arXiv:1409.1556) with reflection padding and pooling that keeps odd
-last rows and columns; the decoders are those of Li et al., NIPS 2017, section 3.1. The widths of the five blocks
-are free: the same topology serves the small networks.
+The encoder is Simonyan and Zisserman's VGG-19 (arXiv:1409.1556) with reflection padding and with pooling that keeps an
+odd last row or column; the decoders are those of Li et al., NIPS 2017, section 3.1. The widths of the five blocks are
+parameters, so the small networks have the same topology.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,7 @@ from wct_jax.checks.arrays import as_feature, as_image
 from wct_jax.kernels.canvas import doubled, halved
 from wct_jax.kernels.conv import conv3x3
 from wct_jax.networks.pooling import max_pool
-from wct_jax.networks.vgg import (
-    LAYERS,
-    VGG19_WIDTHS,
-    decoder_shapes,
-    deepest,
-    encoder_shapes,
-    table_to,
-    tap_of,
-)
+from wct_jax.networks.vgg import LAYERS, VGG19_WIDTHS, decoder_shapes, deepest, encoder_shapes, table_to, tap_of
 from wct_jax.transform.mesh import has_rows_apart
 
 
@@ -37,7 +29,7 @@ class _Convolution(nn.Module):
         if self.is_initializing():
             self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.features))
             self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        # Not what `param` returns, which traces the initializers each time: as long as a small convolution takes.
+        # Not the results of `param`: it traces the initializers each time, which takes as long as a small convolution.
         parameters = self.variables["params"]
         return conv3x3(x, parameters["kernel"], parameters["bias"], size=size, upsample=upsample, relu=self.relu)
 
@@ -46,7 +38,7 @@ class Encoder(nn.Module):
     """VGG-19's convolutions down to relu5_1, or to the last block that has a width.
 
     Attributes:
-        widths: Channels of the blocks.
+        widths: Channels of each block, one to five numbers.
     """
 
     widths: Sequence[int] = VGG19_WIDTHS
@@ -55,18 +47,18 @@ class Encoder(nn.Module):
     def __call__(
         self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None
     ) -> dict[str, Array]:
-        """Encode, no deeper than the deepest layer asked for.
+        """Encode images down to the deepest layer asked for.
 
         Args:
             images: `[..., H, W, 3]`, RGB in 0..1, any size from 1x1.
-            layers: The taps wanted; None for all that the encoder has.
-            size: Rows and columns that the images have, if they lie on a larger canvas; see `wct_jax.kernels.canvas`.
+            layers: Taps to return; None for all that the encoder has.
+            size: Rows and columns of the images, int32 `[2]`, if they lie on a larger canvas.
 
         Returns:
             Tap name to feature `[..., H', W', C]`, sides halved and rounded up for each block after the first.
 
         Raises:
-            ValueError: A layer that the encoder does not have, or an image that is not `[..., H, W, 3]`.
+            ValueError: The encoder does not have a layer, or an image is not `[..., H, W, 3]`.
         """
         available = LAYERS[: len(self.widths)]
         wanted = available if layers is None else as_names("layers", layers)
@@ -91,11 +83,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the feature of one layer back to an image.
+    """The way from the feature of one layer back to an image.
 
     Attributes:
-        layer: The tap it inverts.
-        widths: Channels of the encoder's blocks.
+        layer: The tap that it inverts.
+        widths: Channels of each block of the encoder.
     """
 
     layer: str
@@ -103,18 +95,18 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, feature: Array, size: Array | None = None) -> Array:
-        """Decode: 3x3 convolutions with ReLU, nearest upsampling where the encoder pools, a linear last one.
+        """Decode: 3x3 convolutions with ReLU, nearest upsampling where the encoder pools, a linear last convolution.
 
         Args:
-            feature: `[..., H', W', C]` of the layer.
-            size: Rows and columns of it that count, if it lies on a larger canvas; see `wct_jax.kernels.canvas`.
+            feature: Feature of the layer, `[..., H', W', C]`.
+            size: Rows and columns of the feature, int32 `[2]`, if it lies on a larger canvas.
 
         Returns:
-            `[..., H, W, 3]`, not clipped; the sides are those of the feature times 2 for each pooling, which for
-            odd images is up to that much larger than the image was.
+            `[..., H, W, 3]`, not clipped. Each pooling doubles the sides of the feature, so the result is larger than
+            the image was if a side of that was odd.
 
         Raises:
-            ValueError: A feature of another number of channels.
+            ValueError: The feature has another number of channels.
         """
         shapes = decoder_shapes(self.layer, self.widths)
         inputs = next(iter(shapes.values()))[0]

@@ -22,8 +22,8 @@ def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = Map
     """SHA-256 over the sorted names, shapes and float32 values of a model's encoders, in hexadecimal.
 
     Args:
-        encoder: The model's.
-        encoders: Those of its layers that have one of their own.
+        encoder: The encoder of the model.
+        encoders: Layer to its own encoder, for layers that have one.
     """
     digest = hashlib.sha256()
     arrays = flatten("encoder", encoder)
@@ -36,8 +36,8 @@ def encoder_digest(encoder: Parameters, encoders: Mapping[str, Parameters] = Map
 
 
 def flatten(prefix: str, parameters: Parameters) -> dict[str, np.ndarray]:
-    """Parameters by the names that they have in a model file."""
-    # In C order: safetensors writes the memory as it lies, and not every array or device has it so.
+    """Parameters by their names in a model file."""
+    # In C order: safetensors writes the memory as it lies, and not every array or device has that order.
     return {
         f"{prefix}/{name}/{leaf}": np.asarray(array, order="C")
         for name, leaves in parameters.items()

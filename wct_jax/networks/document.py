@@ -1,6 +1,7 @@
-"""The JSON document in the metadata of a model file: what the model is, and where it comes from."""
+"""The JSON document in a model file's metadata, which describes the model and its origin."""
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -9,25 +10,25 @@ from typing import Any
 from wct_jax.checks.printable import printable
 from wct_jax.networks.vgg import LAYERS, depth_of
 
-# With one encoder, and with several.
+# Of a model with one encoder, and with several.
 FORMAT, FORMAT_OF_SEVERAL = 1, 2
-# Far beyond any network's, and small enough for sizes of arrays to be plain numbers.
+# Far beyond any network's width, and small enough that sizes of arrays do not overflow.
 _WIDEST = 1 << 16
-# A distillation's record holds those of its teachers. Python's own limit is tens of times that.
+# The record of a distillation holds those of its teachers. Python's own limit is tens of times this.
 _DEEPEST = 50
 
 
 def parse_document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
-    """Parse a document, and check the type of everything that is read from it anywhere.
+    """Parse a document, and check the type of every value that is read from it anywhere.
 
     Args:
-        path: The model file, for messages.
+        path: Path of the model file, for messages.
         text: JSON.
 
     Raises:
-        ValueError: It is no document, or one of an unknown format.
+        ValueError: It is no document, or its format is unknown.
     """
-    metadata = _parsed(text) or {}
+    metadata = parse_object(text) or {}
     version, widths, layers, digest = (metadata.get(key) for key in ("format", "widths", "layers", "digest"))
     if isinstance(version, int | float | str) and version not in (FORMAT, FORMAT_OF_SEVERAL):
         raise ValueError(
@@ -38,7 +39,7 @@ def parse_document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
         type(version) is int
         and isinstance(widths, list)
         and 1 <= len(widths) <= len(LAYERS)
-        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
+        and all(map(_is_width, widths))
         and isinstance(layers, list)
         and all(layer in LAYERS[: len(widths)] for layer in layers)
         and isinstance(digest, str)
@@ -55,22 +56,19 @@ def parse_document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
 
 
 def own_encoders(path: str | os.PathLike[str], metadata: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The widths of the encoders of layers that have one of their own.
+    """The widths of the encoders of layers that have their own.
 
     Args:
-        path: The model file, for messages.
-        metadata: From `parse_document`.
+        path: Path of the model file, for messages.
+        metadata: Document that `parse_document` returned.
 
     Raises:
-        ValueError: It does not describe such encoders.
+        ValueError: The document does not describe such encoders.
     """
     own = metadata.get("encoders") if metadata["format"] == FORMAT_OF_SEVERAL else {}
     shallow = LAYERS[: len(metadata["widths"]) - 1]
     fits = isinstance(own, dict) and all(
-        layer in shallow
-        and isinstance(widths, list)
-        and len(widths) == depth_of(layer)
-        and all(type(width) is int and 0 < width <= _WIDEST for width in widths)
+        layer in shallow and isinstance(widths, list) and len(widths) == depth_of(layer) and all(map(_is_width, widths))
         for layer, widths in own.items()
     )
     sources = metadata.get("sources", {})
@@ -83,17 +81,17 @@ def own_encoders(path: str | os.PathLike[str], metadata: Mapping[str, Any]) -> d
 
 
 def update_document(path: str | os.PathLike[str], text: str, facts: Mapping[str, Any]) -> str:
-    """A document with some facts brought up to date, which `parse_document` accepts.
+    """Update facts of a document; `parse_document` accepts the result.
 
     Args:
-        path: The model file, for messages.
+        path: Path of the model file, for messages.
         text: JSON.
-        facts: What replaces the values of the same keys.
+        facts: Keys to set, and their values.
 
     Raises:
-        ValueError: It is no JSON object, or a value has a wrong type.
+        ValueError: The text is no JSON object, or a value has a wrong type.
     """
-    said = _parsed(text)
+    said = parse_object(text)
     if said is None or _is_deep(said):
         raise ValueError(f"cannot write {path}: the model's document must be a JSON object, not nested {_DEEPEST} deep")
     document = json.dumps({**said, **facts}, indent=1)
@@ -101,37 +99,34 @@ def update_document(path: str | os.PathLike[str], text: str, facts: Mapping[str,
     return document
 
 
-def _parsed(text: str) -> dict[str, Any] | None:
+def parse_object(text: str) -> dict[str, Any] | None:
+    """The JSON object in a text; None if it is none, or nested without end."""
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text)
         return value if isinstance(value, dict) else None
     return None
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_width(value: object) -> bool:
+    return type(value) is int and 0 < value <= _WIDEST
 
 
 def _is_record(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key, ""), str) for key in ("kind", "file"))
 
 
-# What a document may say besides, which reports and later trainings read.
+# Optional records, which reports and later training runs read.
 _RECORDS: dict[str, Callable[[Any], bool]] = {
-    "source": lambda value: _is_text(value) or _is_record(value),
+    "source": lambda value: isinstance(value, str) or _is_record(value),
     "decoders": lambda value: isinstance(value, dict) and all(map(_is_record, value.values())),
     "distillations": lambda value: isinstance(value, list) and all(isinstance(record, dict) for record in value),
-    **dict.fromkeys(("preprocessing", "normalisation", "licence"), _is_text),
+    **dict.fromkeys(("preprocessing", "normalisation", "licence"), lambda value: isinstance(value, str)),
 }
 
 
 def _is_deep(value: object) -> bool:
     layer = [value]
     for _ in range(_DEEPEST):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        inner = (x.values() if isinstance(x, dict) else x for x in layer if isinstance(x, dict | list))
+        layer = list(itertools.chain.from_iterable(inner))
     return bool(layer)

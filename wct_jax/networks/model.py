@@ -1,4 +1,4 @@
-"""A model: an encoder, and the decoders there are for it."""
+"""A model: an encoder with its decoders."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,40 +10,39 @@ from jax import Array
 
 from wct_jax.checks.arguments import as_names, is_traced
 from wct_jax.networks.autoencoder import Decoder, Encoder
-from wct_jax.networks.vgg import (
-    LAYERS,
-    convolution_of,
-    deepest_first,
-    depth_of,
-)
+from wct_jax.networks.vgg import LAYERS, convolution_of, deepest_first, depth_of
 
 Parameters = Mapping[str, Mapping[str, Array]]
 
 
 def widths_of(encoder: Parameters) -> tuple[int, ...]:
-    """Channels of the blocks of an encoder."""
-    taken = map(convolution_of, LAYERS)
-    return tuple(encoder[name]["bias"].shape[-1] for name in taken if name in encoder)
+    """Channels of each block of an encoder."""
+    return tuple(encoder[name]["bias"].shape[-1] for name in map(convolution_of, LAYERS) if name in encoder)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An encoder and the decoders there are for it; some of the layers may have an encoder of their own.
+    """An encoder with its decoders; layers may have an encoder of their own.
 
-    A pytree of parameters that passes through `jit`. Widths and digest are static: models that differ in them are
-    compiled for separately. The document does not count there, so `jax.tree.map` and `jax.device_put` keep it, and a
-    model that JAX traces, or that a jitted function returns, has an empty one. Equal to itself alone, and hashed by
-    that; models with the same `digest` have the same encoder.
+    A pytree of parameters that passes through `jit`. JAX compiles separately for models that differ in widths or
+    digest, but not for those that differ only in the document: `jax.tree.map` and `jax.device_put` keep it, and a model
+    that JAX traces, or that a jitted function returns, has an empty one. Equality and hash go by identity; models with
+    the same `digest` have the same encoder.
+
+    >>> model = load_model("compact")
+    >>> feature = model.encode(np.zeros((32, 48, 3), np.float32), ["relu2_1"])["relu2_1"]
+    >>> feature.shape[:2], model.decode("relu2_1", feature).shape
+    ((16, 24), (32, 48, 3))
 
     Attributes:
         encoder: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
         decoders: Layer to the parameters of its decoder, named the same way.
-        widths: Channels of the encoder's blocks.
-        digest: Of the names, shapes and values of all its encoders: what styles are tied to.
+        widths: Channels of each block of the encoder.
+        digest: SHA-256 of the names, shapes and values of all encoders, to which styles are tied.
         auxiliary: Layer to `kernel` `[1, 1, in, out]` and `bias` `[out]` of a map whose ReLU approximates another
             network's feature. Only distillation uses it.
-        document: JSON: where the weights came from, their licence, how each decoder was trained.
-        encoders: Layer to the parameters of an encoder that ends at it, which the layer is read from instead.
+        document: JSON with the origin of the weights, their licence, and the training of each decoder.
+        encoders: Layer to the parameters of an encoder that ends at it, from which the layer is read instead.
     """
 
     encoder: Parameters
@@ -66,11 +65,11 @@ class Model:
 
     @property
     def bare(self) -> "Model":
-        """The networks without digest and document: all models of the same shapes share what is compiled for it."""
+        """The networks without digest and document, so that all models of the same shapes share compiled programs."""
         return replace(self, digest="", document="{}")
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
-        """The encoders' features, see `Encoder`."""
+        """Encode images: layer to feature, see `Encoder`."""
         wanted = LAYERS[: len(self.widths)] if layers is None else as_names("layers", layers)
         own = [layer for layer in wanted if layer in self.encoders]
         common = [layer for layer in wanted if layer not in own]
@@ -84,7 +83,7 @@ class Model:
         return features
 
     def widths_at(self, layer: str) -> tuple[int, ...]:
-        """Channels of the blocks of the encoder that a layer is read from."""
+        """Channels of each block of the encoder that a layer is read from."""
         return widths_of(self.encoders[layer]) if layer in self.encoders else self.widths
 
     def channels_at(self, layer: str) -> int:
@@ -92,7 +91,7 @@ class Model:
         return self.widths_at(layer)[depth_of(layer) - 1]
 
     def decode(self, layer: str, feature: Array, size: Array | None = None) -> Array:
-        """The image of a feature, see `Decoder`.
+        """Decode the feature of a layer to an image, see `Decoder`.
 
         Raises:
             ValueError: The model has no decoder for the layer.
@@ -105,7 +104,7 @@ class Model:
 
 @dataclass(frozen=True)
 class _Aside:
-    """A text that does not count where pytrees are compared."""
+    """A text that pytrees are not compared by."""
 
     text: str = field(compare=False)
 
@@ -120,7 +119,7 @@ def _flatten(model: Model) -> tuple[Any, tuple[tuple[int, ...], str, _Aside]]:
 
 def _unflatten(static: tuple[tuple[int, ...], str, _Aside], networks: Any) -> Model:
     widths, digest, document = static
-    # What was traced once serves models of other documents, which must not come out with that of the first.
+    # A program traced once serves models with other documents: they must not come out with the first one's.
     traced = any(map(is_traced, jax.tree.leaves(networks)))
     named = dict(zip(_NETWORKS, networks, strict=True))
     return Model(**named, widths=widths, digest=digest, document="{}" if traced else document.text)

@@ -1,9 +1,8 @@
-"""The model file: one `.safetensors` with an encoder and the decoders there are for it.
+"""The model file: one `.safetensors` with an encoder and its decoders.
 
 Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
-`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. Layers with an encoder of their own have
-`encoders/relu3_1/conv1_1/kernel`, ..., too, which makes it format 2. One metadata key, `wct_jax`, holds a JSON
-document.
+`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2 some layers have an encoder of their own:
+`encoders/relu3_1/conv1_1/kernel`, .... One metadata key, `wct_jax`, holds a JSON document.
 """
 
 import dataclasses
@@ -16,16 +15,14 @@ from typing import Any
 import filelock
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save
 
 from wct_jax.checks.arguments import as_path, check_kind
 from wct_jax.checks.printable import printable
 from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
 from wct_jax.networks.model import Model, Parameters
-from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable
+from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable, write_tensors
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, depth_of, encoder_shapes
-from wct_jax.system.atomic import atomic_write
 from wct_jax.system.folders import cache_folder
 
 METADATA_KEY, STYLE_METADATA_KEY = "wct_jax", "wct_jax_style"
@@ -33,30 +30,27 @@ _PACKAGED = Path(__file__).with_name("compact.safetensors")
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """The file that a model's name or path stands for.
-
-    Args:
-        model: "compact", which comes with the package, "vgg19", which is in the `cache_folder`, or a path.
-    """
+    """The file of a model: "compact" comes with the package, "vgg19" is in the `cache_folder`, all else is a path."""
     if str(model) == "compact":
         return _PACKAGED
-    if str(model) == "vgg19":
-        return cache_folder() / "vgg19.safetensors"
-    return Path(model)
+    return cache_folder() / "vgg19.safetensors" if str(model) == "vgg19" else Path(model)
 
 
 def load_model(model: str | os.PathLike[str]) -> Model:
     """Read a model file and verify it.
 
+    >>> load_model("compact").layers
+    ('relu5_1', 'relu4_1', 'relu3_1', 'relu2_1', 'relu1_1')
+
     Args:
-        model: A path, or the name "compact" or "vgg19".
+        model: Path of the file, or the name "compact" or "vgg19".
 
     Returns:
         The model, in float32.
 
     Raises:
-        ValueError: No such file, not a model file, missing or extra or misshapen arrays, values that are not finite,
-            or an encoder or a checksum that is not the one the file says it has.
+        ValueError: There is no such file, or it is not a model file, has missing, extra or misshapen arrays, has values
+            that are not finite, or has another digest or checksum than it says.
     """
     path = model_path(as_path("model", model))
     reason = unreadable(path)
@@ -82,7 +76,8 @@ def load_model(model: str | os.PathLike[str]) -> Model:
             f"{path} holds weights but is not a model file of wct_jax: convert it with python convert_vgg.py {path}"
         )
     metadata = parse_document(path, document)
-    _verify(path, arrays, tuple(metadata["widths"]), metadata["layers"], own_encoders(path, metadata))
+    widths = tuple(metadata["widths"])
+    _verify(path, arrays, widths, metadata["layers"], own_encoders(path, metadata))
     tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
@@ -99,12 +94,11 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     if metadata.get("checksum", checksum) != checksum:
         expected = printable(metadata["checksum"][:12])
         raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {expected}")
-    widths = tuple(metadata["widths"])
     return Model(tree["encoder"], tree["decoder"], widths, digest, tree["auxiliary"], document, tree["encoders"])
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says of itself that it is a model file."""
+    """Whether a file has the metadata of a model file."""
     if unreadable(path):
         return False
     try:
@@ -118,8 +112,8 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model file, whole or not at all.
 
     Args:
-        path: Where to; an existing file is replaced.
-        model: What to write. Its document's format, widths, layers, digest and checksum are brought up to date.
+        path: Path of the file; an existing one is replaced.
+        model: Model to write. The file's document has its format, widths, layers, digest and checksum updated.
 
     Raises:
         ValueError: The file cannot be written, or the arrays are not those of a model.
@@ -140,20 +134,14 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
         "checksum": checksum_of(arrays),
         **({"encoders": own} if own else {}),
     }
-    document = update_document(path, model.document, facts)
-    with atomic_write(path) as scratch:
-        # Not by save_file, which hides the system's complaint when a disk is full.
-        scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
+    write_tensors(path, arrays, {METADATA_KEY: update_document(path, model.document, facts)})
 
 
 def check_model_target(path: str | os.PathLike[str]) -> None:
-    """Find out before long work whether a model file can be written.
-
-    Args:
-        path: Where to.
+    """Check before long work that a model file can be written.
 
     Raises:
-        ValueError: It is the packaged model, or its folder is not writable.
+        ValueError: The path is that of the packaged model, or its folder is not writable.
     """
     target = os.path.realpath(path)
     if target == os.path.realpath(_PACKAGED):
@@ -163,16 +151,16 @@ def check_model_target(path: str | os.PathLike[str]) -> None:
 
 
 def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: Mapping[str, Any]) -> None:
-    """Put a decoder into a model file, or in place of the one it has for the layer.
+    """Add a decoder to a model file, or replace the one it has for the layer.
 
-    The file is locked meanwhile, so that several trainings can end at the same time; readers see the old file or the
-    new one.
+    The file is locked meanwhile, so that several training runs can end at the same time; readers see the old file or
+    the new one.
 
     Args:
-        path: The model file.
-        model: Holds the decoder, and the encoder that it inverts.
-        layer: The decoder's.
-        record: JSON: how it was trained.
+        path: Path of the model file.
+        model: Model with the decoder and the encoder that it inverts.
+        layer: Layer of the decoder.
+        record: JSON values that describe the training.
 
     Raises:
         ValueError: The file cannot be read or written, or has another encoder.
@@ -190,35 +178,29 @@ def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: 
 
 
 def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[str, Any]) -> Model:
-    """A model with one more decoder, or another one for a layer.
+    """A model with a decoder added, or replaced for its layer.
 
     Args:
-        model: The model.
-        layer: The decoder's.
-        decoder: Its parameters.
-        record: JSON: where it comes from.
+        model: Model without the decoder.
+        layer: Layer of the decoder.
+        decoder: Parameters of the decoder.
+        record: JSON values that describe its origin.
     """
     records = model.metadata.get("decoders", {}) | {layer: dict(record)}
-    return dataclasses.replace(
-        model,
-        decoders={**model.decoders, layer: decoder},
-        document=json.dumps(model.metadata | {"decoders": records}),
-    )
+    document = json.dumps(model.metadata | {"decoders": records})
+    return dataclasses.replace(model, decoders={**model.decoders, layer: decoder}, document=document)
 
 
 def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
-    """The layers to stylize, after making sure that the model can decode them.
+    """The layers to stylize, after a check that the model can decode them.
 
     Args:
-        model: What was loaded.
-        name: What it was loaded from, for the message.
-        layers: The layers asked for; None for all the model has.
-
-    Returns:
-        `layers`, or all of the model's, deepest first.
+        model: The model.
+        name: Name or path of its file, for messages.
+        layers: Layers asked for; None for all that the model can decode, deepest first.
 
     Raises:
-        ValueError: An unknown layer, or one without a decoder: the message has the command that trains it.
+        ValueError: A layer is unknown, or has no decoder; the message then has the command that trains one.
     """
     wanted = tuple(model.layers if layers is None else layers)
     depth = len(model.widths)
@@ -241,47 +223,41 @@ def _verify(
     layers: tuple[str, ...],
     own: Mapping[str, Sequence[int]],
 ) -> None:
-    networks = {"encoder": encoder_shapes(widths)}
-    networks |= {f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()}
-    networks |= {f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers}
+    networks = {
+        "encoder": encoder_shapes(widths),
+        **{f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()},
+        **{f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers},
+    }
     expected: dict[str, tuple[int, ...]] = {}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():
             expected[f"{network}/{name}/kernel"] = (3, 3, inputs, outputs)
             expected[f"{network}/{name}/bias"] = (outputs,)
     for name, array in arrays.items():
-        # The auxiliary maps lead to another network, whose widths are its own.
+        # The auxiliary maps lead to another network with widths of its own.
         prefix, _, rest = name.partition("/")
         layer, _, leaf = rest.partition("/")
         if prefix == "auxiliary" and layer in LAYERS[: len(widths)] and leaf in ("kernel", "bias") and array.ndim:
             outputs = array.shape[-1]
             inputs = own.get(layer, widths)[depth_of(layer) - 1]
             expected[name] = (1, 1, inputs, outputs) if leaf == "kernel" else (outputs,)
-    missing = [name for name in expected if name not in arrays]
-    extra = [name for name in arrays if name not in expected]
-    misshapen = [
-        f"{name} {arrays[name].shape} for {shape}"
-        for name, shape in expected.items()
-        if name in arrays and arrays[name].shape != shape
-    ]
-    mistyped = [f"{name} {array.dtype}" for name, array in arrays.items() if not _is_floating(array)]
-    infinite = [name for name, array in arrays.items() if _is_floating(array) and not _is_finite(array)]
+    floating = {name: array for name, array in arrays.items() if array.dtype.name in FLOATING}
     faults = {
-        "missing": missing,
-        "extra": extra,
-        "wrong shape": misshapen,
-        "not floating point": mistyped,
-        "not finite": infinite,
+        "missing": [name for name in expected if name not in arrays],
+        "extra": [name for name in arrays if name not in expected],
+        "wrong shape": [
+            f"{name} {arrays[name].shape} for {shape}"
+            for name, shape in expected.items()
+            if name in arrays and arrays[name].shape != shape
+        ],
+        "not floating point": [f"{name} {arrays[name].dtype}" for name in arrays if name not in floating],
+        "not finite": [name for name, array in floating.items() if not _is_finite(array)],
     }
     found = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
     if found:
         raise ValueError(f"{path} does not hold the arrays of a model of widths {widths}: {printable(found, 1000)}")
 
 
-def _is_floating(array: np.ndarray) -> bool:
-    return array.dtype.name in FLOATING
-
-
 def _is_finite(array: np.ndarray) -> bool:
-    with np.errstate(over="ignore"):  # Beyond float32, in which a model is used, is infinite, too.
+    with np.errstate(over="ignore"):  # A model is used in float32: larger values are infinite, too.
         return bool(np.isfinite(array.astype(np.float32, copy=False)).all())

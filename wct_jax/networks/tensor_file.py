@@ -1,4 +1,4 @@
-"""The `.safetensors` file under model files, style files and published weights: what it says, then its arrays."""
+"""The `.safetensors` file that model files, style files and published weights are: its metadata and its arrays."""
 
 import contextlib
 import errno
@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping
 import ml_dtypes  # noqa: F401 (NumPy and safetensors know bfloat16 by it)
 import numpy as np
 import safetensors
+from safetensors.numpy import save
 
 from wct_jax.checks.printable import printable
+from wct_jax.system.atomic import atomic_write
 
-#: Of a path where nothing is.
+#: The reason of `unreadable` for a path where nothing is.
 MISSING = "there is no such file"
 
-# Of names, shapes and metadata. That of VGG-19 and its decoders has kilobytes.
+# Bytes of names, shapes and metadata; VGG-19 with its decoders takes kilobytes.
 _LARGEST_HEADER = 4 << 20
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-#: Names of the types that weights may have, here and in every other kind of file.
+#: Names of the dtypes that weights may have, here and in every other kind of file.
 FLOATING = tuple(_DTYPES.values())
 _OTHER_DTYPES = {
     "BOOL": "bool",
@@ -30,10 +32,7 @@ _OTHER_DTYPES = {
 
 
 def unreadable(path: str | os.PathLike[str]) -> str | None:
-    """Say why a path cannot be read as a file, without waiting for a pipe or a device to say something.
-
-    Args:
-        path: Any path.
+    """Say why a path cannot be read as a file, without waiting for data from a pipe or a device.
 
     Returns:
         The reason, in the system's words where it has some; None for a regular file that can be read.
@@ -54,10 +53,10 @@ def unreadable(path: str | os.PathLike[str]) -> str | None:
 
 
 class TensorFile(Mapping[str, np.ndarray]):
-    """A `.safetensors` file whose arrays are read when they are asked for.
+    """A `.safetensors` file that reads each array when it is asked for.
 
     Attributes:
-        metadata: Its text.
+        metadata: Texts by key.
     """
 
     def __init__(self, file: safetensors.safe_open) -> None:
@@ -72,13 +71,7 @@ class TensorFile(Mapping[str, np.ndarray]):
         return iter(self._names)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Read an array.
-
-        Args:
-            name: One of the file's.
-
-        Returns:
-            float16, bfloat16, float32 or float64.
+        """Read an array of float16, bfloat16, float32 or float64.
 
         Raises:
             KeyError: The file has no such array.
@@ -97,17 +90,11 @@ class TensorFile(Mapping[str, np.ndarray]):
 
 @contextlib.contextmanager
 def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
-    """Open a `.safetensors` file.
-
-    Args:
-        path: A file for which `unreadable` has nothing to say.
-
-    Yields:
-        The file; its arrays can be read in the block.
+    """Open a `.safetensors` file for which `unreadable` returns None, to read arrays in the block.
 
     Raises:
-        ValueError: It is no such file, or is damaged, worded to follow what it should have been. Errors in the block
-            pass.
+        ValueError: It is no such file, or is damaged; the text follows a sentence that says what was expected. Errors
+            in the block pass.
     """
     with open(path, "rb") as start:
         length = int.from_bytes(start.read(8), "little")
@@ -119,3 +106,14 @@ def open_tensors(path: str | os.PathLike[str]) -> Iterator[TensorFile]:
         raise ValueError(printable(error)) from error
     with file:
         yield TensorFile(file)
+
+
+def write_tensors(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a `.safetensors` file, whole or not at all.
+
+    Raises:
+        ValueError: The file cannot be written.
+    """
+    with atomic_write(path) as scratch:
+        # Not by save_file, which hides the system's message when a disk is full.
+        scratch.write_bytes(save(arrays, metadata))

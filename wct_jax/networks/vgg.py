@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 VGG19_WIDTHS = (64, 128, 256, 512, 512)
 
-# The one table of the network, a line for each block. Between two blocks there is a 2x2 pooling.
+# The one table of the network, a line for each block, with a 2x2 pooling between two blocks.
 _BLOCKS = (
     ("conv1_1", "conv1_2"),
     ("conv2_1", "conv2_2"),
@@ -15,7 +15,7 @@ _BLOCKS = (
     ("conv4_1", "conv4_2", "conv4_3", "conv4_4"),
     ("conv5_1", "conv5_2", "conv5_3", "conv5_4"),
 )
-# The taps, shallowest first: each is the ReLU of its block's first convolution.
+# The taps, shallowest first: each is the ReLU after its block's first convolution.
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 #: The places of all sixteen convolutions, (block, index within it), in the order they are applied.
 PLACES = tuple((block, index) for block, names in enumerate(_BLOCKS, 1) for index in range(1, len(names) + 1))
@@ -29,7 +29,7 @@ def depth_of(layer: str) -> int:
     """The number of the block that a layer is in, 1 to 5.
 
     Raises:
-        ValueError: An unknown name.
+        ValueError: There is no such layer.
     """
     if layer not in _DEPTHS:
         raise ValueError(f"unknown layer {layer!r}, expected one of {', '.join(LAYERS)}")
@@ -37,7 +37,7 @@ def depth_of(layer: str) -> int:
 
 
 def deepest(layers: Iterable[str]) -> str:
-    """The deepest of some layers."""
+    """The deepest of these layers."""
     return max(layers, key=depth_of)
 
 
@@ -47,7 +47,7 @@ def deepest_first(layers: Iterable[str]) -> tuple[str, ...]:
 
 
 def deeper_than(layer: str, layers: Iterable[str]) -> tuple[str, ...]:
-    """Those of some layers that are deeper than `layer`, deepest first."""
+    """The `layers` that are deeper than `layer`, deepest first."""
     return deepest_first(other for other in layers if depth_of(other) > depth_of(layer))
 
 
@@ -69,24 +69,18 @@ def convolution_of(layer: str) -> str:
 def table_to(layer: str) -> tuple[str, ...]:
     """The convolutions from the image to a tap, with "pool" between the blocks.
 
-    Args:
-        layer: A tap, "relu1_1" to "relu5_1".
-
     Raises:
-        ValueError: An unknown name.
+        ValueError: There is no such tap.
     """
     before = (row for block in _BLOCKS[: depth_of(layer) - 1] for row in (*block, "pool"))
     return (*before, convolution_of(layer))
 
 
 def encoder_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Input and output channels of each convolution of an encoder, in order.
-
-    Args:
-        widths: Channels of its blocks; as many blocks as the encoder has.
+    """Input and output channels of each convolution of an encoder, in order, from the channels of its blocks.
 
     Raises:
-        ValueError: Not one to five positive widths.
+        ValueError: There are not one to five positive widths.
     """
     if not 1 <= len(widths) <= len(LAYERS) or min(widths) < 1:
         raise ValueError(f"an encoder has one to {len(LAYERS)} blocks of positive width, got widths {tuple(widths)}")
@@ -103,11 +97,11 @@ def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, in
     """Input and output channels of each convolution of a decoder, in order: the encoder's, mirrored.
 
     Args:
-        layer: The tap it inverts.
+        layer: Tap that the decoder inverts.
         widths: Channels of the encoder's blocks, at least down to `layer`.
 
     Raises:
-        ValueError: An unknown layer, or fewer widths than it needs.
+        ValueError: There is no such layer, or it needs more widths.
     """
     depth = depth_of(layer)
     if len(widths) < depth:
@@ -116,12 +110,12 @@ def decoder_shapes(layer: str, widths: Sequence[int]) -> dict[str, tuple[int, in
 
 
 def cell_of(layer: str) -> int:
-    """The side, in pixels of the image, of one pixel of a layer's feature: its cell."""
+    """The side of a cell: the pixels of the image that one pixel of a layer's feature stands for."""
     return 1 << depth_of(layer) - 1
 
 
 def seen_by_encoder(layer: str) -> int:
-    """How many pixels around a cell its feature depends on, in whole cells."""
+    """Pixels around a cell that affect its feature, rounded up to whole cells."""
     reach = 0
     for name in reversed(table_to(layer)):
         reach = 2 * reach if name == "pool" else reach + 1
@@ -129,7 +123,7 @@ def seen_by_encoder(layer: str) -> int:
 
 
 def seen_by_decoder(layer: str) -> int:
-    """From how many pixels around a cell the feature has a part in its image, in whole cells."""
+    """Pixels around a cell whose feature affects the decoded cell, in whole cells."""
     reach = 0
     for name in table_to(layer):
         reach = -(-reach // 2) if name == "pool" else reach + 1

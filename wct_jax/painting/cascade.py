@@ -6,24 +6,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.checks.arguments import as_number, as_numbers, check_kind, check_progress, described, is_traced
-from wct_jax.checks.arrays import as_image, as_masks, as_weights
+from wct_jax.checks.arguments import as_number, check_progress, is_traced
+from wct_jax.checks.arrays import as_image
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out, outline
 from wct_jax.kernels.compilation import by_parts, part
 from wct_jax.kernels.compiler import compiler
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import size_at
-from wct_jax.networks.vgg import depth_of
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.level import Level, paint_feature
 from wct_jax.painting.margin import narrow, surround, widen
 from wct_jax.painting.options import Options
-from wct_jax.painting.regions import share_out
-from wct_jax.painting.strength import as_strength, between, blend
+from wct_jax.painting.plan import Plan, make_plan
+from wct_jax.painting.regions import guide
+from wct_jax.painting.strength import between, blend
 from wct_jax.painting.style import Style, extract_from_canvas, feature_moments, white_style
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
 from wct_jax.transform.platforms import platform_of
@@ -49,47 +48,52 @@ def stylize(
     margin: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Array:
-    """Repaint an image in a style: encode, transform, decode at each layer, deepest first.
+    """Repaint an image in a style: encode, transform and decode at each layer, deepest first.
 
-    Pure, so that it can be jitted, vmapped and differentiated. Outside of these it compiles itself: once for each of a
-    few sizes, of which an image takes the next larger one, see `wct_jax.kernels.canvas`. The sizes used last are kept,
-    see `wct_jax.kernels.compilation`.
+    A pure function that can be jitted, vmapped and differentiated. Called directly, it compiles itself for a few canvas
+    sizes and lays the image on the next larger one (`wct_jax.kernels.canvas`); the sizes used last are kept
+    (`wct_jax.kernels.compilation`).
+
+    >>> model = load_model("compact")
+    >>> photo = np.linspace(0, 1, 32 * 48 * 3, dtype=np.float32).reshape(32, 48, 3)
+    >>> style = extract_style(model, photo[::-1] ** 2, "relu1_1")
+    >>> stylize(model, photo, style, strength=0.8).shape
+    (32, 48, 3)
 
     Args:
         model: Encoder and decoders.
-        content: `[..., H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
-        style: What `extract_style` made with the same encoder. With masks a sequence: one for each, None where the
-            image is to stay, and perhaps one more for what no mask covers, which stays otherwise.
+        content: Image `[..., H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
+        style: A style that `extract_style` made with the same encoder. With masks a sequence: a style for each mask,
+            or None where the image is to stay, and optionally one more for the pixels that no mask covers, which stay
+            otherwise.
         alpha: The paper's blend of features in 0..1: a scalar, or one for each of `layers` in their order. At 0 the
-            photo is only rebuilt by the decoders; see `strength`.
-        strength: How much of the change is made, evenly, in 0..1: a scalar or broadcasting to `[..., H, W]`. Where it
+            decoders only rebuild the photo; see `strength`.
+        strength: Share of the change that is made, evenly, in 0..1: a scalar or broadcasting to `[..., H, W]`. Where it
             is 0 the photo stays to the bit.
-        layers: The layers to use; None for all that model and style have. They are used deepest first, whatever
-            their order here.
-        eps: Where the spectra are cut, 0..1, see `wct`.
-        content_weights: How much each pixel counts in the content's statistics, 0..1 or bool, broadcasting to
-            `[..., H, W]`.
-        mask: How much of each pixel is in a region, 0..1 or bool, each broadcasting to `[..., H, W]`. A region is
-            whitened by its own statistics. Where masks add up to more than 1 they share the pixel.
-        alpha_map: Alpha of each pixel in 0..1 or bool, broadcasting to `[..., H, W]`, which multiplies `alpha`.
-        transform: "zca", the paper's, "ot" (optimal transport), "cholesky" (triangular) or "adain" (mean and
-            variance of each channel): see `wct_jax.transform.maps`.
-        swap_layers: Layers at which the whitened feature is rebuilt of patches of the style's, see
-            `wct_jax.transform.swap.style_swap`; `extract_style` has to be told them, too.
-        patch: Side of these patches.
-        stride: From patch to patch.
-        passes: How often the cascade is run, each time on the result of the last.
-        margin: How many pixels more to paint on each side, mirrored, so that the border is painted like the middle;
-            see `wct_jax.painting.margin`. 16 are enough.
-        progress: Told each layer when it is its turn. Not while JAX is tracing.
+        layers: Layers to use, in any order; None for all that model and style have.
+        eps: Relative cut of the spectra in 0..1, see `wct`.
+        content_weights: Weight of each pixel in the content's statistics, 0..1 or bool, broadcasting to `[..., H, W]`.
+        mask: Share of each pixel in each region, 0..1 or bool, each broadcasting to `[..., H, W]`. A region is whitened
+            by its own statistics. Where masks add up to more than 1 they share the pixel.
+        alpha_map: Factor of `alpha` at each pixel, 0..1 or bool, broadcasting to `[..., H, W]`.
+        transform: "zca" (the paper's), "ot" (optimal transport), "cholesky" (triangular) or "adain" (mean and variance
+            of each channel), see `wct_jax.transform.maps`.
+        swap_layers: Layers at which the whitened feature is rebuilt of the style's patches, see
+            `wct_jax.transform.swap.style_swap`; `extract_style` needs them, too.
+        patch: Side of these patches, in pixels of the feature.
+        stride: Step from patch to patch, at most `patch`.
+        passes: Rounds of the cascade, each on the result of the last.
+        margin: Mirrored pixels painted on each side and cut off, so that the border is painted like the middle
+            (`wct_jax.painting.margin`); 16 are enough.
+        progress: Function called with each layer before it runs; not called while JAX is tracing.
 
     Returns:
-        `[..., H, W, 3]`, the size of the content, in its dtype. Not clipped to 0..1.
+        `[..., H, W, 3]`, the size and dtype of the content, not clipped to 0..1.
 
     Raises:
-        ValueError: A layer without decoder or statistics, a style of another encoder, another number of styles than
-            masks allow, or a wrong name, number, shape or dtype. Values out of range as far as they are at hand:
-            those of Python and NumPy, not those of JAX's arrays, for which one would have to wait.
+        ValueError: A layer has no decoder or no statistics, a style was made with another encoder, masks and styles
+            differ in number, or an argument has a wrong name, number, shape or dtype. Values are checked in Python's
+            numbers and NumPy's arrays, not in JAX's arrays, which would have to be waited for.
     """
     check_progress(progress)
     image = as_array(as_image("content", content))
@@ -103,81 +107,24 @@ def stylize(
         margin=margin,
     )
     eps = as_number("eps", eps, 0, 1)
-    styles, guides = guide(style, image.shape, image.dtype, content_weights, mask, alpha_map, strength)
-    levels = levels_of(model, styles, options, alpha, eps)
+    given = Guides(content_weights, alpha_map=alpha_map, strength=strength)
+    styles, guides = guide(style, mask, given, image.shape, image.dtype)
+    plan = make_plan(model, styles, options, alpha, eps)
     if not options.margin:
-        return cascade(model, image, styles, levels, guides, progress)
+        return cascade(image, plan, guides, progress)
     guides = surround(guides, image.shape[-3:-1], options.margin)
     wide = as_array(widen(image, options.margin))
-    return narrow(cascade(model, wide, styles, levels, guides, progress), options.margin)
+    return narrow(cascade(wide, plan, guides, progress), options.margin)
 
 
-def guide(
-    style: Style | Sequence[Style | None],
-    shape: Sequence[int],
-    dtype: Any,
-    content_weights: ArrayLike | None,
-    mask: Sequence[ArrayLike],
-    alpha_map: ArrayLike | None,
-    strength: ArrayLike,
-) -> tuple[tuple[Style, ...], Guides]:
-    """Check the styles and maps that `stylize` was given, and divide the image between the styles.
-
-    Args:
-        style: As for `stylize`.
-        shape: The image's, `[..., H, W, 3]`.
-        dtype: The image's.
-        content_weights: As for `stylize`.
-        mask: As for `stylize`.
-        alpha_map: As for `stylize`.
-        strength: As for `stylize`.
-
-    Returns:
-        The styles that are used, and the guides of the image.
-
-    Raises:
-        ValueError: A map of another shape, dtype or range, what is no style, or several styles without masks.
-    """
-    counted = np.promote_types(dtype, np.float32)
-
-    def fitted(name: str, value: Any) -> Any:
-        return as_weights(name, value, shape[:-1], counted)
-
-    maps = {
-        "weights": None if content_weights is None else fitted("content_weights", content_weights),
-        "alpha_map": None if alpha_map is None else fitted("alpha_map", alpha_map),
-        "strength": as_strength(strength, shape[:-1], dtype),
-    }
-    masks = [fitted("mask", one) for one in as_masks("mask", mask)]
-    styles: list[Any] = list(style) if isinstance(style, (list, tuple)) and style else [style]
-    for one in styles:
-        if one is not None or not masks:
-            check_kind("style", one, Style, "extract_style or load_style")
-    if masks:
-        used, guides = share_out(styles, masks)
-        return used, dataclasses.replace(guides, **maps)
-    if len(styles) > 1:
-        raise ValueError("several styles need masks that say where each is: mix_styles makes one of them")
-    return (styles[0],), Guides(**maps)
-
-
-def cascade(
-    model: Model,
-    content: Array,
-    styles: Sequence[Style],
-    levels: Sequence[Level],
-    guides: Guides,
-    progress: Callable[[str], None] | None = None,
-) -> Array:
+def cascade(content: Array, plan: Plan, guides: Guides, progress: Callable[[str], None] | None = None) -> Array:
     """Paint an image at each level in turn, on a canvas where that spares compiling.
 
     Args:
-        model: Encoder and decoders.
         content: `[..., H, W, 3]`.
-        styles: One, or one for each of the guides' shares.
-        levels: In the order to run them.
-        guides: Of the image, not on a canvas.
-        progress: As for `stylize`.
+        plan: Model, styles and levels.
+        guides: Guides of the image, not on a canvas.
+        progress: Function called with each layer before it runs.
 
     Returns:
         `[..., H, W, 3]` in the dtype of the content.
@@ -186,138 +133,50 @@ def cascade(
         guides = dataclasses.replace(guides, weights=as_array(guides.weights))
     if has_rows_apart(content):
 
-        def on_mesh(content: Array, *rest: Any) -> Array:
-            model, styles, levels, guides = rest
-            return _cascade(model, content, styles, levels, guides, progress)
+        def on_mesh(content: Array, plan: Plan, guides: Guides) -> Array:
+            return _cascade(content, plan, guides, progress)
 
-        return on_any_mesh(on_mesh, lambda lead, pixels: pixels, content, model, styles, levels, guides)
-    return _cascade(model, content, styles, levels, guides, progress)
+        return on_any_mesh(on_mesh, lambda lead, pixels: pixels, content, plan, guides)
+    return _cascade(content, plan, guides, progress)
 
 
-def _cascade(
-    model: Model,
-    content: Array,
-    styles: Sequence[Style],
-    levels: Sequence[Level],
-    guides: Guides,
-    progress: Callable[[str], None] | None,
-) -> Array:
+def _cascade(content: Array, plan: Plan, guides: Guides, progress: Callable[[str], None] | None) -> Array:
     # Within jit a constant is traced, too.
-    traced = any(map(is_traced, jax.tree.leaves((content, model, styles, levels, guides, lax.full((), 0)))))
+    traced = any(map(is_traced, jax.tree.leaves((content, plan, guides, lax.full((), 0)))))
     image, weights, size = lay_out(content, guides.weights)
     # Every level before the last is blended, too.
     shallower = Guides(strength=None if guides.strength is None else between(guides.strength))
     guides, shallower = (each.on_canvas(weights, size, image) for each in (guides, shallower))
     of_levels = dataclasses.replace(guides, rest=None, strength=None)
-    photo, model, styles = image, model.bare, [style.bare for style in styles]
-    for number, level in enumerate(levels, 1):
+    photo, model, styles = image, plan.model.bare, [style.bare for style in plan.styles]
+    for number, level in enumerate(plan.levels, 1):
         if progress and not traced:
             image.block_until_ready()
             progress(level.layer)
         before = image
         image = stylize_level(model, image, styles, level, of_levels)
-        if shallower.strength is not None and number < len(levels):
+        if shallower.strength is not None and number < len(plan.levels):
             image = blend(before, image, shallower.strength)
     if guides.rest is not None:
         image = _leave(image, photo, guides.rest)
     return cut_out(image if guides.strength is None else blend(photo, image, guides.strength), content.shape[-3:-1])
 
 
-def levels_of(
-    model: Model,
-    styles: Sequence[Style],
-    options: Options,
-    alpha: ArrayLike | Sequence[ArrayLike],
-    eps: ArrayLike,
-) -> list[Level]:
-    """The levels of all passes, in the order to run them.
-
-    Args:
-        model: Encoder and decoders.
-        styles: Of the same encoder.
-        options: Layers, transform, swap layers, patches and passes; alpha and eps may be arrays and come separately.
-        alpha: As for `plan`.
-        eps: Relative cut of the spectra.
-
-    Raises:
-        ValueError: A layer without decoder or statistics, a style of another encoder or without the features that style
-            swap needs; as `plan`.
-    """
-    check_kind("model", model, Model, "load_model")
-    for style in styles:
-        if style.digest != model.digest:
-            raise ValueError(
-                f"the style was made with another encoder: its digest is {style.digest[:12]}, "
-                f"the model's {model.digest[:12]}"
-            )
-    usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
-    names = usable if options.layers is None else options.layers
-    for layer in names:
-        if layer not in usable:
-            lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
-            raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
-    for layer in options.swap_layers:
-        if layer not in names:
-            raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
-        if any(layer not in style.features for style in styles):
-            raise ValueError(
-                f"style swap at {layer} needs the feature of the style's picture, which mixed styles and style files "
-                "do not have: expected one that extract_style made with swap_layers"
-            )
-    patches, eps = (options.patch, options.stride), jnp.asarray(eps)
-    # As arrays, so that what is compiled serves all values.
-    return (options.passes or 1) * [
-        Level(layer, jnp.asarray(alpha), eps, options.transform, patches if layer in options.swap_layers else None)
-        for layer, alpha in plan(names, alpha)
-    ]
-
-
-def plan(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
-    """Put layers in the order they are run, each with its alpha.
-
-    Args:
-        layers: In any order.
-        alpha: A scalar, or one for each of `layers` in their order.
-
-    Returns:
-        Pairs of layer and alpha, deepest first.
-
-    Raises:
-        ValueError: No layer, one named twice, or a number of alphas that is neither one nor that of the layers.
-    """
-    if not layers:
-        raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
-    if len(set(layers)) < len(layers):
-        raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
-    if getattr(alpha, "ndim", 0) > 1:
-        raise ValueError(f"alpha must be one number or one for each layer, got {described(alpha)}: see alpha_map")
-    alphas = as_numbers("alpha", alpha, 0, 1)
-    if len(alphas) == 1:
-        alphas *= len(layers)
-    if len(alphas) != len(layers):
-        raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(alphas)} numbers")
-    return sorted(zip(layers, alphas, strict=True), key=lambda level: depth_of(level[0]), reverse=True)
-
-
 @by_parts()
 def stylize_level(
-    model: Model,
-    image: Array,
-    styles: Sequence[Style],
-    level: Level,
-    guides: Guides = Guides(),
+    model: Model, image: Array, styles: Sequence[Style], level: Level, guides: Guides = Guides()
 ) -> Array:
     """One level of the cascade: the image's feature at the layer, transformed and decoded.
 
     Args:
         model: Encoder and decoders.
         image: `[..., H, W, 3]`.
-        styles: With statistics for the layer.
+        styles: Styles with statistics for the layer.
         level: The level.
-        guides: Laid out as the image.
+        guides: Guides laid out as the image.
 
     Returns:
-        `[..., H, W, 3]`, the size of the image, in its dtype.
+        `[..., H, W, 3]`, the size and dtype of the image.
     """
     layer, size = level.layer, guides.size
     feature = model.encode(image, (layer,), size)[layer]
@@ -351,15 +210,15 @@ def prepare(
 ) -> None:
     """Compile what `extract_style` and `stylize` will need on the CPU, on all its cores.
 
-    Left alone they compile each part when its turn comes, one after the other.
+    Otherwise they compile each part when its turn comes, one after the other.
 
     Args:
         model: Encoder and decoders.
         content: Shape of the content, `[..., H, W, 3]`.
-        pictures: Shape of each style's picture, and whether it will have weights; none for styles that are there.
-        options: Layers, by name, and the transform. Patches have shapes of their own and are left.
+        pictures: Shape of each style's picture, and whether it will have weights; none for styles already extracted.
+        options: Layers, by name, and the transform. Patches have shapes of their own and are compiled when used.
         content_weighted: Whether the content will have weights.
-        regions: How many masks there will be for styles.
+        regions: Number of masks that will have a style.
         mapped: Whether there will be an alpha map.
     """
     if platform_of(model) != "cpu" or jax.config.jax_disable_jit:  # type: ignore[attr-defined]

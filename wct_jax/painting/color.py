@@ -1,4 +1,4 @@
-"""The photo's colours for a result that has the style's strokes."""
+"""The photo's colours on a result with the style's strokes."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from wct_jax.painting.strength import as_strength
 from wct_jax.transform.statistics import Moments
 from wct_jax.transform.whitening import whiten_color
 
-# A large image need not be in memory as a whole.
+# A large image may be mapped from a file.
 _PIXELS_AT_ONCE = 2**20
 # Recommendation ITU-R BT.601.
 _LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
@@ -31,30 +31,35 @@ def preserve_color(
 ) -> np.ndarray:
     """Bring back a photo's colours, on the result of `stylize`.
 
-    Gatys et al., "Preserving Color in Neural Artistic Style Transfer", 2016, of which "luminance" is section 4 and the
-    others are section 3, turned round: they match the result's colours to the photo's, not the style's before, so that
-    a style that is kept serves any photo.
+    Gatys et al., "Preserving Color in Neural Artistic Style Transfer", 2016: "luminance" is their section 4, the others
+    are section 3 turned round. They match the result's colours to the photo's, not the style's colours beforehand, so
+    that one style serves any photo.
 
-    - "luminance": the result's light and dark, and each pixel's hue from the photo. Where both together would leave
-      0..1 the colour is made paler.
-    - "histogram": each of red, green and blue is given the photo's distribution of values.
+    - "luminance": the result's light and dark with each pixel's hue from the photo, paler where both together would
+      leave 0..1.
+    - "histogram": red, green and blue each take the photo's distribution of values.
     - "coral": the affine map that gives the colours the photo's mean and covariance: `whiten_color` of colours.
 
+    >>> photo = np.full((4, 5, 3), (0.9, 0.2, 0.1), np.float32)
+    >>> red = preserve_color(np.full((4, 5, 3), 0.4, np.float32), photo, "luminance")
+    >>> bool((red[..., 0] > red[..., 1]).all())
+    True
+
     Args:
-        image: `[H, W, 3]`, the result, floating point; what is outside 0..1 is clipped.
-        photo: `[H, W, 3]`, RGB in 0..1, floating point.
+        image: The result, `[H, W, 3]`, floating point, clipped to 0..1.
+        photo: The photo, `[H, W, 3]`, RGB in 0..1, floating point.
         how: "luminance", "histogram" or "coral".
-        weights: How much each pixel counts in the statistics, 0..1 or bool, broadcasting to `[H, W]`, such as
-            the photo's alpha; None for 1.
-        strength: With which `stylize` made the image, a scalar or broadcasting to `[H, W]`: the colours are those of
-            its painted part, and where it is 0 the photo stays to the bit.
-        out: Where the result goes, which may be `image`; None for a new array.
+        weights: Weight of each pixel in the statistics, such as the photo's alpha, 0..1 or bool, broadcasting to
+            `[H, W]`; None for 1.
+        strength: The strength with which `stylize` made the image, a scalar or broadcasting to `[H, W]`: its painted
+            part takes the colours, and where it is 0 the photo stays to the bit.
+        out: Float array `[H, W, 3]` for the result, which may be `image`; None for a new one.
 
     Returns:
         `[H, W, 3]`, float32, in 0..1.
 
     Raises:
-        ValueError: An unknown way, images of different sizes, what is no image, or a strength outside 0..1.
+        ValueError: The way is unknown, an image is none, the images differ in size, or the strength is outside 0..1.
     """
     check_choice("how", how, _WAYS)
     result, photo = (
@@ -96,7 +101,7 @@ _Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def _luminance(image: np.ndarray, photo: np.ndarray, weights: np.ndarray | None) -> _Change:
     def change(image: np.ndarray, photo: np.ndarray) -> np.ndarray:
         light, chroma = (image @ _LUMA)[..., None], photo - (photo @ _LUMA)[..., None]
-        # How far light + t chroma can go: to 1 where the chroma is positive, to 0 where it is negative.
+        # The room of light + t chroma: up to 1 where the chroma is positive, down to 0 where it is negative.
         room = np.where(chroma > 0, 1 - light, light)
         reach = np.min(room / np.maximum(np.abs(chroma), 1e-6), -1, keepdims=True)
         return light + np.minimum(reach, 1) * chroma
@@ -120,16 +125,16 @@ def _histogram(image: np.ndarray, photo: np.ndarray, weights: np.ndarray | None)
 
 
 def _distributions(image: np.ndarray, weights: np.ndarray | None, edges: np.ndarray) -> np.ndarray:
-    """For each channel the share of the pixels that is below the middle of each bin, `[3, bins]`, increasing."""
+    """For each channel the share of pixels below the middle of each bin, `[3, bins]`, increasing."""
     counts = np.zeros((3, len(edges) - 1))
     for rows in _strips(image):
         counted = None if weights is None else weights[rows]
         for channel in range(3):
             values = _rows(image, rows)[..., channel].clip(0, 1)
             counts[channel] += np.histogram(values, edges, weights=counted)[0]
-    # A little everywhere, or the inverse would not be defined between the values that there are.
+    # A little everywhere: otherwise the inverse would not be defined between the values that occur.
     counts += 1e-9 * np.maximum(counts.sum(1, keepdims=True), 1)
-    # With half of a bin's own: many pixels of one value, as where it was clipped, take the median of their share.
+    # With half of the bin's own: many pixels of one value, such as clipped ones, take the median of their share.
     return (np.cumsum(counts, 1) - counts / 2) / counts.sum(1, keepdims=True)
 
 

@@ -1,4 +1,4 @@
-"""The arrays that guide the painting of an image, pixel by pixel."""
+"""The maps that guide the painting of an image, pixel by pixel."""
 
 import dataclasses
 import functools
@@ -17,14 +17,14 @@ _MAPS = ("weights", "shares", "alpha_map", "rest", "strength")
 @functools.partial(jax.tree_util.register_dataclass, data_fields=(*_MAPS, "size"), meta_fields=())
 @dataclass(frozen=True, eq=False)
 class Guides:
-    """How each pixel of an image takes part: one pytree of arrays of NumPy or JAX.
+    """The maps of an image and its size, one pytree of arrays of NumPy or JAX, in 0..1.
 
     Attributes:
-        weights: `[..., H, W]`, how much each pixel counts in the content's statistics; None for 1.
-        shares: For each style `[..., H, W]`, how much it has of each pixel; none for one style everywhere.
-        alpha_map: `[..., H, W]`, a factor of alpha; None for 1.
-        rest: `[..., H, W]`, how much of each pixel no style has; None for nothing.
-        strength: A scalar or `[..., H, W]`, the share of the change that is made; None for all.
+        weights: Weight of each pixel in the content's statistics, `[..., H, W]`; None for 1.
+        shares: Share of each style in each pixel, `[..., H, W]` each; empty for one style everywhere.
+        alpha_map: Factor of alpha, `[..., H, W]`; None for 1.
+        rest: Share of each pixel that no style has, `[..., H, W]`; None for 0.
+        strength: Share of the change that is made, a scalar or `[..., H, W]`; None for 1.
         size: Rows and columns of the image, int32 `[2]`, if it lies on a larger canvas.
     """
 
@@ -36,17 +36,11 @@ class Guides:
     size: Any = None
 
     def each(self, change: Callable[[Any], Any]) -> "Guides":
-        """These guides with every map changed, scalars and the size excepted."""
+        """Apply `change` to every map, but not to scalars and the size."""
         maps = {name: getattr(self, name) for name in _MAPS}
         return dataclasses.replace(self, **jax.tree.map(lambda x: change(x) if np.ndim(x) else x, maps))
 
     def on_canvas(self, weights: Any, size: Any, image: Any) -> "Guides":
-        """These guides laid out as `lay_out` laid out their image.
-
-        Args:
-            weights: As `lay_out` returned them.
-            size: As `lay_out` returned it.
-            image: As `lay_out` returned it, `[..., H, W, C]`.
-        """
+        """Lay the maps out on the canvas of their image, given the weights, size and image that `lay_out` returned."""
         rest = dataclasses.replace(self, weights=None).each(lambda values: lay_out_map(values, size, image))
         return dataclasses.replace(rest, weights=weights, size=size)

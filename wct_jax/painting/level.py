@@ -1,4 +1,4 @@
-"""One level of the cascade: how a layer's feature takes its styles."""
+"""One level of the cascade: a layer's feature painted in its styles."""
 
 import dataclasses
 import functools
@@ -28,14 +28,14 @@ from wct_jax.transform.whitening import apply, transfer
 )
 @dataclass(frozen=True, eq=False)
 class Level:
-    """A level, as a pytree: two numbers that are traced, and names that are static.
+    """A level as a pytree: two numbers that are traced, and names that are static.
 
     Attributes:
-        layer: The layer.
+        layer: Name of the layer.
         alpha: Blend of features in 0..1, a scalar or `[..., H', W']`.
         eps: Relative cut of the spectra, see `wct`.
         transform: A name in `wct_jax.transform.maps.TRANSFORMS`.
-        swap: Side and stride of the patches that the whitened feature is rebuilt of, see `style_swap`; None for none.
+        swap: Side and stride of the patches that the whitened feature is rebuilt from, see `style_swap`; or None.
     """
 
     layer: str
@@ -52,10 +52,10 @@ def paint_feature(
 
     Args:
         feature: `[..., H', W', C]`.
-        statistics: For each style the moments of its region, also of what of that is elsewhere.
-        styles: With statistics for the layer.
-        level: The feature's.
-        guides: Of the image.
+        statistics: Moments of each style's region in the whole image, also if the feature is only a tile.
+        styles: Styles with statistics for the layer.
+        level: The level of the feature.
+        guides: Guides of the image.
     """
     level = dataclasses.replace(level, alpha=jnp.asarray(level.alpha), eps=jnp.asarray(level.eps))
     cells, alphas = size_at(level.layer, guides.size), [level.alpha]
@@ -74,7 +74,7 @@ def paint_feature(
 
 @part()
 def _alphas(level: Level, guides: Guides) -> list[Array]:
-    """For each region its share of the feature's pixels, times the alpha there."""
+    """For each region its share of each pixel of the feature, times the alpha there."""
     layer, size, alpha = level.layer, guides.size, level.alpha
     each = [jnp.ones((), jnp.float32)]
     if guides.shares:
@@ -95,12 +95,12 @@ def recolor(feature: Array, statistics: Moments, style: Moments, level: Level, s
 
     Args:
         feature: `[..., H', W', C]`.
-        statistics: Its moments, or those of the image that it is a part of.
-        style: The style's moments.
-        level: The feature's.
-        size: Rows and columns of the feature, if it lies on a larger canvas; None for all.
+        statistics: Moments of the feature, or of the whole image's if it is a tile.
+        style: Moments of the style.
+        level: The level of the feature.
+        size: Rows and columns of the feature, int32 `[2]`, if it lies on a larger canvas; None for all.
     """
-    # What is beyond the image must not grow from level to level: convolutions by Winograd add and subtract it.
+    # Values beyond the image must not grow from level to level: Winograd's convolutions add and subtract them.
     within = None if size is None else inside(feature.shape[-3:-1], size)
     how = TRANSFORMS[level.transform]
     return transfer(feature, style, level.alpha, eps=level.eps, statistics=statistics, transform=how, inside=within)
@@ -108,22 +108,17 @@ def recolor(feature: Array, statistics: Moments, style: Moments, level: Level, s
 
 @part()
 def repatch(
-    feature: Array,
-    statistics: Moments,
-    style: Moments,
-    kept: tuple[Array, Array],
-    level: Level,
-    size: Array | None,
+    feature: Array, statistics: Moments, style: Moments, kept: tuple[Array, Array], level: Level, size: Array | None
 ) -> Array:
-    """Whiten a feature, rebuild it of patches of the style's whitened feature, and color it, see `style_swap`.
+    """Whiten a feature, rebuild it from patches of the style's whitened feature, and color it, see `style_swap`.
 
     Args:
         feature: `[..., H', W', C]`.
-        statistics: Its moments.
-        style: The style's moments.
-        kept: The style's feature `[..., Hs', Ws', C]`, and how much its pixels count, `[..., Hs', Ws']`.
-        level: The feature's.
-        size: As for `recolor`.
+        statistics: Moments of the feature.
+        style: Moments of the style.
+        kept: Feature of the style, `[..., Hs', Ws', C]`, and the weight of each of its pixels, `[..., Hs', Ws']`.
+        level: The level of the feature.
+        size: Rows and columns of the feature, int32 `[2]`, if it lies on a larger canvas; None for all.
     """
     assert level.swap
     whitened, offered = (

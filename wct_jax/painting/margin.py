@@ -1,8 +1,8 @@
-"""More of an image around it, mirrored, so that its border is painted like its middle.
+"""A mirrored margin around an image, with which its border is painted like its middle.
 
-Networks reflect features at the border. Kernels that look for an edge across it find the same on both sides, and so
-none: the outer pixels of a result are smooth, and strokes run along them. Around a mirrored image features are those of
-a picture that goes on. The margin has no part in the statistics, and is cut off in the end.
+Networks reflect features at the border. Kernels that look for an edge across it see the same on both sides and find
+none, so the outer pixels of a result are smooth, and strokes run along them. With a mirrored margin the features at the
+border are those of a picture that goes on. The margin does not count in the statistics and is cut off in the end.
 """
 
 import dataclasses
@@ -18,20 +18,17 @@ from jax import Array
 from wct_jax.painting.guides import Guides
 from wct_jax.system.sheet import Sheet, sheet
 
-# Of a large image that need not be in memory.
+# At a time, of a large image that need not be in memory.
 _ROWS = 64
 
 
 def surround(guides: Guides, sides: Sequence[int], margin: int) -> Guides:
-    """Guides of an image with as many more pixels on each side.
+    """Guides with `margin` more pixels on each side: maps are mirrored, weights are zero there.
 
     Args:
-        guides: Of the image, not on a canvas.
+        guides: Guides of the image, not on a canvas.
         sides: Height and width of the image.
-        margin: In pixels.
-
-    Returns:
-        Guides with their maps mirrored, and weights of zero in the margin.
+        margin: Width of the margin in pixels.
     """
     rows, columns = (mirrored(side, margin) for side in sides)
     weights = np.ones(sides, np.float32) if guides.weights is None else _at_hand(guides.weights)
@@ -42,13 +39,13 @@ def surround(guides: Guides, sides: Sequence[int], margin: int) -> Guides:
 
 
 def widen(image: Any, margin: int) -> Any:
-    """`[..., H, W, 3]` with as many mirrored pixels more on each side."""
+    """An image `[..., H, W, 3]` with `margin` mirrored pixels more on each side."""
     rows, columns = (mirrored(side, margin) for side in image.shape[-3:-1])
     return _at_hand(image)[..., rows[:, None], columns, :]
 
 
 def widen_in_rows(image: np.ndarray, margin: int, folder: str | os.PathLike[str] | None) -> np.ndarray:
-    """`widen` of an image `[H, W, 3]` to one that, if it is large, is mapped from a file without a name."""
+    """`widen` an image `[H, W, 3]`; a large result is mapped from a file without a name in `folder`."""
     rows, columns = (mirrored(side, margin) for side in image.shape[:2])
     wide = sheet((len(rows), len(columns), 3), folder)
     for start in range(0, len(rows), _ROWS):
@@ -57,19 +54,19 @@ def widen_in_rows(image: np.ndarray, margin: int, folder: str | os.PathLike[str]
 
 
 def narrow(image: Any, margin: int) -> Any:
-    """`[..., H, W, 3]` without its margins."""
+    """An image `[..., H, W, 3]` without its margins."""
     height, width = (side - 2 * margin for side in image.shape[-3:-1])
     inner = _at_hand(image)[..., margin : margin + height, margin : margin + width, :]
     return jnp.asarray(inner) if isinstance(image, Array) else inner
 
 
 def mirrored(side: int, margin: int) -> np.ndarray:
-    """Which of a side's pixels lie along it once it has its margins, int `[side + 2 margin]`."""
+    """Indices of a side's pixels along the side with its margins, int `[side + 2 margin]`."""
     return np.pad(np.arange(side), margin, mode="reflect")
 
 
 def _at_hand(values: Any) -> Any:
-    """As an array of NumPy, whose indexing is not compiled for each size, where that can be."""
+    """As an array of NumPy where possible: indexing it is not compiled for each size."""
     if isinstance(values, jax.core.Tracer) or (isinstance(values, Array) and len(values.devices()) > 1):
         return values
     return np.asarray(values)

@@ -1,4 +1,4 @@
-"""How a picture is painted, in plain values: checked when made, hashable, to and from JSON."""
+"""Options of a painting in plain values: checked when made, hashable, to and from JSON."""
 
 import dataclasses
 import hashlib
@@ -23,15 +23,15 @@ TRANSFORMS = ("zca", "ot", "cholesky", "adain")
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
-# After three passes nothing changes that can be seen.
+# After three passes no change can be seen.
 MOST_PASSES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a picture is painted; `stylize` explains the first ten.
+    """The options of a painting; `stylize` explains most of them.
 
-    Two options with equal values are equal and have the same hash and digest.
+    Options with equal values are equal and have the same hash and digest.
 
     >>> options = Options(alpha=0.6, layers=["relu4_1", "relu3_1"])
     >>> Options.from_json(options.to_json()) == options
@@ -43,15 +43,15 @@ class Options:
         strength: Share of the change that is made, in 0..1.
         eps: Relative cut of the spectra in 0..1.
         transform: A name in `TRANSFORMS`.
-        whiten_only: Whether no style is taken and the feature only whitened, at relu4_1 unless `layers` says otherwise.
-        swap_layers: Layers rebuilt of the style's patches.
+        whiten_only: Whether features are only whitened, without a style, at relu4_1 unless `layers` says otherwise.
+        swap_layers: Layers rebuilt from the style's patches.
         patch: Side of these patches, in pixels of the feature.
         stride: Step from patch to patch, at most `patch`.
         passes: Rounds of the cascade; None for 1, or 3 for a texture.
         margin: Mirrored pixels painted on each side and cut off.
         preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
-        content_size: Length in pixels to resize a photo's short side to; None for its own.
-        style_size: The same for a style's picture.
+        content_size: Length in pixels to which a photo's short side is resized; None for its own.
+        style_size: Length in pixels to which the short side of a style's picture is resized; None for its own.
     """
 
     layers: tuple[str, ...] | None = None
@@ -70,11 +70,7 @@ class Options:
     style_size: int | None = None
 
     def __post_init__(self) -> None:
-        """Check every value and bring it to its plain form.
-
-        Raises:
-            ValueError: A value has another type, is out of range, or contradicts another.
-        """
+        """Check every value and bring it to its plain form, or raise `ValueError`."""
         for name in ("alpha", "strength", "eps"):
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
@@ -112,10 +108,7 @@ class Options:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Options of a JSON object; names that it lacks have their defaults.
-
-        Args:
-            text: JSON, such as `to_json` makes.
+        """Options from a JSON object such as `to_json` makes; names that it lacks have their defaults.
 
         Raises:
             ValueError: It is no JSON object, has an unknown name, or a value that `Options` refuses.

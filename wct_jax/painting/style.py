@@ -1,4 +1,4 @@
-"""A style: what the transform needs to know of a picture, layer by layer."""
+"""A style: the statistics of a picture that the transform needs, layer by layer."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ from wct_jax.transform.statistics import Moments, moments
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))
 @dataclass(frozen=True, eq=False)
 class Style:
-    """The moments of a picture's features.
+    """The moments of a picture's features, a pytree; extracted once, it serves any number of photos.
 
-    A pytree; extracted once, it serves any number of photos. Equal to itself alone, and hashed by that.
+    Equality and hash go by identity.
 
     Attributes:
         moments: Layer to moments.
-        digest: Of the encoder that made them; no other encoder can use them.
-        features: Layer to the feature `[..., H', W', C]` and how much each of its pixels counts `[..., H', W']`, for
-            the layers at which style swap is to find its patches.
+        digest: Digest of the encoder that made them; no other encoder can use them.
+        features: Layer to the feature `[..., H', W', C]` and the weight of each of its pixels `[..., H', W']`, for the
+            layers at which style swap is to find patches.
     """
 
     moments: Mapping[str, Moments]
@@ -42,7 +42,7 @@ class Style:
 
     @property
     def bare(self) -> "Style":
-        """The statistics without the digest, which what is compiled for them does not depend on."""
+        """The style without its digest, on which compiled programs must not depend."""
         return replace(self, digest="")
 
 
@@ -56,25 +56,33 @@ def extract_style(
 ) -> Style:
     """Encode a picture once and keep the moments of its features.
 
+    >>> model = load_model("compact")
+    >>> style = extract_style(model, np.zeros((32, 48, 3), np.float32), ["relu2_1"])
+    >>> style.moments["relu2_1"].mean.shape == (model.channels_at("relu2_1"),)
+    True
+
     Args:
         model: The model that will stylize.
-        image: `[..., H, W, 3]`, RGB in 0..1.
-        layers: Layers wanted; None for all those the model can decode.
-        weights: How much each pixel counts, 0..1, broadcasting to `[..., H, W]`: its alpha, or a mask.
-        swap_layers: Those of the layers whose features are kept, too, for style swap.
+        image: Picture `[..., H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
+        layers: Layers to extract; None for all that the model can decode.
+        weights: Weight of each pixel in 0..1, such as its opacity, broadcasting to `[..., H, W]`.
+        swap_layers: Layers whose features are kept, too, for style swap.
 
     Returns:
         A style for those layers.
 
     Raises:
-        ValueError: A layer that the encoder does not have, or a wrong shape or dtype.
+        ValueError: The encoder does not have a layer, or an argument has a wrong shape or dtype.
     """
     layers = layers_of(model, layers)
     swap_layers = as_names("swap_layers", swap_layers)
     picture = as_array(as_image("style", image))
     if not set(swap_layers) <= set(layers):
         raise ValueError(f"swap_layers must be among {', '.join(layers)}, got {', '.join(swap_layers)}")
-    counted = None if weights is None else as_array(_counted(weights, picture))
+    counted = None
+    if weights is not None:  # In single precision at least, since weights are summed.
+        dtype = np.promote_types(picture.dtype, np.float32)
+        counted = as_array(as_weights("weights", weights, picture.shape[:-1], dtype))
     if has_rows_apart(picture):
 
         def extract(picture: Array, model: Model, counted: Array | None) -> Style:
@@ -89,7 +97,7 @@ def extract_style(
 
 
 def _cut_out(features: Mapping[str, tuple[Array, Array]], size: Array) -> dict[str, tuple[Array, Array]]:
-    """Features without what is beyond the picture."""
+    """Features without the pixels beyond the picture."""
     cut = {}
     for layer, (feature, weights) in features.items():
         height, width = np.asarray(size_at(layer, size)).tolist()
@@ -106,18 +114,16 @@ def extract_from_canvas(
     size: Array | None,
     swap_layers: tuple[str, ...] = (),
 ) -> Style:
-    """`extract_style` of what `lay_out` returns, on its canvas."""
+    """`extract_style` of an image, weights and size that `lay_out` returned, on their canvas."""
     features = model.encode(image, layers, size)
     each = {layer: feature_moments(feature, weights, size, layer) for layer, feature in features.items()}
-    kept = {}
-    for layer in swap_layers:
-        kept[layer] = features[layer], _pixel_weights(image, weights, size, layer)
+    kept = {layer: (features[layer], _pixel_weights(image, weights, size, layer)) for layer in swap_layers}
     return Style(each, model.digest, kept)
 
 
 @part(static=("layer",))
 def _pixel_weights(image: Array, weights: Array | None, size: Array | None, layer: str) -> Array:
-    """How much each pixel of a layer's feature counts, `[..., H', W']`."""
+    """The weight of each pixel of a layer's feature, `[..., H', W']`."""
     return pool_weights(jnp.ones(image.shape[:-1], image.dtype) if weights is None else weights, layer, size)
 
 
@@ -127,27 +133,28 @@ def feature_moments(feature: Array, weights: Array | None, size: Array | None, l
 
     Args:
         feature: `[..., H', W', C]`.
-        weights: How much each pixel of the image counts, `[..., H, W]`, or None.
-        size: Rows and columns of the image, if it lies on a larger canvas.
-        layer: The layer.
+        weights: Weight of each pixel of the image, `[..., H, W]`; None for 1.
+        size: Rows and columns of the image, int32 `[2]`, if it lies on a larger canvas.
+        layer: Name of the layer.
     """
     return moments(feature, None if weights is None else pool_weights(weights, layer, size))
 
 
 def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:
-    """The style whose features have mean zero and no correlations: what takes it is only whitened.
+    """The style of features with mean 0 and covariance 1: a photo that takes it is only whitened.
 
     Li et al., NIPS 2017, figure 3, invert such features.
 
+    >>> white = white_style(load_model("compact"), ["relu1_1"])
+    >>> bool((white.moments["relu1_1"].covariance == jnp.eye(16)).all())
+    True
+
     Args:
         model: The model that will stylize.
-        layers: Layers wanted; None for all those the model can decode.
-
-    Returns:
-        A style for those layers.
+        layers: Layers of the style; None for all that the model can decode.
 
     Raises:
-        ValueError: A layer that the encoder does not have.
+        ValueError: The encoder does not have a layer.
     """
     widths = {layer: model.channels_at(layer) for layer in layers_of(model, layers)}
     each = {layer: Moments(jnp.full((), 2, jnp.float32), jnp.zeros(n), jnp.eye(n)) for layer, n in widths.items()}
@@ -155,26 +162,31 @@ def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:
 
 
 def mix_styles(styles: Sequence[Style], weights: Sequence[float] | None = None, *, eps: float = 1e-6) -> Style:
-    """A style between several.
+    """Mix several styles into one between them.
 
-    Of the Gaussians N(m_i, C_i) with weights w_i, which add up to 1, the one with mean Σ w_i m_i and covariance
-    (Σ w_i C_i^½)². It is the one that features take when each style's result is blended with these weights, as Li et
-    al., NIPS 2017, section 4, interpolate two; where the covariances commute it is also the barycenter of optimal
-    transport. The moments of all the pictures' pixels together would add the differences of their means to the
-    covariance, and be more motley than any of them.
+    From Gaussians N(m_i, C_i) with weights w_i that add up to 1 comes the one with mean Σ w_i m_i and covariance
+    (Σ w_i C_i^½)². Features take it when the results in each style are blended with these weights, as Li et al., NIPS
+    2017, section 4, interpolate two; where the covariances commute it is also the barycenter of optimal transport. The
+    moments of all pictures' pixels together would be more motley than any of them: the differences of their means would
+    add to the covariance.
+
+    >>> model = load_model("compact")
+    >>> dark, light = (extract_style(model, np.full((8, 8, 3), x, np.float32), "relu1_1") for x in (0.2, 0.8))
+    >>> mix_styles([dark, light], [1, 3]).moments["relu1_1"].mean.shape
+    (16,)
 
     Args:
-        styles: Of one encoder. Layers that not all of them have are left out.
-        weights: At least 0, not all zero, in any scale; None for equal ones. What has weight 0 has no part in it, and
-            what alone has some comes back as it is.
-        eps: Where the spectra are cut, see `wct`.
+        styles: Styles of one encoder. Layers that not all of them have are left out.
+        weights: Weights of any scale, at least 0 and not all 0; None for equal ones. A style of weight 0 has no part,
+            and a style that alone has weight is returned as it is.
+        eps: Relative cut of the spectra in 0..1, see `wct`.
 
     Returns:
         A style without features: patches of several pictures cannot be mixed.
 
     Raises:
-        ValueError: No styles, another number of weights, weights below 0, not finite or all 0, or styles of different
-            encoders or without a common layer.
+        ValueError: There are no styles, weights differ in number from styles, are below 0, not finite or all 0, or the
+            styles were made with different encoders or have no layer in common.
     """
     if not isinstance(styles, (list, tuple)):
         raise ValueError(f"styles must be a sequence of them, got {described(styles)}")
@@ -202,14 +214,14 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | None = None, 
 
 
 def _mix(layer: str, shares: Sequence[tuple[Style, float]], eps: Array) -> Moments:
-    # One after the other: a program for all of them would be one for each number of styles.
+    # One after the other: a program for all of them would be compiled anew for each number of styles.
     parts = (_weighed(style.moments[layer], jnp.asarray(share), eps) for style, share in shares)
     return _of_root(functools.reduce(_plus, parts))
 
 
 @part()
 def _weighed(moments: Moments, share: Array, eps: Array) -> tuple[Array, Array, Array]:
-    """Count, mean and root of the covariance, each times a share."""
+    """Count, mean and root of the covariance, each multiplied by a share."""
     return share * moments.count, share * moments.mean, share * root_of(moments, eps)
 
 
@@ -226,10 +238,10 @@ def _of_root(mixed: Sequence[Array]) -> Moments:
 
 
 def layers_of(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Layers of a model's encoder, checked; None for all that the model can decode.
+    """Check layers of a model's encoder; None for all that the model can decode.
 
     Raises:
-        ValueError: No model, or a layer that its encoder does not have.
+        ValueError: It is no model, or its encoder does not have a layer.
     """
     check_kind("model", model, Model, "load_model")
     names = model.layers if layers is None else as_names("layers", layers)
@@ -237,8 +249,3 @@ def layers_of(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
     if not names or not set(names) <= set(available):
         raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(names) or 'none'}")
     return names
-
-
-def _counted(weights: ArrayLike, picture: Array) -> Array | np.ndarray:
-    # In single precision at least, since weights are summed.
-    return as_weights("weights", weights, picture.shape[:-1], np.promote_types(picture.dtype, np.float32))

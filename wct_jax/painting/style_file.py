@@ -1,6 +1,5 @@
-"""The style file: a style's moments, some MB, in place of its picture."""
+"""The style file: the moments of a style, a few MB, to use in place of its picture."""
 
-import contextlib
 import json
 import os
 import re
@@ -9,37 +8,42 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save
 
 from wct_jax.checks.arguments import as_path, check_kind
 from wct_jax.checks.printable import printable
 from wct_jax.networks.digest import checksum_of
+from wct_jax.networks.document import parse_object
 from wct_jax.networks.model_file import METADATA_KEY as MODEL_KEY
 from wct_jax.networks.model_file import STYLE_METADATA_KEY as METADATA_KEY
-from wct_jax.networks.tensor_file import MISSING, open_tensors, unreadable
+from wct_jax.networks.tensor_file import MISSING, open_tensors, unreadable, write_tensors
 from wct_jax.networks.vgg import LAYERS
 from wct_jax.painting.style import Style
-from wct_jax.system.atomic import atomic_write
 from wct_jax.transform.statistics import Moments
 
 FORMAT = 1
 SUFFIX = ".safetensors"
 _PARTS = ("count", "mean", "scatter")
-# Whitening and coloring in float32 are finite up to there, and beyond.
+# Whitening and coloring in float32 stay finite up to this and beyond.
 _LARGEST = 1e15
-# How far sums in float32, in another order for each element, may be off.
+# Relative error that sums in float32 may have, each in another order.
 _ROUNDING = 1e-3
 
 
 def save_style(path: str | os.PathLike[str], style: Style) -> None:
     """Write a style file, whole or not at all.
 
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_style(f"{folder}/white.safetensors", white_style(load_model("compact"), ["relu1_1"]))
+    ...     list(load_style(f"{folder}/white.safetensors").moments)
+    ['relu1_1']
+
     Args:
-        path: Where to; an existing file is replaced.
-        style: Of one picture, or mixed: moments without leading dimensions. Its features are left out.
+        path: Path of the file; an existing one is replaced.
+        style: One style, with moments without leading dimensions. Its features are left out.
 
     Raises:
-        ValueError: A batch of styles, or the file cannot be written.
+        ValueError: The style is a batch or has impossible moments, or the file cannot be written.
     """
     path, style = as_path("path", path), check_kind("style", style, Style, "extract_style")
     arrays = {
@@ -54,22 +58,14 @@ def save_style(path: str | os.PathLike[str], style: Style) -> None:
         if fault:
             raise ValueError(f"cannot write {path}: the style has moments of {layer} {fault}")
     document = json.dumps({"format": FORMAT, "digest": style.digest, "checksum": checksum_of(arrays)})
-    with atomic_write(path) as scratch:
-        # Not by save_file, which hides the system's complaint when a disk is full.
-        scratch.write_bytes(save(arrays, {METADATA_KEY: document}))
+    write_tensors(path, arrays, {METADATA_KEY: document})
 
 
 def load_style(path: str | os.PathLike[str]) -> Style:
-    """Read a style file and verify it.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The style that was saved.
+    """Read a style file, such as `save_style` writes, and verify it.
 
     Raises:
-        ValueError: No such file, not a style file, cut short or damaged.
+        ValueError: There is no such file, or it is not a style file, cut short or damaged.
     """
     path = as_path("path", path)
     reason = unreadable(path)
@@ -104,22 +100,18 @@ def load_style(path: str | os.PathLike[str]) -> Style:
 
 
 def is_style_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a path looks like that of a style file: by its suffix, whatever the file holds."""
+    """Whether a path has the suffix of a style file, whatever the file holds."""
     return Path(path).suffix.lower() == SUFFIX
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
-    document: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(text)
-    if not isinstance(document, dict):
-        document = {}
+    document = parse_object(text) or {}
     version = document.get("format", FORMAT)
     if isinstance(version, int | float | str) and version != FORMAT:
         raise ValueError(
             f"{path} has format {printable(version, 20)}, and this version of wct_jax reads format {FORMAT}"
         )
-    # Hexadecimal, so that messages can have them as they are.
+    # Hexadecimal, so that messages can quote them.
     texts = [document.get(key) for key in ("digest", "checksum")]
     if version != FORMAT or not all(
         isinstance(text, str) and re.fullmatch(r"\w{0,128}", text, re.ASCII) for text in texts
@@ -129,7 +121,7 @@ def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
 
 
 def _fault(count: np.ndarray, mean: np.ndarray, scatter: np.ndarray) -> str | None:
-    """What is wrong with moments, worded to follow "moments of relu3_1 "; None if nothing is."""
+    """The fault of impossible moments, worded to follow "moments of relu3_1 "; None if they are possible."""
     if count.shape or mean.ndim != 1 or scatter.shape != 2 * mean.shape or not mean.size:
         return f"of shapes {count.shape}, {mean.shape}, {scatter.shape}"
     for name, array in (("count", count), ("mean", mean), ("scatter", scatter)):

@@ -1,4 +1,4 @@
-"""A new texture of a style alone."""
+"""Textures: new pictures made from a style alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,18 +17,10 @@ PASSES = 3
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """What a texture is made of: uniform noise, the same for the same seed.
-
-    Args:
-        height: Rows.
-        width: Columns.
-        seed: From 0 to 2**32 - 1.
-
-    Returns:
-        `[height, width, 3]` in 0..1, float32.
+    """Uniform noise to make a texture from, `[height, width, 3]` in 0..1, float32, the same for the same seed.
 
     Raises:
-        ValueError: No integers, or such as are out of range.
+        ValueError: Height or width is no integer from 1 on, or `seed` none from 0 to 2**32 - 1.
     """
     height, width = as_integer("height", height, 1), as_integer("width", width, 1)
     seed = as_integer("seed", seed, 0, 2**32 - 1)
@@ -50,30 +42,34 @@ def synthesize(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Array:
-    """Make a texture of any size from a style, or of several that `mix_styles` made one of.
+    """Make a texture of any size from a style, or from several that `mix_styles` mixed.
 
-    Li et al., NIPS 2017, section 4: noise takes the style through the cascade, several times.
+    Noise takes the style in several rounds of the cascade: Li et al., NIPS 2017, section 4.
+
+    >>> model = load_model("compact")
+    >>> style = extract_style(model, np.zeros((32, 48, 3), np.float32), "relu1_1")
+    >>> synthesize(model, style, 24, 40, passes=1).shape
+    (24, 40, 3)
 
     Args:
         model: Encoder and decoders.
-        style: What `extract_style` made with the same encoder.
-        height: Rows.
-        width: Columns.
-        alpha: As for `stylize`.
-        layers: As for `stylize`.
-        eps: As for `stylize`.
-        transform: As for `stylize`.
-        passes: How often the cascade is run.
-        margin: As for `stylize`.
-        seed: Of the noise, from 0 to 2**32 - 1; another one gives another texture.
-        progress: As for `stylize`.
+        style: A style that `extract_style` made with the same encoder.
+        height: Rows of the texture.
+        width: Columns of the texture.
+        alpha: Blend of features in 0..1: a scalar, or one for each of `layers` in their order.
+        layers: Layers to use, in any order; None for all that model and style have.
+        eps: Relative cut of the spectra in 0..1, see `wct`.
+        transform: "zca", "ot", "cholesky" or "adain", see `wct_jax.transform.maps`.
+        passes: Rounds of the cascade.
+        margin: Mirrored pixels painted on each side and cut off.
+        seed: Seed of the noise, 0 to 2**32 - 1; each gives another texture.
+        progress: Function called with each layer before it runs; not called while JAX is tracing.
 
     Returns:
         `[height, width, 3]`, float32, not clipped to 0..1.
 
     Raises:
-        ValueError: As `stylize`.
+        ValueError: `stylize` would refuse the arguments, or there is no such size or seed.
     """
-    options: dict[str, Any] = {"layers": layers, "eps": eps, "transform": transform, "passes": passes}
-    options |= {"margin": margin, "progress": progress}
-    return stylize(model, noise(height, width, seed), style, alpha, **options)
+    options: dict[str, Any] = dict(layers=layers, eps=eps, transform=transform, passes=passes, margin=margin)
+    return stylize(model, noise(height, width, seed), style, alpha, progress=progress, **options)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax import extract_style, extract_style_tiled, load_model, stylize, stylize_tiled
+from wct_jax import extract_style, extract_style_tiled, stylize, stylize_tiled
 from wct_jax.measures.metrics import psnr
 from wct_jax.painting.tiles.tile import choose_tile, least_tile
 from wct_jax.system import sheet
@@ -16,11 +16,6 @@ from wct_jax.system import sheet
 # What a float32 sum over tiles may differ in from one over the whole; where that decides whether an eigenvalue is
 # kept, a random network would show it.
 ALIKE = 60
-
-
-@pytest.fixture(scope="module")
-def compact():
-    return load_model("compact")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +46,12 @@ def on_disk(monkeypatch):
     monkeypatch.setattr(sheet, "_SMALL", 0)
 
 
+def listener():
+    """A list, and a function that adds to it what it is told of progress."""
+    told = []
+    return told, lambda *state: told.append(state)
+
+
 def assert_alike(image, expected):
     assert image.shape == expected.shape
     assert float(psnr(jnp.asarray(image), jnp.asarray(expected))) >= ALIKE
@@ -60,10 +61,8 @@ def assert_alike(image, expected):
 @pytest.mark.slow
 @pytest.mark.usefixtures("directly")
 def test_tiles_are_the_whole(compact, pictures, style, whole, on_disk, tmp_path):
-    told = []
-    result = stylize_tiled(
-        compact, pictures[0], style, tile=224, folder=tmp_path, progress=lambda *state: told.append(state)
-    )
+    told, tell = listener()
+    result = stylize_tiled(compact, pictures[0], style, tile=224, folder=tmp_path, progress=tell)
     assert_alike(result, whole)
     assert result.dtype == np.float32
     assert os.listdir(tmp_path) == []
@@ -113,10 +112,8 @@ def test_a_style_in_tiles_is_that_of_the_whole(compact, pictures, rng, weighted)
     weights = rng.random(picture.shape[:2], np.float32) if weighted else None
     layers = ["relu3_1", "relu1_1"]
     expected = extract_style(compact, picture, layers, weights=weights)
-    told = []
-    result = extract_style_tiled(
-        compact, picture, layers, tile=96, weights=weights, progress=lambda *state: told.append(state)
-    )
+    told, tell = listener()
+    result = extract_style_tiled(compact, picture, layers, tile=96, weights=weights, progress=tell)
     assert result.digest == expected.digest
     assert told[-1][1] == told[-1][2] == len(told) > 1
     for layer, moments in expected.moments.items():
@@ -135,11 +132,7 @@ def test_what_needs_no_tiles_has_none(model, shape, rng):
 
 @pytest.mark.parametrize(("tile", "passes"), [(200, 1), (200, 2), (48, 2)])
 def test_progress_ends_with_all_that_there_is(model, rng, tile, passes):
-    content, told = rng.random((70, 90, 3), np.float32), []
-
-    def tell(*state):
-        told.append(state)
-
+    content, (told, tell) = rng.random((70, 90, 3), np.float32), listener()
     style = extract_style_tiled(model, content, "relu1_1", tile=tile, progress=tell)
     assert told == [("relu1_1", done, told[-1][2]) for done in range(1, len(told) + 1)]
     assert told[-1][1] == told[-1][2] >= 1
@@ -171,16 +164,19 @@ def test_what_cannot_be_is_said(model, rng):
     content = rng.random((200, 200, 3), np.float32)
     style = extract_style(model, content, ["relu1_1", "relu2_1"])
     assert least_tile(["relu1_1"]) < least_tile(["relu4_1"]) < least_tile(["relu5_1", "relu1_1"]) == 176
-    with pytest.raises(ValueError, match="sides of 32 pixels at least with relu2_1, got 31"):
-        stylize_tiled(model, content, style, tile=31)
-    with pytest.raises(ValueError, match=r"content must be an image \[H, W, 3\], got shape \(1, 200, 200, 3\)"):
-        stylize_tiled(model, content[None], style, tile=100)
-    with pytest.raises(ValueError, match=r"content_weights must broadcast to \(200, 200\), got shape \(3, 3\)"):
-        stylize_tiled(model, content, style, tile=100, content_weights=np.ones((3, 3)))
-    with pytest.raises(ValueError, match=r"image must be an image \[H, W, 3\], got shape \(200, 200\)"):
-        extract_style_tiled(model, content[..., 0], tile=100)
-    with pytest.raises(ValueError, match="176 pixels at least with relu5_1, got 100"):
-        extract_style_tiled(model, content, tile=100)
+    for image, options, message in (
+        (content, {"tile": 31}, "sides of 32 pixels at least with relu2_1, got 31"),
+        (content[None], {}, r"content must be an image \[H, W, 3\], got shape \(1, 200, 200, 3\)"),
+        (content, {"content_weights": np.ones((3, 3))}, r"weights must broadcast to \(200, 200\), got shape \(3, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stylize_tiled(model, image, style, **({"tile": 100} | options))
+    for image, message in (
+        (content[..., 0], r"image must be an image \[H, W, 3\], got shape \(200, 200\)"),
+        (content, "176 pixels at least with relu5_1, got 100"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            extract_style_tiled(model, image, tile=100)
 
 
 def test_a_full_disk_is_said(model, rng, on_disk, monkeypatch, tmp_path):

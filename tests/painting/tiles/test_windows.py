@@ -46,37 +46,32 @@ def test_one_tile_is_read_whole(rng):
     assert window.counted(None).sum() == 70 * 90
 
 
+def change_of(function, values, rng, kept):
+    """How much a function of a square image or feature changes when all outside of a square does."""
+    changed = rng.random(values.shape, np.float32)
+    changed[kept, kept] = values[kept, kept]
+    return jnp.abs(function(changed) - function(values)).max()
+
+
 @EVERY_LAYER
 def test_what_reaches_into_a_feature(model, rng, layer):
     cell, reach = cell_of(layer), seen_by_encoder(layer)
     middle = -(-(reach + 32) // cell) * cell
-    side = 2 * middle + cell
-    encode = jax.jit(lambda image: model.encode(image, (layer,))[layer])
-    image = rng.random((side, side, 3), np.float32)
-    before = encode(image)[middle // cell, middle // cell]
+    encode = jax.jit(lambda image: model.encode(image, (layer,))[layer][middle // cell, middle // cell])
+    image = rng.random((2 * middle + cell, 2 * middle + cell, 3), np.float32)
     for extent, reaches in ((reach, False), (reach - cell, True)):
-        changed = rng.random((side, side, 3), np.float32)
         kept = slice(middle - extent, middle + cell + extent)
-        changed[kept, kept] = image[kept, kept]
-        after = encode(changed)[middle // cell, middle // cell]
-        assert bool(jnp.abs(after - before).max() > 1e-6) == reaches
+        assert bool(change_of(encode, image, rng, kept) > 1e-6) == reaches
 
 
 @EVERY_LAYER
 def test_where_a_feature_reaches(model, rng, layer):
-    cell, reach = cell_of(layer), seen_by_decoder(layer)
-    cells = reach // cell
-    side, middle = 2 * (cells + 4) + 1, cells + 4
-    decode = jax.jit(lambda feature: model.decode(layer, feature))
-    channels = model.widths[int(layer[4]) - 1]
-    feature = rng.random((side, side, channels), np.float32)
-
-    def decoded(feature):
-        return decode(feature)[middle * cell : (middle + 1) * cell, middle * cell : (middle + 1) * cell]
-
-    before = decoded(feature)
+    cell = cell_of(layer)
+    cells = seen_by_decoder(layer) // cell
+    middle = cells + 4
+    here = slice(middle * cell, (middle + 1) * cell)
+    decode = jax.jit(lambda feature: model.decode(layer, feature)[here, here])
+    feature = rng.random((2 * middle + 1, 2 * middle + 1, model.channels_at(layer)), np.float32)
     for extent, reaches in ((cells, False), (cells - 1, True)):
-        changed = rng.random((side, side, channels), np.float32)
         kept = slice(middle - extent, middle + 1 + extent)
-        changed[kept, kept] = feature[kept, kept]
-        assert bool(jnp.abs(decoded(changed) - before).max() > 1e-6) == reaches
+        assert bool(change_of(decode, feature, rng, kept) > 1e-6) == reaches

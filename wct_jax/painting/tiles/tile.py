@@ -1,4 +1,4 @@
-"""How large tiles have to be, and can be."""
+"""The size of tiles: the least that the layers need, and the most that memory allows."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,38 +12,34 @@ from wct_jax.networks.vgg import cell_of, depth_of, seen_by_decoder, seen_by_enc
 
 def keeps(layer: str) -> bool:
     """Whether a layer's feature is kept between the two passes over an image."""
-    # Shallower ones have more numbers than is gained by not encoding them again.
+    # Shallower features have so many numbers that encoding again costs less.
     return depth_of(layer) >= 3
 
 
 def least_tile(layers: Sequence[str]) -> int:
-    """The shortest side that a tile can have, in pixels.
-
-    Args:
-        layers: That will be used.
-    """
+    """The shortest side of a tile that these layers allow, in pixels."""
     return max(smallest_canvas(2 * reach_of(layer) + cell_of(layer)) for layer in layers)
 
 
-# Measured: 560 bytes for a pixel of a canvas with VGG-19's 64 channels at relu1_1, 215 with 16 of them: two features of
+# Measured: 560 bytes a pixel of the canvas with VGG-19's 64 channels at relu1_1, 215 with 16 channels: two features in
 # single precision at a time, and a few images.
 _BYTES_PER_CHANNEL = 8
 _BYTES_PER_PIXEL = 120
-# Python, JAX and what is compiled for a size or two; ten sizes, the most that are kept, take 0.3 GB more.
+# Python, JAX and the programs of a size or two; those of ten sizes, the most that are kept, take 0.3 GB more.
 _BASE = 5 * 10**8
 
 
 def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memory: float) -> int | None:
-    """How large tiles may be for the process to take no more memory than it should, about.
+    """Choose the largest tiles with which the process takes about as much memory as it may.
 
     Args:
         sides: Height and width of the image.
-        model: That will be used.
-        layers: That will be used.
-        memory: In bytes, for all that the process has.
+        model: The model that will paint.
+        layers: The layers that it will use.
+        memory: Bytes that the process may take in all.
 
     Returns:
-        The longest side of a tile, or None if the image can be whole.
+        The longest side of a tile, or None if the image can be painted whole.
 
     Raises:
         ValueError: Even the smallest tiles take more.
@@ -68,12 +64,12 @@ def _amount(memory: float, rounded: Callable[[float], int]) -> str:
 
 
 def is_one(sides: Sequence[int], tile: int) -> bool:
-    """Whether an image has no need of tiles of that size."""
-    # What is thin takes little memory, and has too few pixels for deep features.
+    """Whether an image fits into one tile of that size, or is too thin to be cut."""
+    # A thin image takes little memory, and tiles of it would have too few pixels for deep features.
     return min(sides) < SMALLEST or max(sides) <= largest_canvas(tile)
 
 
 def reach_of(layer: str) -> int:
-    """How many pixels around a tile are read for one pass over the image at a layer, the larger of two if there are."""
+    """Pixels around a tile that a pass over the image reads at a layer, in the pass that reads more."""
     encoder, decoder = seen_by_encoder(layer), seen_by_decoder(layer)
     return max(encoder, decoder) if keeps(layer) else encoder + decoder

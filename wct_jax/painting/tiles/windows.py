@@ -1,4 +1,4 @@
-"""Where the tiles of an image are, and how much around them reaches into them through the layers."""
+"""The windows through which an image is read tile by tile."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -10,7 +10,7 @@ from wct_jax.kernels.canvas import largest_canvas, smallest_canvas
 
 
 class Span(NamedTuple):
-    """What is read of a side, from `start` to `stop`, and what of that is taken."""
+    """The pixels of a side that are read, `start` to `stop`, and those that are taken from them, `first` to `last`."""
 
     start: int
     stop: int
@@ -19,7 +19,7 @@ class Span(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A tile with what is around it, on a canvas."""
+    """A tile with the pixels around it, on a canvas."""
 
     rows: Span
     columns: Span
@@ -27,16 +27,16 @@ class Window(NamedTuple):
 
     @property
     def taken(self) -> tuple[slice, slice]:
-        """In the image."""
+        """The tile in the image."""
         return tuple(slice(span.first, span.last) for span in (self.rows, self.columns))  # type: ignore[return-value]
 
     @property
     def taken_here(self) -> tuple[slice, slice]:
-        """On the canvas."""
+        """The tile on the canvas."""
         return tuple(slice(s.first - s.start, s.last - s.start) for s in (self.rows, self.columns))  # type: ignore[return-value]
 
     def read(self, source: Any, cell: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """The canvas with what is read of an image, or of a feature of such cells, and how many pixels that has."""
+        """The canvas with the pixels read from an image, or from a feature of such cells, and the size of that part."""
         (top, bottom), (left, right) = ((s.start // cell, -(-s.stop // cell)) for s in (self.rows, self.columns))
         part = source[top:bottom, left:right]
         canvas = np.zeros((self.canvas[0] // cell, self.canvas[1] // cell, part.shape[2]), np.float32)
@@ -44,37 +44,37 @@ class Window(NamedTuple):
         return canvas, np.asarray([s.stop - s.start for s in (self.rows, self.columns)], np.int32)
 
     def counted(self, weights: np.ndarray | None) -> np.ndarray:
-        """The weights of what is taken, and zero for what is around it, on the canvas."""
+        """The weights of the tile on the canvas, zero around it."""
         canvas = np.zeros(self.canvas, np.float32)
         canvas[self.taken_here] = 1 if weights is None else weights[self.taken]
         return canvas
 
 
 def windows(sides: Sequence[int], tile: int, reach: int, cell: int) -> list[Window]:
-    """Cut an image into tiles that are alike.
+    """Cut an image into tiles of one size.
 
     Args:
-        sides: Its height and width.
-        tile: The longest side of a tile with what is around it.
-        reach: How many pixels around a tile have to be read, in whole cells.
-        cell: What tiles begin at a multiple of.
+        sides: Height and width of the image.
+        tile: Longest side in pixels of a tile with the pixels around it.
+        reach: Pixels to read around a tile, in whole cells.
+        cell: Side of a cell in pixels; tiles begin at multiples of it.
 
     Returns:
-        Tiles that are read from canvases of one size, and from each of which another part of the image is taken.
+        Windows on canvases of one size that together take each pixel of the image once.
     """
     (height, rows), (width, columns) = (_spans(side, tile, reach, cell) for side in sides)
     return [Window(*spans, (height, width)) for spans in product(rows, columns)]
 
 
 def _spans(side: int, most: int, reach: int, cell: int) -> tuple[int, list[Span]]:
-    """Cut a side into spans alike, of whole cells: the side of the canvas that holds any of them, and the spans."""
+    """Cut a side into equal spans of whole cells: the side of the canvas that holds any of them, and the spans."""
     most = largest_canvas(most)
     if side <= most:
         return smallest_canvas(side), [Span(0, side, 0, side)]
     count = -(-side // (most - 2 * reach))
     taken = -(-side // count // cell) * cell
     canvas = smallest_canvas(taken + 2 * reach)
-    # The last ones begin further in, lest their canvases are half empty.
+    # The last ones begin further in, so that their canvases are not half empty.
     last = max(0, -(-(side - canvas) // cell) * cell)
     starts = [(min(max(0, first - reach), last), first) for first in range(0, side, taken)]
     return canvas, [Span(a, min(side, a + canvas), first, min(side, first + taken)) for a, first in starts]
