@@ -22,12 +22,7 @@ file to add decoders or encoders to. PyTorch is not needed, and nothing that a f
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and convert.
-
-    Args:
-        argv: Arguments; None for those of the process.
-        prog: The name of the command; None for that of the process.
-    """
+    """Parse the command line and convert; None stands for the arguments and the name of the process."""
     parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS, prog=prog)
     parser.add_argument(
         "source",
@@ -76,14 +71,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 
 def convert_files(arguments: argparse.Namespace) -> None:
-    """Read or fetch, convert, write, report.
-
-    Args:
-        arguments: What `main` parsed.
-
-    Raises:
-        ValueError: Anything a user can get wrong.
-    """
+    """Read or fetch the weights, convert them, write the model and report."""
     from wct_jax.networks.model_file import check_model_target, model_path
     from wct_jax.system.atomic import check_target
 
@@ -105,19 +93,14 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.convert.conversion import convert
     from wct_jax.networks.model_file import save_model
 
+    options = {"photos": arguments.photos, "preprocessing": arguments.preprocessing, "tell": say}
     if arguments.download:
         source = output.with_name("vgg19_keras_notop.h5")
         _fetch(source)
         licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
-        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence, tell=say)
+        model = convert(source, arguments.decoder, licence=licence, **options)
     else:
-        model = convert(
-            arguments.source,
-            arguments.decoder,
-            photos=arguments.photos,
-            preprocessing=arguments.preprocessing,
-            tell=say,
-        )
+        model = convert(arguments.source, arguments.decoder, **options)
     report = _report(model)
     _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
     save_model(output, model)
