@@ -30,9 +30,6 @@ def path(tmp_path):
     return tmp_path / "metrics.jsonl"
 
 
-# The log
-
-
 def test_a_line_is_a_json_object_and_comes_back_to_the_bit(path):
     with closing(MetricsLog(path)) as log:
         log.append({"pixel": np.float32(0.1), "step": np.int64(1), "feature": 1 / 3})
@@ -163,10 +160,8 @@ def test_a_full_disk_is_said_and_survived(path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
     try:
-        with (
-            closing(MetricsLog(path, 20)) as log,
-            pytest.raises(ValueError, match=f"^cannot write {re.escape(str(path))}: File too large$"),
-        ):
+        sentence = f"^cannot write {re.escape(str(path))}: File too large$"
+        with closing(MetricsLog(path, 20)) as log, pytest.raises(ValueError, match=sentence):
             log.append({"step": 21, "pixel": 0.25})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -207,15 +202,8 @@ def test_a_log_that_lacks_steps(path):
 @pytest.mark.parametrize(
     "content",
     [
-        b"photos of mine\n",
-        b"photos",
-        b'{"loss": 3}\n',
-        b"\xff\xfe\n",
-        b'{"step": 1\n{"step": 2}\n',
-        b'{"step": 1}\n{"step": 1}\n',
-        b'{"step": 1}\n{"step": 3}\n',
-        b'{"step": 1}\n[2]\n',
-        b'{"step": 1}\n\0\0\0\n',
+        *(b"photos of mine\n", b"photos", b'{"loss": 3}\n', b"\xff\xfe\n", b'{"step": 1\n{"step": 2}\n'),
+        *(b'{"step": 1}\n' + second + b"\n" for second in (b'{"step": 1}', b'{"step": 3}', b"[2]", b"\0\0\0")),
         b'{"step": 1}\n' + b"[" * 100_000 + b"\n",
     ],
 )
@@ -245,9 +233,6 @@ def test_files_that_cannot_be_opened(tmp_path):
     assert "cannot write" in refusal(missing, 0)
     with pytest.raises(ValueError, match=f"^cannot read {re.escape(str(missing))}: No such file or directory$"):
         read_metrics(missing)
-
-
-# The curves
 
 
 def curves(path, values, title="pixel loss"):
@@ -320,14 +305,11 @@ def test_drawing_touches_nothing_global_and_the_module_needs_no_matplotlib(tmp_p
 
 
 def test_pictures_that_cannot_be_written(tmp_path):
-    target = tmp_path / "missing" / "picture.png"
-    with pytest.raises(ValueError, match=f"^cannot write {re.escape(str(target))}: the directory"):
-        draw_curves(target, {"step": np.ones(1), "x": np.ones(1)}, {"x": "x"})
-    with pytest.raises(ValueError, match=f"^cannot write {re.escape(str(target))}: the directory"):
-        draw_grid(target, np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8, 3)))
-
-
-# The grid
+    target, photos = tmp_path / "missing" / "picture.png", np.zeros((1, 8, 8, 3))
+    metrics = {"step": np.ones(1), "x": np.ones(1)}
+    for draw, arguments in ((draw_curves, (metrics, {"x": "x"})), (draw_grid, (photos, photos))):
+        with pytest.raises(ValueError, match=f"^cannot write {re.escape(str(target))}: the directory"):
+            draw(target, *arguments)
 
 
 def grid(path, photos, reconstructions):
