@@ -9,6 +9,7 @@ from wct_jax.cli.photos import open_photos
 from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summary
 from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
+_WIDTHS = (16, 32, 64, 128, 128)
 _MOST_CHANNELS = 4096
 
 
@@ -19,45 +20,20 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         "and its decoders.",
         prog,
     )
-    parser.add_argument(
-        "--teachers",
-        type=file_path,
-        nargs="+",
-        required=True,
-        metavar="MODEL",
-        help="model files; each layer is learned from the first whose encoder has it",
-    )
-    parser.add_argument(
-        "--model",
-        type=file_path,
-        metavar="MODEL",
-        help="a model file whose first blocks to keep; the file stays as it is",
-    )
-    parser.add_argument(
-        "--from",
-        dest="first",
-        choices=LAYERS,
-        default=LAYERS[0],
-        help="with --model, the first layer to learn: the blocks before it are kept (default: %(default)s)",
-    )
+    teachers_help = "model files; each layer is learned from the first whose encoder has it"
+    parser.add_argument("--teachers", type=file_path, nargs="+", required=True, metavar="MODEL", help=teachers_help)
+    model_help = "a model file whose first blocks to keep; the file stays as it is"
+    parser.add_argument("--model", type=file_path, metavar="MODEL", help=model_help)
+    from_help = "with --model, the first layer to learn: the blocks before it are kept (default: %(default)s)"
+    parser.add_argument("--from", dest="first", choices=LAYERS, default=LAYERS[0], help=from_help)
     parser.add_argument(
         "--finetune", action="store_true", help="begin with the blocks and decoders that --model has for these layers"
     )
-    parser.add_argument(
-        "--widths",
-        type=positive,
-        nargs="+",
-        metavar="N",
-        help="channels of the encoder's blocks, as many as it is to have (default: those of --model, or "
-        "16 32 64 128 128)",
-    )
-    parser.add_argument(
-        "--out",
-        type=file_path,
-        default=Path("runs/distill"),
-        metavar="DIR",
-        help="the folder of the run (default: %(default)s)",
-    )
+    widths = " ".join(map(str, _WIDTHS))
+    widths_help = f"channels of the encoder's blocks, as many as it is to have (default: those of --model, or {widths})"
+    parser.add_argument("--widths", type=positive, nargs="+", metavar="N", help=widths_help)
+    out_help = "the folder of the run (default: %(default)s)"
+    parser.add_argument("--out", type=file_path, default=Path("runs/distill"), metavar="DIR", help=out_help)
     parser.add_recipe(steps=15_000, crop=128, learning_rate=1e-2)
     parser.add_weight("feature", 1.0, "the teachers' features count in the loss, where pixels count 1")
     parser.add_weight("perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts")
@@ -88,7 +64,7 @@ def make(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"{arguments.model} has encoders of its own for {', '.join(model.encoders)}: expected a model of one"
         )
-    widths = model.widths if model else arguments.widths or (16, 32, 64, 128, 128)
+    widths = model.widths if model else arguments.widths or _WIDTHS
     encoder_shapes(widths)
     layers = LAYERS[LAYERS.index(arguments.first) : len(widths)]
     if not layers:

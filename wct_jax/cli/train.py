@@ -28,12 +28,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     parser.add_argument(
         "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
     )
-    parser.add_argument(
-        "--out",
-        type=file_path,
-        metavar="DIR",
-        help="the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)",
-    )
+    out_help = "the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)"
+    parser.add_argument("--out", type=file_path, metavar="DIR", help=out_help)
     parser.add_recipe(steps=15_000, crop=256, learning_rate=5e-3)
     for term, default, what in (
         ("pixel", 1.0, "mean squared error of the pixels, in 0..1"),
@@ -44,17 +40,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     ):
         parser.add_weight(term, default, f"the {what} counts in the loss")
     parser.add_judges("--perceptual-weight and --style-weight compare", " (default: that of --model)")
-    parser.add_argument(
-        "--judge-layers",
-        nargs="+",
-        choices=LAYERS,
-        metavar="LAYER",
-        help="where the judges compare (default: all the layers that they have)",
-    )
+    layers_help = "where the judges compare (default: all the layers that they have)"
+    parser.add_argument("--judge-layers", nargs="+", choices=LAYERS, metavar="LAYER", help=layers_help)
     parser.add_argument("--finetune", action="store_true", help="begin with the decoder that the model has")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the decoder if the model has one for the layer"
-    )
+    overwrite_help = "replace the decoder if the model has one for the layer"
+    parser.add_argument("--overwrite", action="store_true", help=overwrite_help)
     parser.run(train, argv)
 
 
