@@ -70,14 +70,21 @@ def output(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-# Every kind of source
+@pytest.fixture
+def report(run, output):
+    """Convert to the output of the test, without a complaint: the report."""
+
+    def report(*arguments):
+        status, out, err = run(main, *arguments, "--output", output)
+        assert (status, err) == (0, "")
+        return out
+
+    return report
 
 
 @pytest.mark.parametrize("kind", ["keras.h5", "npz", "zip.pth", "legacy.pth", "safetensors", "t7", "mat"])
-def test_sources_of_every_kind(run, valid_files, decoders, photos, output, kind):
-    status, out, err = run(main, valid_files[kind], "--decoder", *decoders, "--photos", photos, "--output", output)
-    assert (status, err) == (0, "")
-    assert out.endswith(f"wrote {output}\n")
+def test_sources_of_every_kind(report, valid_files, decoders, photos, output, kind):
+    assert report(valid_files[kind], "--decoder", *decoders, "--photos", photos).endswith(f"wrote {output}\n")
     model = load_model(output)
     assert (model.widths, model.layers) == (WIDTHS, ("relu2_1", "relu1_1"))
     expected = convert(valid_files[kind], decoders, photos=photos)
@@ -88,7 +95,7 @@ def test_sources_of_every_kind(run, valid_files, decoders, photos, output, kind)
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_torchvision(run, torch_file, layers, state_dict, photos, output, tmp_path, suffix):
+def test_torchvision(report, torch_file, layers, state_dict, photos, output, tmp_path, suffix):
     chain = layers(3, WIDTHS)
     if suffix == "pth":
         source = torch_file("vgg19.pth", chain, TORCHVISION)
@@ -96,21 +103,18 @@ def test_torchvision(run, torch_file, layers, state_dict, photos, output, tmp_pa
         source = tmp_path / "vgg19.safetensors"
         tensors = state_dict(TORCHVISION, chain)
         safetensors.numpy.save_file({name: tensor.numpy() for name, tensor in tensors.items()}, source)
-    status, out, _ = run(main, source, "--photos", photos, "--output", output)
-    assert status == 0
+    out = report(source, "--photos", photos)
     assert "preprocessing folded into conv1_1: RGB 0..1, (x - mean) / std of ImageNet" in out
     assert f"scaled: every channel to mean activation 1 over 2 of photos of {photos.name}" in out
     assert load_model(output).widths == WIDTHS
 
 
-def test_compressed_networks_keep_their_auxiliary_maps(run, torch_file, layers, decoder, colour, output):
+def test_compressed_networks_keep_their_auxiliary_maps(report, torch_file, layers, decoder, colour, output):
     aux = [(np.ones((1, 1, 2, 5), np.float32), np.zeros(5, np.float32))]
     names = ["conv0", "conv11", "conv12", "conv21", "conv11_aux"]
     source = torch_file("encoder.pth", [colour, *layers(3, WIDTHS), *aux], names)
     inverse = torch_file("decoder.pth", decoder(3, WIDTHS), ["conv21", "conv12", "conv11"])
-    status, out, _ = run(main, source, "--decoder", inverse, "--output", output)
-    assert status == 0
-    assert "auxiliary maps\n  relu1_1  1 x 1 x 2 x 5\n" in out
+    assert "auxiliary maps\n  relu1_1  1 x 1 x 2 x 5\n" in report(source, "--decoder", inverse)
     model = load_model(output)
     assert model.layers == ("relu2_1",)
     np.testing.assert_array_equal(model.auxiliary["relu1_1"]["kernel"], aux[0][0])
@@ -130,10 +134,9 @@ def compressed(torch_file, layers, decoder, colour):
     return encoders, decoders
 
 
-def test_an_encoder_for_each_layer_makes_one_model(run, compressed, output, tmp_path):
+def test_an_encoder_for_each_layer_makes_one_model(run, report, compressed, output, tmp_path):
     encoders, decoders = compressed
-    status, out, err = run(main, *encoders, "--decoder", *decoders, "--output", output)
-    assert (status, err) == (0, "")
+    out = report(*encoders, "--decoder", *decoders)
     model = load_model(output)
     assert model.layers == ("relu2_1", "relu1_1")
     assert (model.widths, model.widths_at("relu1_1")) == (WIDTHS, (5,))
@@ -162,9 +165,8 @@ def test_encoders_that_do_not_go_together(refused, compressed, normalised, torch
     assert refused(main, *encoders) == "2 SOURCEs make one model: expected --output MODEL, which names it"
     refuse = functools.partial(refused, main, *encoders, "--output", output)
     assert refused(main, *encoders, "--download").endswith("got both")
-    assert f"{encoders[0]} and {normalised} both end at relu2_1" in refused(
-        main, *encoders, normalised, "--output", output
-    )
+    both = f"{encoders[0]} and {normalised} both end at relu2_1"
+    assert both in refused(main, *encoders, normalised, "--output", output)
     narrow = torch_file("narrow.pth", decoder(1, (2,)))
     assert refuse("--decoder", narrow).startswith(
         f"{narrow} does not fit the encoder of {encoders[0]} or {encoders[1]}: its 1 maps 2 channels to 3, "
@@ -173,10 +175,8 @@ def test_encoders_that_do_not_go_together(refused, compressed, normalised, torch
     assert refuse("--decoder", *decoders, decoders[1]).endswith("is a decoder of relu1_1, and there already is one")
 
 
-def test_the_report(run, normalised, decoders, output):
-    status, out, _ = run(main, normalised, "--decoder", *decoders, "--output", output)
-    assert status == 0
-    assert out.splitlines() == [
+def test_the_report(report, normalised, decoders, output):
+    assert report(normalised, "--decoder", *decoders).splitlines() == [
         f"source: normalised VGG-19, Sequential state dict ({normalised.name})",
         "encoder",
         "  conv1_1  3 x 3 x 3 x 2",
@@ -206,12 +206,11 @@ def test_decoders_come_in_any_order_and_leave_the_digest(run, normalised, decode
     assert load_model(bare).layers == ()
 
 
-def test_a_model_file_gets_more_decoders(run, refused, normalised, decoders, output):
-    assert run(main, normalised, "--decoder", decoders[0], "--output", output)[0] == 0
+def test_a_model_file_gets_more_decoders(report, refused, normalised, decoders, output):
+    report(normalised, "--decoder", decoders[0])
     before = load_model(output)
     assert refused(main, output, "--decoder", decoders[1], "--output", output).startswith(f"{output} exists")
-    status, out, _ = run(main, output, "--decoder", decoders[1], "--output", output, "--overwrite")
-    assert status == 0
+    out = report(output, "--decoder", decoders[1], "--overwrite")
     after = load_model(output)
     assert (before.layers, after.layers) == (("relu1_1",), ("relu2_1", "relu1_1"))
     assert after.digest == before.digest
@@ -221,11 +220,9 @@ def test_a_model_file_gets_more_decoders(run, refused, normalised, decoders, out
     assert sentence == f"{decoders[0]} is a decoder of relu1_1, and there already is one"
 
 
-def test_a_model_saved_from_python_gets_more_decoders(run, normalised, decoders, output):
+def test_a_model_saved_from_python_gets_more_decoders(report, normalised, decoders, output):
     save_model(output, dataclasses.replace(convert(normalised), document="{}"))
-    status, out, _ = run(main, output, "--decoder", decoders[1], "--output", output, "--overwrite")
-    assert status == 0
-    assert "source: unknown" in out
+    assert "source: unknown" in report(output, "--decoder", decoders[1], "--overwrite")
     assert load_model(output).layers == ("relu2_1",)
 
 
@@ -249,31 +246,26 @@ def test_the_output_named_vgg19_lies_in_the_cache(run, normalised, tmp_path, mon
     assert os.listdir(tmp_path / "new" / "home") == ["vgg19.safetensors"]
 
 
-def test_photos_change_the_scales(run, valid_files, photos, tmp_path):
+def test_photos_change_the_scales(report, valid_files, photos, output, tmp_path):
     bright = tmp_path / "bright"
     bright.mkdir()
     Image.new("RGB", (300, 256), (250, 250, 180)).save(bright / "bright.png")
     digests = set()
     for folder in (photos, bright):
-        output = tmp_path / f"{folder.name}.safetensors"
-        assert run(main, valid_files["npz"], "--photos", folder, "--output", output)[0] == 0
+        report(valid_files["npz"], "--photos", folder, "--overwrite")
         digests.add(load_model(output).digest)
     assert len(digests) == 2
 
 
-def test_photos_that_cannot_be_read_are_left_out_and_said(run, valid_files, photos, tmp_path):
+def test_photos_that_cannot_be_read_are_left_out_and_said(run, valid_files, photos, output, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "._0.png").write_bytes(b"\0\5\x16\7")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    output = tmp_path / "output.safetensors"
     status, _, err = run(main, valid_files["npz"], "--photos", folder, "--output", output)
     assert status == 0
     (line,) = err.splitlines()
     assert str(folder / "broken.jpg") in line
     assert "over 2 of photos of photos" in load_model(output).metadata["normalisation"]
-
-
-# What a user can get wrong
 
 
 def test_networks_that_do_not_fit(refused, normalised, valid_files, torch_file, decoder, decoders, output):
@@ -337,8 +329,8 @@ def test_the_attack_would_succeed(tmp_path):
     assert marker.exists()
 
 
-def test_a_damaged_model_file_as_the_source(refused, normalised, run, decoders, output, tmp_path):
-    assert run(main, normalised, "--output", output)[0] == 0
+def test_a_damaged_model_file_as_the_source(refused, normalised, report, decoders, output, tmp_path):
+    report(normalised)
     kernel = np.asarray(load_model(output).encoder["conv1_1"]["kernel"]).tobytes()
     output.write_bytes(output.read_bytes().replace(kernel, kernel[::-1]))
     other = tmp_path / "other.safetensors"
@@ -382,54 +374,44 @@ def test_bad_photos(refused, valid_files, output, tmp_path):
     assert str(folder / "broken.jpg") in refuse()
 
 
-def test_out_of_memory(refused, normalised, output, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "error", "sentence"),
+    [
+        ("wct_jax.networks.model_file.save_model", MemoryError(), "there is not enough memory"),
+        ("wct_jax.system.atomic.os.replace", OSError(28, "No space"), "cannot write {}: No space"),
+    ],
+)
+def test_an_error_while_writing(refused, normalised, output, monkeypatch, place, error, sentence):
     def fail(*arguments):
-        raise MemoryError
+        raise error
 
-    monkeypatch.setattr("wct_jax.networks.model_file.save_model", fail)
-    assert refused(main, normalised, "--output", output) == "there is not enough memory"
-
-
-def test_an_error_while_writing(refused, normalised, output, monkeypatch):
-    def fail(*arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("wct_jax.system.atomic.os.replace", fail)
-    assert refused(main, normalised, "--output", output) == f"cannot write {output}: No space left on device"
+    monkeypatch.setattr(place, fail)
+    assert refused(main, normalised, "--output", output) == sentence.format(output)
 
 
-# Which checkpoint it is
-
-
-def test_preprocessing_can_be_said(run, refused, torch_file, layers, photos, output):
+def test_preprocessing_can_be_said(report, refused, torch_file, layers, photos, output):
     source = torch_file("features.pth", layers(3, (4, 5)), ["0", "2", "5"])
-    flags = [source, "--photos", photos, "--output", output]
-    assert "--preprocessing says what an encoder without the 1x1 convolution expects" in refused(main, *flags)
-    assert "unknown preprocessing 'bgr', expected one of caffe, caffe-rgb" in refused(
-        main, *flags, "--preprocessing", "bgr"
-    )
-    status, out, _ = run(main, *flags, "--preprocessing", "caffe-rgb")
-    assert status == 0
+    refuse = functools.partial(refused, main, source, "--photos", photos, "--output", output)
+    assert "--preprocessing says what an encoder without the 1x1 convolution expects" in refuse()
+    unknown = "unknown preprocessing 'bgr', expected one of caffe, caffe-rgb"
+    assert unknown in refuse("--preprocessing", "bgr")
+    out = report(source, "--photos", photos, "--preprocessing", "caffe-rgb")
     assert "preprocessing folded into conv1_1: RGB 0..255 less the means 123.68, 116.779, 103.939" in out
     again = refused(main, output, "--output", output, "--overwrite", "--preprocessing", "caffe")
     assert again == f"{output} is a model file, with its preprocessing in it: leave out --preprocessing"
     assert "is for a SOURCE" in refused(main, "--download", "--preprocessing", "caffe")
 
 
-# Files that say odd things of themselves
-
-
-def test_text_of_a_file_does_not_steer_the_terminal(run, normalised, decoders, output):
+def test_text_of_a_file_does_not_steer_the_terminal(report, normalised, decoders, output):
     escapes = "\x1b]0;title\x07\x1b[2J\nwrote /etc/passwd\ud800\u202e" + "x" * 500
     record = {"kind": escapes, "file": escapes}
     document = {"licence": escapes, "source": record, "preprocessing": escapes, "normalisation": escapes}
     model = dataclasses.replace(convert(normalised, decoders[:1]), document="{}")
     for own in (document | {"decoders": {"relu1_1": record}}, {"source": escapes}):
         save_model(output, dataclasses.replace(model, document=json.dumps(own)))
-        status, out, _ = run(main, output, "--decoder", decoders[1], "--output", output, "--overwrite")
-        assert status == 0
-        assert all(line.isprintable() and len(line) < 600 for line in out.splitlines())
-        assert len(out.splitlines()) == 16
+        lines = report(output, "--decoder", decoders[1], "--overwrite").splitlines()
+        assert all(line.isprintable() and len(line) < 600 for line in lines)
+        assert len(lines) == 16
 
 
 def test_a_model_whose_document_is_odd_leaves_no_output(refused, normalised, decoders, output, tmp_path):
@@ -457,9 +439,6 @@ def test_a_pipe(refused, normalised, output, tmp_path, role, suffix):
 def test_a_dangling_link_as_the_output_is_there(refused, normalised, output, tmp_path):
     output.symlink_to(tmp_path / "elsewhere.safetensors")
     assert refused(main, normalised, "--output", output).startswith(f"{output} exists")
-
-
-# --download
 
 
 @pytest.fixture
@@ -501,8 +480,8 @@ def test_download_makes_the_model_named_vgg19(run, refused, published, decoders,
     assert load_model("vgg19").layers == ()
 
 
-def test_download_to_a_path(run, published, photos, output):
-    assert run(main, "--download", "--photos", photos, "--output", output)[0] == 0
+def test_download_to_a_path(report, published, photos, output):
+    report("--download", "--photos", photos)
     assert load_model(output).widths == WIDTHS
     assert os.listdir(output.parent) == [output.name]
 
@@ -514,17 +493,15 @@ def test_a_download_is_kept_when_the_conversion_fails(run, published, photos, tm
     assert len(published) == 1
 
 
-@pytest.mark.parametrize(("change", "reason"), [({"url": "x"}, "answers 404"), ({"md5": "0" * 32}, "expected 0000")])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(lambda asset: {"url": f"{asset.url}x"}, "answers 404"), (lambda _: {"md5": "0" * 32}, "expected 0000")],
+)
 def test_a_failed_download_leaves_no_model(run, refused, published, monkeypatch, tmp_path, change, reason):
     (tmp_path / "home").mkdir()
     asset = download.KERAS_VGG19
-    if "url" in change:
-        change = {"url": f"{asset.url}x"}
-    monkeypatch.setattr(download, "KERAS_VGG19", asset._replace(**change))
+    monkeypatch.setattr(download, "KERAS_VGG19", asset._replace(**change(asset)))
     assert reason in refused(main, "--download")
-
-
-# As a program
 
 
 def program(*arguments):
@@ -541,9 +518,6 @@ def test_the_program_converts_without_torch_and_refuses(normalised, decoders, ou
     assert (process.returncode, process.stdout) == (2, "")
     assert process.stderr.startswith(f"convert_vgg.py: error: {output} exists")
     assert process.stderr.count("\n") == 1
-
-
-# Against the published networks
 
 
 def psnr(image, path):

@@ -1,6 +1,7 @@
 """The command `wct-distill`, from outside."""
 
 import dataclasses
+import functools
 import json
 import re
 
@@ -50,10 +51,25 @@ def flags(files, tmp_path):
     return flags
 
 
+def without_widths(flags):
+    return [flag for flag in flags if flag not in ("--widths", "3", "4")]
+
+
+@pytest.fixture
+def succeed(run):
+    """Run a command that is to succeed: what it says on either output."""
+
+    def succeed(main, *arguments):
+        status, out, err = run(main, *arguments)
+        assert status == 0, err
+        return out, err
+
+    return succeed
+
+
 @pytest.mark.slow
-def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
-    status, out, err = run(main, *flags(val=files / "val", save_every=1))
-    assert status == 0, err
+def test_a_model_that_the_other_commands_take(succeed, flags, files, tmp_path):
+    out, _ = succeed(main, *flags(val=files / "val", save_every=1))
     path = tmp_path / "run" / "model.safetensors"
     assert f"the model is {path}" in out
     assert [line.split(":")[0] for line in out.splitlines()[:3]] == ["relu3_1", "relu2_1", "relu1_1"]
@@ -73,28 +89,23 @@ def test_a_model_that_the_other_commands_take(run, flags, files, tmp_path):
     assert set(read_metrics(tmp_path / "run" / "metrics.jsonl")) >= {"loss", "pixel", "feature", "relu3_1/pixel"}
     assert (tmp_path / "run" / "curves.png").exists()
 
-    status, out, err = run(main, *flags(steps=3))
-    assert status == 0, err
-    assert "goes on after step 2" in err
+    assert "goes on after step 2" in succeed(main, *flags(steps=3))[1]
     assert [record["steps"] for record in load_model(path).metadata["distillations"]] == [3]
 
     more = ["--layer=relu2_1", f"--model={path}", f"--data={files / 'photos'}", f"--out={tmp_path / 'decoder'}"]
     more += ["--steps=1", "--batch-size=4", "--crop=16", "--learning-rate=1e-9"]
-    status, _, err = run(train.main, *more, "--finetune", "--overwrite", "--perceptual-weight=1")
-    assert status == 0, err
-    before, after = model_decoders(path, tmp_path / "run" / "model.safetensors")
-    assert before.keys() == after.keys()
+    succeed(train.main, *more, "--finetune", "--overwrite", "--perceptual-weight=1")
+    assert set(load_model(path).layers) == set(LAYERS[:3])
 
 
 @pytest.mark.slow
-def test_the_last_layers_of_a_model_again(run, flags, files, tmp_path):
-    assert run(main, *flags())[0] == 0
+def test_the_last_layers_of_a_model_again(succeed, flags, files, tmp_path):
+    succeed(main, *flags())
     start = tmp_path / "run" / "model.safetensors"
-    more = flags(out=tmp_path / "more", steps=1, model=start, **{"from": "relu3_1"}, perceptual_weight=1)
-    more = [flag for flag in more if flag not in ("--widths", "3", "4")]
+    more = dict(out=tmp_path / "more", steps=1, model=start, perceptual_weight=1) | {"from": "relu3_1"}
+    more = without_widths(flags(**more))
     more += ["--learning-rate=1e-9", "--judges", str(files / "shallow.safetensors")]
-    status, _, err = run(main, *more, "--finetune")
-    assert status == 0, err
+    succeed(main, *more, "--finetune")
     before, after = load_model(start), load_model(tmp_path / "more" / "model.safetensors")
     for name in before.encoder:
         same = np.array_equal(before.encoder[name]["kernel"], after.encoder[name]["kernel"])
@@ -109,15 +120,10 @@ def test_the_last_layers_of_a_model_again(run, flags, files, tmp_path):
     assert (second["perceptual"], set(second["judges"])) == (1.0, {"relu1_1", "relu2_1"})
     assert [teacher["layers"] for teacher in second["teachers"]] == [["relu3_1"]]
 
-    anew = [flag.replace("more", "anew") for flag in more]
-    assert run(main, *anew)[0] == 0
+    succeed(main, *(flag.replace("more", "anew") for flag in more))
     anew = load_model(tmp_path / "anew" / "model.safetensors")
     np.testing.assert_array_equal(anew.encoder["conv2_1"]["kernel"], before.encoder["conv2_1"]["kernel"])
     assert not np.allclose(anew.encoder["conv3_1"]["kernel"], before.encoder["conv3_1"]["kernel"], atol=1e-3)
-
-
-def model_decoders(*paths):
-    return (load_model(path).decoders for path in paths)
 
 
 def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
@@ -136,40 +142,35 @@ def test_the_flags_are_the_recipe(run, flags, files, tmp_path, monkeypatch):
 
 
 def test_what_a_user_can_get_wrong(refused, flags, files, several, tmp_path):
-    assert refused(main) == "the following arguments are required: --teachers"
-    assert refused(main, *flags(feature_weight=-1)).startswith(
-        "argument --feature-weight: expected a number of at least 0"
-    )
-    assert refused(main, *flags(), "--widths", "3", "0").startswith("argument --widths: expected a whole number")
-    assert refused(main, *flags(), "--widths", *"333333").startswith("an encoder has one to 5 blocks")
-    assert refused(main, *flags(), "--widths", *"3333").startswith("none of the encoders has relu4_1: they end at")
-    assert refused(main, *flags(), "--teachers", "nowhere").startswith("there is no model file nowhere")
-    assert refused(main, *flags(perceptual_weight=1)) == (
-        "--judges and --perceptual-weight go together: expected both or neither"
-    )
-    assert refused(main, *flags(model=files / "deep.safetensors")) == (
-        "--widths are those of --model: expected one of the two"
-    )
-    assert refused(main, *flags(), "--from", "relu2_1") == (
-        "--from relu2_1 without --model: expected the model whose first blocks to keep"
-    )
-    assert refused(main, *flags(), "--finetune") == "--finetune without --model: expected the model to begin with"
-    bare = [flag for flag in flags(model=files / "deep.safetensors") if flag not in ("--widths", "3", "4")]
-    assert refused(main, *bare, "--from", "relu2_1", "--finetune").endswith(
-        "deep.safetensors has no decoder for relu2_1, relu3_1: expected one to begin with"
-    )
-    assert refused(main, *bare, "--from", "relu5_1").endswith("ends at relu3_1: expected --from to be no deeper")
+    refuse = functools.partial(refused, main)
+    assert refuse() == "the following arguments are required: --teachers"
+    assert refuse(*flags(feature_weight=-1)).startswith("argument --feature-weight: expected a number of at least 0")
+    assert refuse(*flags(), "--widths", "3", "0").startswith("argument --widths: expected a whole number")
+    assert refuse(*flags(), "--widths", *"333333").startswith("an encoder has one to 5 blocks")
+    assert refuse(*flags(), "--widths", *"3333").startswith("none of the encoders has relu4_1: they end at")
+    assert refuse(*flags(), "--teachers", "nowhere").startswith("there is no model file nowhere")
+    unjudged = "--judges and --perceptual-weight go together: expected both or neither"
+    assert refuse(*flags(perceptual_weight=1)) == unjudged
+    deep = files / "deep.safetensors"
+    assert refuse(*flags(model=deep)) == "--widths are those of --model: expected one of the two"
+    without = "--from relu2_1 without --model: expected the model whose first blocks to keep"
+    assert refuse(*flags(), "--from", "relu2_1") == without
+    assert refuse(*flags(), "--finetune") == "--finetune without --model: expected the model to begin with"
+    bare = without_widths(flags(model=deep))
+    lacking = "deep.safetensors has no decoder for relu2_1, relu3_1: expected one to begin with"
+    assert refuse(*bare, "--from", "relu2_1", "--finetune").endswith(lacking)
+    assert refuse(*bare, "--from", "relu5_1").endswith("ends at relu3_1: expected --from to be no deeper")
     save_model(files / "several.safetensors", several)
-    bare = [flag for flag in flags(model=files / "several.safetensors") if flag not in ("--widths", "3", "4")]
-    assert refused(main, *bare).endswith("has encoders of its own for relu1_1, relu2_1: expected a model of one")
-    assert refused(main, *flags(), "--resume") == f"there is no run to resume in {tmp_path / 'run'}"
-    assert refused(main, *flags(learning_rate=0)).startswith("argument --learning-rate: expected a number above 0")
+    bare = without_widths(flags(model=files / "several.safetensors"))
+    assert refuse(*bare).endswith("has encoders of its own for relu1_1, relu2_1: expected a model of one")
+    assert refuse(*flags(), "--resume") == f"there is no run to resume in {tmp_path / 'run'}"
+    assert refuse(*flags(learning_rate=0)).startswith("argument --learning-rate: expected a number above 0")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_a_run_of_other_teachers_is_refused(run, refused, flags, files):
-    assert run(main, *flags(steps=1))[0] == 0
+def test_a_run_of_other_teachers_is_refused(succeed, refused, flags, files):
+    succeed(main, *flags(steps=1))
     only = ["--teachers", str(files / "deep.safetensors")]
     assert "teachers" in refused(main, *flags(steps=1), *only)
     assert "feature" in refused(main, *flags(steps=1, feature_weight=2))

@@ -119,9 +119,6 @@ def sorted_names(folder):
     return sorted(os.listdir(folder))
 
 
-# What it makes
-
-
 def photos_of_every_kind(folder):
     """Ten photos, two files that look like one and one that does not."""
     exif = Image.Exif()
@@ -182,10 +179,16 @@ def test_one_step_of_every_layer_on_photos_of_every_kind_and_on_coco(run, train,
         jax.tree.map(np.testing.assert_array_equal, own.decoders[layer], trained.decoders[layer])
         assert record == own.metadata["decoders"][layer]
         assert record["losses"] == {name: read_metrics(folder / "metrics.jsonl")[name][0] for name in record["losses"]}
-        assert sorted_names(folder) == [
-            *(".lock", "checkpoints", "curves.png", "metrics.jsonl"),
-            *("model.safetensors", "reconstructions", "run.json"),
+        made = [
+            ".lock",
+            "checkpoints",
+            "curves.png",
+            "metrics.jsonl",
+            "model.safetensors",
+            "reconstructions",
+            "run.json",
         ]
+        assert sorted_names(folder) == made
     assert sorted_names(files) == [".model.safetensors.lock", "model.safetensors", "photos", "runs", "val"]
 
     picture = files / "picture.png"
@@ -274,9 +277,6 @@ def test_the_help_names_every_flag_in_eighty_columns(run, monkeypatch):
     assert "Ctrl-C" in out
 
 
-# Going on
-
-
 @pytest.fixture
 def finished(train, files):
     """A run of two steps, its decoder in the model file."""
@@ -329,11 +329,8 @@ def test_going_on_with_a_run_does_not_replace_the_decoder_of_another(refuse, tra
 
 def test_a_decoder_that_exists_is_replaced_when_told(refuse, train, finished, files):
     model = files / "model.safetensors"
-    sentence = refuse(out=files / "other")
-    assert sentence == (
-        f"{model} has a decoder for relu1_1: --overwrite replaces it by a new one, "
-        "and with --finetune by one that begins with it"
-    )
+    sentence = f"{model} has a decoder for relu1_1: --overwrite replaces it by a new one, and with --finetune by one "
+    assert refuse(out=files / "other") == sentence + "that begins with it"
     assert "has a decoder for relu1_1: " in refuse(out=files / "other", layer="all")
     before = load_model(model).decoders["relu1_1"]
     train("--overwrite", out=files / "other", seed=1)
@@ -375,12 +372,10 @@ def test_damaged_photos_are_found_before_the_first_step_and_left_out(train, phot
     (folder / "3.png").write_bytes((photos / "3.png").read_bytes()[:500])
     (folder / "._4.png").write_bytes(b"\0\5\x16\7")
     os.mkfifo(folder / "5.jpg")
-    _, err = train(steps=3, data=folder, val=folder)
-    told = f"left out of {folder}:", f"  cannot read {folder / '3.png'}: it is cut short or damaged"
-    lines = err.splitlines()
+    lines = train(steps=3, data=folder, val=folder)[1].splitlines()
     for start in (0, 3):
-        assert lines[start] == told[0]
-        assert lines[start + 1].startswith(told[1])
+        assert lines[start] == f"left out of {folder}:"
+        assert lines[start + 1].startswith(f"  cannot read {folder / '3.png'}: it is cut short or damaged")
         assert lines[start + 2] == f"  cannot read {folder / '5.jpg'}: it is not a regular file"
     record = load_model(files / "model.safetensors").metadata["decoders"]["relu1_1"]
     assert record["data"] == "7 photos of photos"
@@ -391,9 +386,8 @@ def test_a_long_list_of_what_is_left_out_is_cut(train, photos, files):
     folder = shutil.copytree(photos, files / "photos")
     for number in range(30):
         (folder / f"empty{number}.jpg").touch()
-    _, err = train(data=folder)
-    assert err.splitlines()[0] == f"left out of {folder}:"
-    assert err.splitlines()[21] == "  and 10 more"
+    lines = train(data=folder)[1].splitlines()
+    assert (lines[0], lines[21]) == (f"left out of {folder}:", "  and 10 more")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(train, files):
@@ -426,9 +420,6 @@ def test_finetuning_ends_no_worse_than_it_began(train, files):
     assert (files / "model.safetensors").read_bytes() == before
     train("--overwrite", "--finetune", steps=3, out=files / "finer")
     assert load_model(files / "model.safetensors").metadata["decoders"]["relu1_1"]["finetune"]
-
-
-# Broken off
 
 
 @pytest.fixture
@@ -487,9 +478,6 @@ def test_a_run_killed_at_any_moment_goes_on(training, tmp_path, monkeypatch):
     assert not killed.unfinished_saves()
 
 
-# What a user can get wrong
-
-
 @pytest.mark.parametrize(
     ("flag", "value", "reason"),
     [
@@ -529,12 +517,9 @@ def test_a_bad_value(refuse, flag, value, reason):
     assert refuse(f"--{flag}={value}").startswith(reason)
 
 
-@pytest.mark.parametrize("words", ["node:1 2 2", "node:1 2", "node 2 0", "node:port 2 0", "node:1 0 0", "a b c d"])
-def test_bad_places_of_a_process(refuse, words):
-    assert refuse("--distributed", *words.split()).endswith(f"expected HOST:PORT N I with I below N, got {words!r}")
-
-
-def test_a_cluster_that_is_none(refuse):
+def test_bad_places_of_a_process(refuse):
+    for words in ("node:1 2 2", "node:1 2", "node 2 0", "node:port 2 0", "node:1 0 0", "a b c d"):
+        assert refuse("--distributed", *words.split()).endswith(f"expected HOST:PORT N I with I below N, got {words!r}")
     assert refuse("--distributed").startswith("--distributed finds no cluster here: expected HOST:PORT N I after it")
 
 
@@ -599,8 +584,8 @@ def test_a_folder_that_is_no_runs(refuse, refused, finished, files, save_encoder
 
     (files / "full").mkdir()
     (files / "full" / "thesis.tex").touch()
-    full = refuse("--overwrite", out=files / "full")
-    assert full == f"{files / 'full'} is not empty and holds no run: expected another folder for it"
+    full = f"{files / 'full'} is not empty and holds no run: expected another folder for it"
+    assert refuse("--overwrite", out=files / "full") == full
     assert str(files / "model.safetensors") in refuse("--overwrite", out=files / "model.safetensors")
     assert "expected a path without any of * ? [" in refuse("--overwrite", out=files / "runs [new]")
     with filelock.FileLock(finished / ".lock"):

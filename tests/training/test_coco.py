@@ -224,8 +224,7 @@ def test_a_disk_too_small_is_refused_before_the_download(tmp_path, monkeypatch):
     done.parent.mkdir(parents=True)
     with open(done, "wb") as file:
         file.truncate(2**30)  # Sparse.
-    free = 19 * 2**30
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=19 * 2**30))
     assert refusal(tmp_path, pytest.fail) == (
         f"preparing COCO in {tmp_path} needs 19.4 GiB of disk, and 19.0 GiB are free; "
         "set TFDS_DATA_DIR to a folder on a larger one"
@@ -284,16 +283,12 @@ def test_damaged_records(tmp_path, prepared, name, content):
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    with pytest.raises(
-        ValueError, match=rf"^cannot read {re.escape(str(folder))}: it is damaged \([^\n]+\); delete it"
-    ):
+    sentence = rf"^cannot read {re.escape(str(folder))}: it is damaged \([^\n]+\); delete it"
+    with pytest.raises(ValueError, match=sentence):
         open_coco(pytest.fail, tmp_path)[0]
 
 
-def test_a_folder_that_is_not_local():
+def test_a_folder_that_is_not_local_or_cannot_be_made(tmp_path):
     assert refusal("gs://bucket/data").endswith("got gs://bucket/data")
-
-
-def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert refusal(tmp_path / "file") == f"cannot prepare COCO in {tmp_path / 'file'}: {os.strerror(20)}"

@@ -1,9 +1,9 @@
 """Folders of photos, and the stream of crops made of them."""
 
+import functools
 import io
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pillow_heif
@@ -61,9 +61,6 @@ class Squares:
         return self.photos[index]
 
 
-# Folders.
-
-
 def test_a_folder_has_what_a_scan_finds(tmp_path):
     for name in ("a.JPG", "b/a.webp", "b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,14 +97,9 @@ def test_unreadable_photos_are_left_out_and_listed(photos):
 @pytest.mark.parametrize(
     ("suffix", "options"),
     [
-        (".jpg", {}),
-        (".jpg", {"progressive": True}),
-        (".jpg", {"subsampling": 0, "restart_marker_blocks": 1}),
-        (".png", {}),
-        (".webp", {"lossless": True}),
-        (".gif", {}),
-        (".tif", {"compression": "tiff_lzw"}),
-        (".bmp", {}),
+        *((".jpg", {}), (".jpg", {"progressive": True}), (".jpg", {"subsampling": 0, "restart_marker_blocks": 1})),
+        *((".png", {}), (".gif", {}), (".bmp", {})),
+        *((".webp", {"lossless": True}), (".tif", {"compression": "tiff_lzw"})),
     ],
 )
 def test_photos_that_are_cut_short_anywhere_are_left_out(tmp_path, suffix, options):
@@ -197,14 +189,10 @@ def test_centre_crops_come_in_order_and_whole_where_the_photo_is_small(tmp_path)
         Image.fromarray(noise(*shape, 3)).save(tmp_path / f"{name}.png")
     crops = dict(centre_crops(Folder(tmp_path), 10))
     assert [path.name for path in crops] == ["a.png", "b.png", "c.png"]
-    for path, rows, columns in zip(
-        crops, (slice(9), slice(10, 20), slice(5)), (slice(15, 25), slice(5, 15), slice(6)), strict=True
-    ):
-        assert crops[path].dtype == np.float32
-        np.testing.assert_array_equal(crops[path], read_image(path)[rows, columns])
-
-
-# The stream.
+    middles = np.s_[:9, 15:25], np.s_[10:20, 5:15], np.s_[:5, :6]
+    for (path, crop), middle in zip(crops.items(), middles, strict=True):
+        assert crop.dtype == np.float32
+        np.testing.assert_array_equal(crop, read_image(path)[middle])
 
 
 def test_each_epoch_has_every_photo_once_in_a_new_order(photos):
@@ -251,22 +239,16 @@ def test_the_stream_goes_on_exactly_from_its_state(threads):
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_processes_together_see_the_crops_of_one(count):
     source = Squares((40, 30), (50, 60), (33, 35), (20, 70))
-    whole = batches(source, batch_size=6, crop=16, seed=3)
-    shares = [
-        batches(source, batch_size=6, crop=16, seed=3, process_index=index, process_count=count)
-        for index in range(count)
-    ]
+    crops = functools.partial(batches, source, batch_size=6, crop=16, seed=3)
+    whole, shares = crops(), [crops(process_index=index, process_count=count) for index in range(count)]
     for _ in range(4):
         together = np.stack([next(share) for share in shares], axis=1).reshape(6, 16, 16, 3)
         np.testing.assert_array_equal(together, next(whole))
 
 
 def test_a_batch_that_cannot_be_shared(photos):
-    text = refusal(batches, Folder(photos), batch_size=8, crop=8, seed=0, process_count=3)
-    assert text == "a batch of 8 cannot be shared evenly by 3 processes"
-
-
-# The crops.
+    sentence = "a batch of 8 cannot be shared evenly by 3 processes"
+    assert refusal(batches, Folder(photos), batch_size=8, crop=8, seed=0, process_count=3) == sentence
 
 
 def found(crop, photo):
@@ -306,9 +288,8 @@ def test_every_scale_is_as_frequent():
 def test_small_photos_are_enlarged():
     crops = next(batches(Squares((5, 7), (1, 1), (1, 9)), batch_size=9, crop=16, seed=0))
     assert crops.shape == (9, 16, 16, 3)
-    assert all(
-        np.isin(crop[0, 0], noise(1, 1, 3, seed=1)).all() for crop in crops if np.ptp(crop, axis=(0, 1)).max() == 0
-    )
+    plain = [crop for crop in crops if np.ptp(crop, axis=(0, 1)).max() == 0]
+    assert np.isin([crop[0, 0] for crop in plain], noise(1, 1, 3, seed=1)).all()
 
 
 def variants(folder):
@@ -374,9 +355,6 @@ def test_no_warning_from_many_threads(tmp_path, monkeypatch):
     assert all(next(stream).shape == (4, 8, 8, 3) for _ in range(20))
 
 
-# What breaks later.
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_photo_that_is_cut_short_later_names_itself(tmp_path, threads):
     Image.fromarray(noise(60, 60, 3)).save(tmp_path / "a.jpg")
@@ -395,15 +373,10 @@ def test_a_photo_that_is_deleted_names_itself(photos):
         path.unlink()
     assert refusal(next, stream) in [f"cannot read {photos / f'{level}.png'}: {os.strerror(2)}" for level in range(5)]
     path = photos / "0.png"
-    assert refusal(lambda: list(centre_crops(folder_of(path), 8))) == f"cannot read {path}: {os.strerror(2)}"
-
-
-def folder_of(path):
-    """A folder whose only photo is gone."""
     Image.new("RGB", (8, 8)).save(path)
-    folder = Folder(Path(path).parent)
+    folder = Folder(photos)
     path.unlink()
-    return folder
+    assert refusal(lambda: list(centre_crops(folder, 8))) == f"cannot read {path}: {os.strerror(2)}"
 
 
 def test_photos_of_a_camera(shared):

@@ -43,9 +43,6 @@ def batch(rng):
     return rng.integers(0, 256, (2, 12, 12, 3), dtype=np.uint8)
 
 
-# The equation.
-
-
 @functools.partial(jax.jit, static_argnames="layer")
 def networks(model, layer, decoder, images):
     output, feature = reconstruct(model, layer, decoder, images)
@@ -161,11 +158,8 @@ def test_the_step_goes_down_the_gradient_of_each_term(model, batch, weights):
 
     def loss(distance):
         moved = jax.tree.map(lambda p, g: p + distance / norm * g, before.parameters, gradient)
-        values = terms(model, layer, moved, batch)
-        return sum(
-            getattr(weights, name) * values[key]
-            for name, key in (("pixel", "pixel"), ("feature", "feature"), ("total_variation", "variation"))
-        )
+        counted = zip(("pixel", "feature", "total_variation"), terms(model, layer, moved, batch).values(), strict=True)
+        return sum(getattr(weights, name) * value for name, value in counted)
 
     np.testing.assert_allclose((loss(width) - loss(-width)) / (2 * width), norm, rtol=1e-2)
 
@@ -200,9 +194,6 @@ def test_bfloat16_is_of_the_convolutions_alone(model, batch, lenient):
         assert float(half[name]) != float(single[name])
 
 
-# The networks' sizes.
-
-
 @pytest.mark.parametrize(
     ("layer", "size"), [("relu1_1", (5, 7)), ("relu3_1", (9, 6)), ("relu5_1", (17, 13)), ("relu5_1", (1, 2))]
 )
@@ -219,15 +210,10 @@ def test_a_reconstruction_has_the_photos_size(model, rng, layer, size):
 def test_a_reconstruction_is_by_the_decoder_given(model, rng):
     """Not by the model's own, nor does the model need one."""
     image = jnp.asarray(rng.random((8, 8, 3)), jnp.float32)
-    doubled = jax.tree.map(lambda array: 2 * array, model.decoders["relu1_1"])
-    np.testing.assert_allclose(
-        reconstruct(model, "relu1_1", doubled, image)[0],
-        2 * reconstruct(model, "relu1_1", model.decoders["relu1_1"], image)[0],
-        rtol=1e-5,
-    )
-
-
-# The beginning.
+    own = model.decoders["relu1_1"]
+    decoders = own, jax.tree.map(lambda array: 2 * array, own)
+    once, twice = (reconstruct(model, "relu1_1", decoder, image)[0] for decoder in decoders)
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-5)
 
 
 @pytest.mark.parametrize("layer", ["relu1_1", "relu2_1"])
@@ -253,19 +239,14 @@ def test_training_can_begin_with_a_decoder(model):
     optimizer = optax.adam(1e-3)
     state = init_state(model, "relu1_1", optimizer, 0, model.decoders["relu1_1"])
     jax.tree.map(np.testing.assert_array_equal, state.parameters, model.decoders["relu1_1"])
-    assert all(
-        x is not y for x, y in zip(*map(jax.tree.leaves, (state.parameters, model.decoders["relu1_1"])), strict=True)
-    )
-
-
-# The rate.
+    leaves = map(jax.tree.leaves, (state.parameters, model.decoders["relu1_1"]))
+    assert all(x is not y for x, y in zip(*leaves, strict=True))
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (9, 0), (40, 4), (15_000, 200)])
 def test_the_rate_rises_and_falls(steps, warmup):
-    schedule = make_schedule(0.01, steps)
-    found = np.array([schedule(step) for step in range(0, steps, max(1, steps // 150))])
     places = np.arange(0, steps, max(1, steps // 150))
+    found = np.array([make_schedule(0.01, steps)(int(place)) for place in places])
     rising = places < warmup
     np.testing.assert_allclose(found[rising], 0.01 * places[rising] / max(warmup, 1), rtol=1e-4)
     angle = np.pi * (places[~rising] - warmup) / (steps - warmup)
@@ -276,9 +257,8 @@ def test_a_kernel_but_the_last_goes_in_all_directions_at_one_speed(rng, lenient)
     """As a matrix from patches to outputs; Muon's iteration leaves the singular values between 0.6 and 1.3."""
     optimizer = lenient(make_optimizer(0.01, 9))
     # Directions that differ a hundredfold.
-    gradient = (
-        np.linalg.qr(rng.normal(size=(45, 4)))[0] * [1, 0.3, 0.1, 0.01] @ np.linalg.qr(rng.normal(size=(4, 4)))[0]
-    )
+    left, right = (np.linalg.qr(rng.normal(size=(rows, 4)))[0] for rows in (45, 4))
+    gradient = left * [1, 0.3, 0.1, 0.01] @ right
     layer = {"kernel": jnp.asarray(gradient.reshape(3, 3, 5, 4), jnp.float32), "bias": jnp.ones(4)}
     last = {"kernel": jnp.asarray(rng.normal(size=(3, 3, 5, 3)), jnp.float32), "bias": jnp.ones(3)}
     gradients = {"conv1_2": layer, "conv1_1": last}

@@ -1,9 +1,13 @@
-"""Data parallelism: several devices, and several processes, take the steps that one takes."""
+"""Data parallelism: several devices, and several processes, take the steps that one takes.
 
+As a program this is one of two processes: it trains and fails in several ways, and writes down what it saw.
+"""
+
+import dataclasses
 import functools
-import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,22 +22,19 @@ from PIL import Image
 
 from wct_jax.networks.model_file import load_model, save_model
 from wct_jax.training import task
+from wct_jax.training.data import Folder, batches
 from wct_jax.training.decoder import LossWeights, make_optimizer, train_step
 from wct_jax.training.devices import agree, check_batch_size, replicate, split
-from wct_jax.training.loop import State
+from wct_jax.training.loop import Interrupted, State
+from wct_jax.training.recipe import train_decoder
 from wct_jax.training.report import read_metrics
 from wct_jax.training.run import Run
+from wct_jax.training.task import Recipe, Setup
 
-SCRIPT = Path(__file__).with_name("one_of_two.py")
-_spec = importlib.util.spec_from_file_location("one_of_two", SCRIPT)
-one_of_two = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(one_of_two)
-
+LAYER = "relu1_1"
+RECIPE = Recipe(steps=5, batch_size=4, crop=12, learning_rate=1e-2, precision="float32", seed=3, data="noise")
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-# One process.
 
 
 def test_a_batch_is_split_and_a_tree_copied():
@@ -98,9 +99,6 @@ def test_four_devices_take_the_steps_of_one(model, rng, lenient, layer, optimize
         np.testing.assert_allclose(own, single, rtol=1e-5, atol=1e-5)
 
 
-# Two processes.
-
-
 @pytest.fixture
 def root(tmp_path, model, rng):
     """A model and some photos."""
@@ -124,7 +122,7 @@ def start(root):
     }
     return [
         subprocess.Popen(
-            [sys.executable, SCRIPT, address, str(index), root],
+            [sys.executable, __file__, address, str(index), root],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -146,8 +144,8 @@ def test_two_processes_are_one(root, lenient, monkeypatch):
         try:
             # Meanwhile, the same in one process.
             monkeypatch.setattr(task, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
-            whole = one_of_two.Recorder(root)
-            trained, record = one_of_two.train(root, "whole", whole)
+            whole = Recorder(root)
+            trained, record = train(root, "whole", whole)
             outputs = [process.communicate(timeout=120)[0] for process in processes]
         finally:
             for process in processes:
@@ -168,12 +166,12 @@ def test_two_processes_are_one(root, lenient, monkeypatch):
     one, two = (read_metrics(root / folder / "metrics.jsonl") for folder in ("whole", "run"))
     for name in ("step", "loss", "pixel", "feature"):
         np.testing.assert_allclose(two[name], one[name], rtol=1e-5, err_msg=name)
-    kernel = trained.decoders[one_of_two.LAYER]["conv1_1"]["kernel"]
+    kernel = trained.decoders[LAYER]["conv1_1"]["kernel"]
     for index in (0, 1):
         np.testing.assert_allclose(arrays[index]["kernel"], kernel, rtol=1e-5, atol=1e-5)
     saved = load_model(root / "run" / "model.safetensors")
-    np.testing.assert_array_equal(saved.decoders[one_of_two.LAYER]["conv1_1"]["kernel"], arrays[0]["kernel"])
-    for name, value in saved.metadata["decoders"][one_of_two.LAYER]["losses"].items():
+    np.testing.assert_array_equal(saved.decoders[LAYER]["conv1_1"]["kernel"], arrays[0]["kernel"])
+    for name, value in saved.metadata["decoders"][LAYER]["losses"].items():
         np.testing.assert_allclose(value, record["losses"][name], rtol=1e-5)
     assert "goes on after step 3" in outputs[0]
     assert "goes on" not in outputs[1]
@@ -199,13 +197,78 @@ def test_two_processes_are_one(root, lenient, monkeypatch):
 
 
 def identity_of(root):
-    """What the runs of the two processes are of, and their settings."""
-    identity = {"layer": one_of_two.LAYER, "encoder": load_model(root / "model.safetensors").digest}
-    return identity | {
-        "pixel": 1.0,
-        "feature": 1.0,
-        "total_variation": 0,
-        "perceptual": 0,
-        "style": 0,
-        "finetune": False,
-    }, {}
+    """The identity of the two processes' runs, and their settings."""
+    identity = {"layer": LAYER, "encoder": load_model(root / "model.safetensors").digest}
+    return identity | dataclasses.asdict(LossWeights()) | {"finetune": False}, {}
+
+
+class Recorder:
+    """This process's batches; it keeps them, and calls `action` when the batch of number `at` is asked for."""
+
+    def __init__(self, root, at=None, action=None):
+        share = dict(process_index=jax.process_index(), process_count=jax.process_count())
+        crops = dict(batch_size=RECIPE.batch_size, crop=RECIPE.crop, seed=RECIPE.seed)
+        self._batches = batches(Folder(root / "photos"), **crops, **share)
+        self._at, self._action, self.seen = at, action, []
+        self.get_state, self.set_state = self._batches.get_state, self._batches.set_state
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if len(self.seen) + 1 == self._at:
+            self._action()
+        self.seen.append(next(self._batches))
+        return self.seen[-1]
+
+
+def train(root, folder, stream, weights=LossWeights(), save_every=2, **changes):  # noqa: B008 (frozen)
+    """Train in a folder of the root."""
+    model = load_model(root / "model.safetensors")
+    photos = [np.full((12, 12, 3), 0.5, np.float32)]
+    own = dataclasses.replace(RECIPE, **changes)
+    return train_decoder(model, LAYER, weights, Setup(stream, root / folder, own, photos, save_every=save_every))
+
+
+def complaint(error, action):
+    """The message of the error that an action raises."""
+    try:
+        action()
+    except error as caught:
+        return str(caught)
+    return "nothing"
+
+
+def main(address, index, root):
+    index, root = int(index), Path(root)
+    jax.distributed.initialize(address, 2, index)
+    if index:
+        # Only the first process is to write.
+        for name in ("save_model", "draw_curves", "draw_grid"):
+            setattr(task, name, None)
+    found = {}
+
+    # A signal to one of them; then both go on.
+    first = Recorder(root, 4, (lambda: os.kill(os.getpid(), signal.SIGTERM)) if index else lambda: None)
+    found["interrupted"] = complaint(Interrupted, lambda: train(root, "run", first))
+    second = Recorder(root)
+    trained, _ = train(root, "run", second)
+    kernel = np.asarray(trained.decoders[LAYER]["conv1_1"]["kernel"])
+    np.savez(root / f"{index}.npz", crops=np.stack(first.seen[:3] + second.seen), kernel=kernel)
+
+    # Data that only one of them cannot read.
+    def fail():
+        raise ValueError("cannot read a.jpg: it is torn")
+
+    failing = Recorder(root, 3, fail if index else lambda: None)
+    found["data"] = complaint(ValueError, lambda: train(root, "failing", failing))
+    # Folders that only the first one looks at.
+    found["busy"] = complaint(ValueError, lambda: train(root, "busy", Recorder(root)))
+    found["lost"] = complaint(ValueError, lambda: train(root, "lost", Recorder(root)))
+    found["other"] = complaint(ValueError, lambda: train(root, "run", second, weights=LossWeights(pixel=2)))
+    found["size"] = complaint(ValueError, lambda: train(root, "new", second, batch_size=6))
+    (root / f"{index}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

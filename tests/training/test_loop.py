@@ -116,6 +116,13 @@ def unbroken(steps):
     return jax.tree.map(np.array, state), found
 
 
+def assert_saved(folder, step):
+    """The last save is that of a step, bit by bit."""
+    number, state = saved(folder)
+    assert number == step
+    jax.tree.map(np.testing.assert_array_equal, state, unbroken(step)[0] if step else None)
+
+
 def assert_unbroken(folder, state, steps):
     """Bit by bit, and each step once."""
     expected, metrics = unbroken(steps)
@@ -126,16 +133,11 @@ def assert_unbroken(folder, state, steps):
         assert logged[name].tolist() == [values[name] for values in metrics]
 
 
-# Taking steps.
-
-
 @pytest.mark.parametrize("batches", [Positioned, plain])
 def test_steps_are_taken_logged_and_saved(folder, batches):
     state = go(folder, batches())
     assert_unbroken(folder, state, 10)
-    number, restored = saved(folder)
-    assert number == 10
-    assert_unbroken(folder, restored, 10)
+    assert_saved(folder, 10)
     logged = read_metrics(folder / "metrics.jsonl")
     assert set(logged) == {"step", "loss", "size", "seconds", "waiting"}
     assert (logged["seconds"] > 0).all()
@@ -169,17 +171,13 @@ def test_the_progress_sees_each_step_once(folder):
 
 def test_a_finished_run_takes_no_step(folder):
     go(folder, plain())
-    state = go(folder, losses([]), steps=10)
-    assert_unbroken(folder, state, 10)
-    assert_unbroken(folder, go(folder, losses([]), steps=7), 10)
+    for steps in (10, 7):
+        assert_unbroken(folder, go(folder, losses([]), steps=steps), 10)
 
 
 def test_a_run_goes_on_to_more_steps(folder):
     go(folder, Positioned(), steps=3)
     assert_unbroken(folder, go(folder, Positioned(), steps=9), 9)
-
-
-# Signals.
 
 
 @pytest.mark.parametrize("batches", [Positioned, plain])
@@ -205,7 +203,7 @@ def test_a_signal_during_a_step(folder):
     with pytest.raises(Interrupted) as caught:
         go(folder, Positioned(), step=interrupted)
     assert caught.value.step == 6
-    assert_unbroken(folder, saved(folder)[1], 6)
+    assert_saved(folder, 6)
     assert_unbroken(folder, go(folder, Positioned()), 10)
 
 
@@ -232,7 +230,7 @@ def test_the_second_signal_does_not_wait(folder):
 def test_a_signal_that_is_ignored_stays_ignored(folder):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        state = go(folder, plain(lambda number: os.kill(os.getpid(), signal.SIGINT)), steps=3)
+        state = go(folder, plain(lambda _: os.kill(os.getpid(), signal.SIGINT)), steps=3)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -247,9 +245,6 @@ def test_other_threads_than_the_main_one_can_train(folder):
     assert_unbroken(folder, states[0], 10)
 
 
-# What stops it.
-
-
 @pytest.mark.parametrize("batches", [Positioned, plain])
 def test_a_run_that_crashes_goes_on_from_its_last_save(folder, batches):
     def crash(state, batch):
@@ -258,9 +253,7 @@ def test_a_run_that_crashes_goes_on_from_its_last_save(folder, batches):
         return step(state, batch)
 
     assert refusal(RuntimeError, folder, batches(), step=crash) == "the machine burns"
-    number, state = saved(folder)
-    assert number == 4
-    jax.tree.map(np.testing.assert_array_equal, state, unbroken(4)[0])
+    assert_saved(folder, 4)
     assert_unbroken(folder, go(folder, batches()), 10)
 
 
@@ -275,16 +268,12 @@ def test_a_loss_that_is_not_finite_stops_it(folder, value, at):
         f"training stopped at step {at}: the loss is {value}; "
         f"try a lower learning rate or a larger batch (the save of step {kept} in {folder} is kept)"
     )
-    logged = read_metrics(folder / "metrics.jsonl")
-    assert logged["loss"].tolist() == [1] * (at - 1)
-    number, state = saved(folder)
-    assert number == kept
-    jax.tree.map(np.testing.assert_array_equal, state, unbroken(kept)[0])
+    assert read_metrics(folder / "metrics.jsonl")["loss"].tolist() == [1] * (at - 1)
+    assert_saved(folder, kept)
 
 
 def test_nothing_is_kept_where_nothing_was_saved(folder):
-    message = refusal(ValueError, folder, losses([1, np.nan, 1, 1]))
-    assert message.endswith("or a larger batch (nothing was saved yet)")
+    assert refusal(ValueError, folder, losses([1, np.nan, 1, 1])).endswith("a larger batch (nothing was saved yet)")
     assert saved(folder) == (0, None)
 
 
@@ -297,24 +286,20 @@ def test_parameters_that_are_not_finite_are_never_saved(folder, at):
                 batch[0, 1] = np.inf
             yield batch
 
-    stopped = 8 if at < 10 else 10
+    stopped, kept = (8, 4) if at < 10 else (10, 8)
     assert refusal(ValueError, folder, batches()) == (
         f"training stopped at step {stopped}: parameters that are not finite; try a lower learning rate "
-        f"or a larger batch (the save of step {4 if at < 10 else 8} in {folder} is kept)"
+        f"or a larger batch (the save of step {kept} in {folder} is kept)"
     )
-    number, state = saved(folder)
-    assert number == (4 if at < 10 else 8)
-    jax.tree.map(np.testing.assert_array_equal, state, unbroken(number)[0])
+    assert_saved(folder, kept)
 
 
 def test_a_loss_that_diverges_stops_it(folder):
     saves = []
     values = np.where(np.arange(1, 301) <= 150, 1.0, 500.0)
-    message = refusal(
-        ValueError, folder, losses(values), steps=300, save_every=10, report=lambda number, state: saves.append(number)
-    )
+    options = dict(steps=300, save_every=10, report=lambda number, state: saves.append(number))
     # 80 of a hundred losses are 1 and 20 are 500.
-    assert message == (
+    assert refusal(ValueError, folder, losses(values), **options) == (
         "training stopped at step 170: the loss diverges, 100.8 over the last 100 steps after 1; "
         f"try a lower learning rate or a larger batch (the save of step 150 in {folder} is kept)"
     )
@@ -339,19 +324,15 @@ def test_a_run_that_goes_on_remembers_its_losses(folder):
 
 
 def test_a_noisy_loss_is_no_divergence(folder, rng):
-    state = go(folder, losses(np.exp(rng.normal(0, 1, 150))), steps=150, save_every=1000)
-    assert int(state.step) == 150
+    assert int(go(folder, losses(np.exp(rng.normal(0, 1, 150))), steps=150, save_every=1000).step) == 150
 
 
-# Data.
-
-
-@pytest.mark.parametrize("count", [5, 8])
+@pytest.mark.parametrize("count", [0, 5, 8])
 def test_what_was_done_when_the_data_ends_is_saved(folder, count):
-    assert refusal(ValueError, folder, itertools.islice(plain(), count)) == (
-        f"the data ended before step {count + 1}: expected 10 batches; step {count} is saved in {folder}"
-    )
-    assert_unbroken(folder, saved(folder)[1], count)
+    kept = f"; step {count} is saved in {folder}" if count else ""
+    message = refusal(ValueError, folder, itertools.islice(plain(), count))
+    assert message == f"the data ended before step {count + 1}: expected 10 batches{kept}"
+    assert_saved(folder, count)
     assert_unbroken(folder, go(folder, plain()), 10)
 
 
@@ -361,11 +342,6 @@ def test_data_that_is_shorter_than_it_was(folder):
         f"the data ended before step 7: expected 10 batches; step 6 is saved in {folder}"
     )
     assert saved(folder)[0] == 6
-
-
-def test_no_data_at_all(folder):
-    assert refusal(ValueError, folder, losses([])) == "the data ended before step 1: expected 10 batches"
-    assert saved(folder)[0] == 0
 
 
 @pytest.mark.parametrize("batches", [Positioned, plain])
@@ -379,16 +355,13 @@ def test_what_was_done_when_the_data_fails_is_saved(folder, batches, error):
     # Only a ValueError is a sentence for the user.
     expected = "cannot read a.jpg: it is torn"
     assert message == (f"{expected}; step 6 is saved in {folder}" if error is ValueError else expected)
-    assert_unbroken(folder, saved(folder)[1], 6)
+    assert_saved(folder, 6)
     assert_unbroken(folder, go(folder, batches()), 10)
 
 
 def test_batches_that_the_devices_cannot_share(folder):
     message = refusal(ValueError, folder, iter([np.ones((6, 2), np.float32)]))
     assert message == "a batch of 6 cannot be split over 4 devices: expected a multiple of that"
-
-
-# A training that ends worse than it began.
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -441,8 +414,7 @@ def test_the_last_step_counts_though_no_loss_of_it_is_logged(folder):
 
 
 def test_parameters_that_are_no_numbers_after_the_last_step(folder):
-    message = ends_worse(folder, [0, 0, np.nan])
-    assert "the loss has come to nan, from 1 on" in message
+    assert "the loss has come to nan, from 1 on" in ends_worse(folder, [0, 0, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -477,9 +449,8 @@ def test_a_long_training_that_diverges_early_stops_early(folder, save_every, kep
 def test_a_part_of_the_loss_that_diverges(folder):
     def only_a_part(state, batch):
         state, metrics = descent(state, batch)
-        return State(
-            state.step, {"weights": state.parameters["weights"].at[1].add(1)}, state.optimizer, state.key
-        ), metrics
+        weights = state.parameters["weights"].at[1].add(1)
+        return State(state.step, {"weights": weights}, state.optimizer, state.key), metrics
 
     with pytest.raises(ValueError, match=r"the a/part has come to 7\.389, from 1 on the same batches"):
         go(folder, moves([0, 0]), steps=2, step=only_a_part)
@@ -487,8 +458,7 @@ def test_a_part_of_the_loss_that_diverges(folder):
 
 def test_a_training_that_goes_on_is_compared_with_its_beginning(folder):
     descend(folder, [1.0] * 6, save_every=2)
-    with pytest.raises(
-        ValueError, match=r"the loss has come to 8101, from 1 on .*\(the save of step 6 in .* is kept\)"
-    ):
+    message = r"the loss has come to 8101, from 1 on .*\(the save of step 6 in .* is kept\)"
+    with pytest.raises(ValueError, match=message):
         go(folder, moves([*[1.0] * 6, *[90.0] * 5]), steps=11, step=descent)
     assert int(go(folder, moves([*[1.0] * 6, 2.0, 1.0, 1.0]), steps=9, step=descent).step) == 9

@@ -22,15 +22,18 @@ def clock():
     return Clock()
 
 
-def plain(clock):
+@pytest.fixture
+def console(clock):
+    """Standard error where there is no terminal."""
     return Console(file=io.StringIO(), force_terminal=False, force_interactive=False, width=40, get_time=clock)
 
 
+@pytest.fixture
 def live(clock, monkeypatch):
+    """Standard error at a terminal."""
     monkeypatch.setenv("TERM", "xterm")
-    return Console(
-        file=io.StringIO(), force_terminal=True, force_interactive=True, width=80, get_time=clock, color_system=None
-    )
+    forced = dict(force_terminal=True, force_interactive=True, color_system=None)
+    return Console(file=io.StringIO(), width=80, get_time=clock, **forced)
 
 
 def train(progress, clock, steps, seconds):
@@ -40,8 +43,7 @@ def train(progress, clock, steps, seconds):
 
 
 @pytest.mark.core
-def test_lines_where_there_is_no_terminal(clock):
-    console = plain(clock)
+def test_lines_where_there_is_no_terminal(clock, console):
     with Progress("relu2_1", 15_000, images_per_step=8, console=console) as progress:
         clock.now += 300  # The compilation.
         train(progress, clock, range(1, 301), 0.25)
@@ -55,8 +57,7 @@ def test_lines_where_there_is_no_terminal(clock):
     assert len(lines) == 1 + 14_999 // 120 + 1
 
 
-def test_a_run_that_goes_on(clock):
-    console = plain(clock)
+def test_a_run_that_goes_on(clock, console):
     with Progress("relu2_1", 1000, 900, images_per_step=16, console=console) as progress:
         train(progress, clock, range(901, 1001), 1)
     lines = console.file.getvalue().splitlines()
@@ -67,8 +68,7 @@ def test_a_run_that_goes_on(clock):
     assert lines[3].endswith("  9 s left")
 
 
-def test_the_time_left_is_by_the_speed_of_late(clock):
-    console = plain(clock)
+def test_the_time_left_is_by_the_speed_of_late(clock, console):
     with Progress("relu2_1", 2000, images_per_step=4, console=console) as progress:
         train(progress, clock, range(1, 11), 60)
         train(progress, clock, range(11, 1401), 0.1)
@@ -80,13 +80,12 @@ def test_the_time_left_is_by_the_speed_of_late(clock):
 
 
 @pytest.mark.core
-def test_a_bar_where_there_is_a_terminal(clock, monkeypatch):
-    console = live(clock, monkeypatch)
-    with Progress("relu2_1", 15_000, 7399, images_per_step=8, console=console) as progress:
-        assert "7399/15000" in console.file.getvalue()
+def test_a_bar_where_there_is_a_terminal(clock, live):
+    with Progress("relu2_1", 15_000, 7399, images_per_step=8, console=live) as progress:
+        assert "7399/15000" in live.file.getvalue()
         train(progress, clock, range(7400, 7501), 0.25)
         progress.say("a grid of [reconstructions] :smile:")
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", live.file.getvalue()).splitlines()
     assert "relu2_1: 7601 steps at 0.25 s each take about 32 min" in [line.rstrip() for line in lines]
     assert "a grid of [reconstructions] :smile:" in [line.rstrip() for line in lines]
     bar, losses = lines[-2:]
@@ -97,8 +96,7 @@ def test_a_bar_where_there_is_a_terminal(clock, monkeypatch):
 
 
 @pytest.mark.parametrize(("steps", "seconds"), [(2, 500), (50, 1), (1000, 0.05), (3, 30)])
-def test_how_long_a_short_run_takes_is_not_said(clock, steps, seconds):
-    console = plain(clock)
+def test_how_long_a_short_run_takes_is_not_said(clock, console, steps, seconds):
     with Progress("relu2_1", steps, images_per_step=8, console=console) as progress:
         train(progress, clock, range(1, steps + 1), seconds)
     assert "take about" not in console.file.getvalue()
@@ -108,27 +106,24 @@ def test_how_long_a_short_run_takes_is_not_said(clock, steps, seconds):
     ("value", "text"),
     [(0, "0.000"), (0.5, "0.5000"), (3.21e-5, "3.210e-05"), (1234.4, "1234"), (123456.7, "123457"), (1e7, "1.000e+07")],
 )
-def test_losses_have_four_digits(clock, value, text):
-    console = plain(clock)
+def test_losses_have_four_digits(console, value, text):
     with Progress("relu2_1", 10, images_per_step=1, console=console) as progress:
         progress.update(1, {"pixel": value})
     assert console.file.getvalue() == f"relu2_1  step 1/10  pixel {text}\n"
 
 
-def test_a_warning_goes_above_the_bar_and_standard_output_stays_as_it_is(clock, monkeypatch, capsys):
-    console = live(clock, monkeypatch)
+def test_a_warning_goes_above_the_bar_and_standard_output_stays_as_it_is(live, capsys):
     stdout, stderr = sys.stdout, sys.stderr
-    with Progress("relu2_1", 10, images_per_step=1, console=console):
+    with Progress("relu2_1", 10, images_per_step=1, console=live):
         assert sys.stdout is stdout
         print("a result")
         print("a warning", file=sys.stderr)
     assert sys.stderr is stderr
-    assert "a warning" in console.file.getvalue()
+    assert "a warning" in live.file.getvalue()
     assert capsys.readouterr().out == "a result\n"
 
 
-def test_a_long_message_is_one_line(clock):
-    console = plain(clock)
+def test_a_long_message_is_one_line(console):
     with Progress("relu2_1", 10, images_per_step=1, console=console) as progress:
         progress.say("word " * 50 + "end")
     assert console.file.getvalue() == "word " * 50 + "end\n"

@@ -72,17 +72,13 @@ def assert_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-# Each layer.
-
-
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_decoder_of_each_layer(model, photos, tmp_path, layer):
     folder = tmp_path / "run"
     trained, record, said = go(model, folder, photos, layer, save_every=2)
 
-    assert {path.name for path in folder.iterdir()} >= {
-        *("run.json", "checkpoints", "metrics.jsonl", "curves.png", "reconstructions", "model.safetensors")
-    }
+    made = {"run.json", "checkpoints", "metrics.jsonl", "curves.png", "reconstructions", "model.safetensors"}
+    assert {path.name for path in folder.iterdir()} >= made
     assert os.listdir(folder / "reconstructions") == ["000002.png"]
     for picture in folder.glob("**/*.png"):
         Image.open(picture).load()
@@ -98,19 +94,8 @@ def test_a_decoder_of_each_layer(model, photos, tmp_path, layer):
 
     assert record == {
         "kind": record["kind"],
-        "steps": 2,
-        "batch_size": 4,
-        "crop": 16,
-        "learning_rate": 1e-2,
-        "precision": "float32",
-        "seed": 3,
-        "data": "noise",
-        "pixel": 1,
-        "feature": 1,
-        "total_variation": 0.5,
-        "perceptual": 0,
-        "style": 0,
-        "finetune": False,
+        **dict(steps=2, batch_size=4, crop=16, learning_rate=1e-2, precision="float32", seed=3, data="noise"),
+        **dict(pixel=1, feature=1, total_variation=0.5, perceptual=0, style=0, finetune=False),
         "losses": {name: metrics[name].mean() for name in ("pixel", "feature")},
         "seconds": round(metrics["seconds"].sum()),
     }
@@ -148,9 +133,6 @@ def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, m
         go(model, tmp_path / "run", [rng.random((70, 70, 3), np.float32)], steps=3)
     assert len(list((tmp_path / "run" / "reconstructions").iterdir())) == 3
     assert sum("Compiling jit(_on_canvas)" in message for message in caplog.messages) == 1
-
-
-# Going on.
 
 
 @pytest.mark.core
@@ -201,9 +183,6 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_at_once(model, photos,
     assert os.listdir(tmp_path) == []
 
 
-# Afterwards.
-
-
 @pytest.mark.parametrize("layer", ["relu1_1", "relu3_1"])
 def test_evaluation_is_of_the_reconstructions(random_model, photos, layer):
     model = random_model(WIDTHS, (layer,))
@@ -225,25 +204,16 @@ def test_evaluation_is_of_pictures_of_8_bits(model):
     grey = {name: jax.tree.map(jnp.zeros_like, leaves) for name, leaves in model.decoders["relu1_1"].items()}
     for value, painted, expected in ((0.5, 0.5, 128 / 255), (1.2, 0.9, 1.0), (-0.2, 0.1, 0.0)):
         decoder = {**grey, "conv1_1": {**grey["conv1_1"], "bias": jnp.full(3, value)}}
-        result = evaluate(
-            dataclasses.replace(model, decoders={"relu1_1": decoder}), "relu1_1", [np.full((12, 12, 3), painted)]
-        )
+        painting = dataclasses.replace(model, decoders={"relu1_1": decoder})
+        result = evaluate(painting, "relu1_1", [np.full((12, 12, 3), painted)])
         assert result["psnr"] == round(-20 * np.log10(abs(expected - painted)), 2)
 
 
 def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
     """With judges, whose losses are logged, drawn and recorded."""
-    trained, record, _ = go(
-        model,
-        tmp_path / "run",
-        photos,
-        steps=1,
-        learning_rate=1e-9,
-        weights=LossWeights(1, 0, 0, 2, 3),
-        judges=choose_taps((model,), LAYERS[:2]),
-        finetune=True,
-        val=lambda: iter(photos),
-    )
+    options = dict(weights=LossWeights(1, 0, 0, 2, 3), judges=choose_taps((model,), LAYERS[:2]), finetune=True)
+    options |= dict(steps=1, learning_rate=1e-9, val=lambda: iter(photos))
+    trained, record, _ = go(model, tmp_path / "run", photos, **options)
     assert record["val"] == evaluate(trained, "relu1_1", photos)
     assert trained.metadata["decoders"] == {"relu1_1": record}
     saved = load_model(tmp_path / "run" / "model.safetensors").metadata["decoders"]["relu1_1"]

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ if os.name == "posix":
 
 
 def fill(path, steps, start=0, value=0.5):
-    with MetricsLog(path, start) as log:
+    with closing(MetricsLog(path, start)) as log:
         for step in range(start + 1, steps + 1):
             log.append({"step": step, "pixel": value / step})
 
@@ -29,11 +30,8 @@ def path(tmp_path):
     return tmp_path / "metrics.jsonl"
 
 
-# The log
-
-
 def test_a_line_is_a_json_object_and_comes_back_to_the_bit(path):
-    with MetricsLog(path) as log:
+    with closing(MetricsLog(path)) as log:
         log.append({"pixel": np.float32(0.1), "step": np.int64(1), "feature": 1 / 3})
         log.append({"step": 2, "pixel": 1e-30, "psnr": 31})
         lines = path.read_bytes().splitlines(keepends=True)  # While it is open: nothing waits in a buffer.
@@ -46,7 +44,7 @@ def test_a_line_is_a_json_object_and_comes_back_to_the_bit(path):
     np.testing.assert_array_equal(metrics["feature"], [1 / 3, np.nan])
     np.testing.assert_array_equal(metrics["psnr"], [np.nan, 31])
     # In memory, too, also of a process that does not write.
-    with MetricsLog(path, 2, writes=False) as reading:
+    with closing(MetricsLog(path, 2, writes=False)) as reading:
         for kept in (log.columns, reading.columns):
             assert {name: column.dtype for name, column in kept.items()} == {n: c.dtype for n, c in metrics.items()}
             for name, column in kept.items():
@@ -58,7 +56,7 @@ def test_a_line_is_a_json_object_and_comes_back_to_the_bit(path):
 
 
 def test_what_json_cannot_hold_is_null(path):
-    with MetricsLog(path) as log:
+    with closing(MetricsLog(path)) as log:
         log.append({"step": 1, "pixel": float("nan"), "psnr": np.float32("inf")})
     assert path.read_text() == '{"step": 1, "pixel": null, "psnr": null}\n'
     np.testing.assert_array_equal(read_metrics(path)["psnr"], [np.nan])
@@ -148,7 +146,7 @@ def test_a_line_is_one_write(path, monkeypatch):
 def test_sync_reaches_the_disk(path, monkeypatch):
     synced = []
     monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
-    with MetricsLog(path) as log:
+    with closing(MetricsLog(path)) as log:
         log.append({"step": 1})
         assert not synced
         log.sync()
@@ -162,10 +160,8 @@ def test_a_full_disk_is_said_and_survived(path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
     try:
-        with (
-            MetricsLog(path, 20) as log,
-            pytest.raises(ValueError, match=f"^cannot write {re.escape(str(path))}: File too large$"),
-        ):
+        sentence = f"^cannot write {re.escape(str(path))}: File too large$"
+        with closing(MetricsLog(path, 20)) as log, pytest.raises(ValueError, match=sentence):
             log.append({"step": 21, "pixel": 0.25})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -177,7 +173,7 @@ def test_a_full_disk_is_said_and_survived(path):
 
 
 def test_steps_come_in_their_order(path):
-    with MetricsLog(path) as log:
+    with closing(MetricsLog(path)) as log:
         log.append({"step": 1})
         for record in ({"step": 1}, {"step": 3}, {"pixel": 0.5}):
             with pytest.raises(ValueError, match="has 1 steps: expected step 2, got"):
@@ -206,15 +202,8 @@ def test_a_log_that_lacks_steps(path):
 @pytest.mark.parametrize(
     "content",
     [
-        b"photos of mine\n",
-        b"photos",
-        b'{"loss": 3}\n',
-        b"\xff\xfe\n",
-        b'{"step": 1\n{"step": 2}\n',
-        b'{"step": 1}\n{"step": 1}\n',
-        b'{"step": 1}\n{"step": 3}\n',
-        b'{"step": 1}\n[2]\n',
-        b'{"step": 1}\n\0\0\0\n',
+        *(b"photos of mine\n", b"photos", b'{"loss": 3}\n', b"\xff\xfe\n", b'{"step": 1\n{"step": 2}\n'),
+        *(b'{"step": 1}\n' + second + b"\n" for second in (b'{"step": 1}', b'{"step": 3}', b"[2]", b"\0\0\0")),
         b'{"step": 1}\n' + b"[" * 100_000 + b"\n",
     ],
 )
@@ -244,9 +233,6 @@ def test_files_that_cannot_be_opened(tmp_path):
     assert "cannot write" in refusal(missing, 0)
     with pytest.raises(ValueError, match=f"^cannot read {re.escape(str(missing))}: No such file or directory$"):
         read_metrics(missing)
-
-
-# The curves
 
 
 def curves(path, values, title="pixel loss"):
@@ -319,14 +305,11 @@ def test_drawing_touches_nothing_global_and_the_module_needs_no_matplotlib(tmp_p
 
 
 def test_pictures_that_cannot_be_written(tmp_path):
-    target = tmp_path / "missing" / "picture.png"
-    with pytest.raises(ValueError, match=f"^cannot write {re.escape(str(target))}: the directory"):
-        draw_curves(target, {"step": np.ones(1), "x": np.ones(1)}, {"x": "x"})
-    with pytest.raises(ValueError, match=f"^cannot write {re.escape(str(target))}: the directory"):
-        draw_grid(target, np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8, 3)))
-
-
-# The grid
+    target, photos = tmp_path / "missing" / "picture.png", np.zeros((1, 8, 8, 3))
+    metrics = {"step": np.ones(1), "x": np.ones(1)}
+    for draw, arguments in ((draw_curves, (metrics, {"x": "x"})), (draw_grid, (photos, photos))):
+        with pytest.raises(ValueError, match=f"^cannot write {re.escape(str(target))}: the directory"):
+            draw(target, *arguments)
 
 
 def grid(path, photos, reconstructions):

@@ -59,11 +59,12 @@ def refusal(folder, settings=SETTINGS, **identity):
     return str(caught.value)
 
 
+def files_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def saves(folder):
     return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
-
-
-# Whose folder it is.
 
 
 def test_a_run_begins_in_a_missing_or_empty_folder(folder, tmp_path):
@@ -91,24 +92,20 @@ def test_a_run_begins_in_a_missing_or_empty_folder(folder, tmp_path):
 def test_another_run_is_refused(folder, other, what):
     with open_run(folder) as run:
         save(run, 1, state_of(1))
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    expected = f"{folder} holds another run, of {what}: expected another folder for this one"
-    assert refusal(folder, **other) == expected
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    before = files_in(folder)
+    assert refusal(folder, **other) == f"{folder} holds another run, of {what}: expected another folder for this one"
+    assert files_in(folder) == before
 
 
 def test_settings_may_change_and_are_listed(folder):
-    with open_run(folder):
-        pass
-    with open_run(folder, {"steps": 20, "learning_rate": 1e-3, "crop": 64}) as run:
-        assert run.changed == {"steps": (10, 20), "crop": (None, 64)}
-    with open_run(folder, {"steps": 20, "learning_rate": 1e-3, "crop": 64}) as run:
-        assert run.changed == {}
+    open_run(folder).close()
+    for changed in ({"steps": (10, 20), "crop": (None, 64)}, {}):
+        with open_run(folder, {"steps": 20, "learning_rate": 1e-3, "crop": 64}) as run:
+            assert run.changed == changed
 
 
 def test_what_a_killed_write_left_is_removed(folder):
-    with open_run(folder):
-        pass
+    open_run(folder).close()
     (folder / ".0123456789ab.safetensors").touch()
     with open_run(folder):
         assert not (folder / ".0123456789ab.safetensors").exists()
@@ -131,8 +128,7 @@ def test_a_file_is_no_folder(tmp_path):
     "content", [b"", b"{", b"[]", b"3", b'{"identity": {}}', b'{"identity": 1, "settings": 2}', b"\xff"]
 )
 def test_a_damaged_document_is_refused(folder, content):
-    with open_run(folder):
-        pass
+    open_run(folder).close()
     (folder / "run.json").write_bytes(content)
     assert refusal(folder) == f"{folder / 'run.json'} is damaged: expected the identity and settings of a run"
     assert (folder / "run.json").read_bytes() == content
@@ -154,9 +150,6 @@ def test_lost_metrics_are_refused(folder):
     (folder / "metrics.jsonl").write_bytes(lines)
     with open_run(folder) as run:
         assert run.step == 2
-
-
-# What it keeps.
 
 
 @pytest.mark.core
@@ -257,9 +250,11 @@ def test_a_full_disk_keeps_the_saves_there_were(folder, end, rng):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
+        save(run, 2, noise)
+        # It is written in the background, and so complains later.
+        ends = {"save": lambda: save(run, 3, noise), "wait": run.wait, "close": run.close}
         with pytest.raises(ValueError, match=f"^cannot save in {folder}: File too large$"):
-            # It is written in the background, and so complains later.
-            unsaved(run, noise, end)
+            ends[end]()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         if end != "close":
@@ -268,14 +263,6 @@ def test_a_full_disk_keeps_the_saves_there_were(folder, end, rng):
         assert run.step == 1
         np.testing.assert_array_equal(run.restore(noise)[0]["x"], noise["x"])
     gc.collect()  # Now, or it warns in another test.
-
-
-def unsaved(run, state, end):
-    save(run, 2, state)
-    if end == "save":
-        save(run, 3, state)
-    else:
-        getattr(run, end)()
 
 
 # Several processes, and those that died.
@@ -296,17 +283,12 @@ sys.stdin.readline()
 
 def test_a_folder_in_use_is_refused_until_its_process_dies(folder):
     script = HOLD.format(identity=IDENTITY, settings=SETTINGS)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, folder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
+    command, environment = [sys.executable, "-c", script, folder], os.environ | {"JAX_PLATFORMS": "cpu"}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     try:
         assert process.stdout.readline() == b"\n"
         document = (folder / "run.json").read_bytes()
-        busy = f"{folder} is in use: another process is training there"
-        assert refusal(folder, {"steps": 99}) == busy
+        assert refusal(folder, {"steps": 99}) == f"{folder} is in use: another process is training there"
         assert (folder / "run.json").read_bytes() == document
     finally:
         process.send_signal(signal.SIGKILL)
@@ -319,8 +301,7 @@ def test_a_folder_in_use_is_refused_until_its_process_dies(folder):
 def test_a_run_lets_go_of_its_folder(folder):
     with open_run(folder):
         assert refusal(folder) == f"{folder} is in use: another process is training there"
-    with open_run(folder):
-        pass
+    open_run(folder).close()
     with pytest.raises(ZeroDivisionError), open_run(folder) as run:
         save(run, 1 // 0, state_of(1))
     with open_run(folder) as run:

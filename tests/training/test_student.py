@@ -50,11 +50,8 @@ def test_the_first_student_has_the_widths_and_paints_grey(teachers, batch):
     assert shapes == encoder_shapes(WIDTHS)
     for layer in LEARNED:
         assert {n: p["kernel"].shape[2:] for n, p in student.decoders[layer].items()} == decoder_shapes(layer, WIDTHS)
-    assert {name: kernel.shape for name, kernel in state.parameters["maps"].items()} == {
-        "relu1_1": (1, 1, 3, 4),
-        "relu2_1": (1, 1, 4, 6),
-        "relu3_1": (1, 1, 5, 8),
-    }
+    maps = {"relu1_1": (1, 1, 3, 4), "relu2_1": (1, 1, 4, 6), "relu3_1": (1, 1, 5, 8)}
+    assert {name: kernel.shape for name, kernel in state.parameters["maps"].items()} == maps
     images = jnp.asarray(batch / 255, jnp.float32)
     features = jax.jit(student.encode)(images)
     for layer, feature in features.items():
@@ -99,22 +96,15 @@ def test_the_metrics_are_those_of_the_equation(teachers, batch, rng):
             x = features[layer]
             output = jax.jit(student.decode, static_argnums=0)(layer, x)[:, :12, :9]
             pixel.append(np.mean((np.float64(output) - np.float64(images)) ** 2))
-            seen = {name: np.float64(y) for name, y in jax.jit(judge.encode)(output).items()}
-            perceptual.append(
-                np.mean(
-                    [
-                        np.mean((seen[name] - np.float64(photo[name])) ** 2)
-                        / np.float64(photo[name]).var((0, 1, 2)).mean()
-                        for name in judges[0].layers
-                    ]
-                )
-            )
+            seen = jax.jit(judge.encode)(output)
+            pairs = [(np.float64(seen[name]), np.float64(photo[name])) for name in judges[0].layers]
+            errors = [np.mean((painted - own) ** 2) / own.var((0, 1, 2)).mean() for painted, own in pairs]
+            perceptual.append(np.mean(errors))
             target = np.float64(target)
             error = np.float64(x) @ np.float64(state.parameters["maps"][layer][0, 0]) - target
             feature.append(error.var((0, 1, 2)).mean() / target.var((0, 1, 2)).mean())
-            np.testing.assert_allclose(metrics[f"{layer}/pixel"], pixel[-1], rtol=1e-4)
-            np.testing.assert_allclose(metrics[f"{layer}/feature"], feature[-1], rtol=1e-4)
-            np.testing.assert_allclose(metrics[f"{layer}/perceptual"], perceptual[-1], rtol=1e-4)
+            for term, values in (("pixel", pixel), ("feature", feature), ("perceptual", perceptual)):
+                np.testing.assert_allclose(metrics[f"{layer}/{term}"], values[-1], rtol=1e-4)
     terms = {"pixel": np.add(pixel, 1e-4), "feature": feature, "perceptual": perceptual}
     means = {term: np.prod(values) ** (1 / 3) for term, values in terms.items()}
     means["loss"] = means["pixel"] * means["feature"] ** 0.5 * means["perceptual"] ** 2
@@ -154,11 +144,8 @@ def test_the_last_layers_are_learned_alone(teachers, batch, model, lenient):
     assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(jnp.shape, state.parameters)
     assert not np.array_equal(fresh["encoder"]["conv3_1"]["kernel"], start.encoder["conv3_1"]["kernel"])
     first = jax.device_get(state.parameters)
-    assert {name: set(value) for name, value in first.items()} == {
-        "encoder": {"conv2_2", "conv3_1"},
-        "decoders": {"relu3_1"},
-        "maps": {"relu3_1"},
-    }
+    names = {"encoder": {"conv2_2", "conv3_1"}, "decoders": {"relu3_1"}, "maps": {"relu3_1"}}
+    assert {name: set(value) for name, value in first.items()} == names
     jax.tree.map(np.testing.assert_array_equal, first["encoder"], {n: start.encoder[n] for n in first["encoder"]})
     jax.tree.map(np.testing.assert_array_equal, first["decoders"]["relu3_1"], start.decoders["relu3_1"])
     step = jitted(optimizer)

@@ -22,20 +22,10 @@ file to add decoders or encoders to. PyTorch is not needed, and nothing that a f
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and convert.
-
-    Args:
-        argv: Arguments; None for those of the process.
-        prog: The name of the command; None for that of the process.
-    """
+    """Parse the command line and convert; None stands for the arguments and the name of the process."""
     parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS, prog=prog)
-    parser.add_argument(
-        "source",
-        nargs="*",
-        type=file_path,
-        metavar="SOURCE",
-        help="the encoder's weights; of several encoders each is for the layer that it ends at",
-    )
+    source_help = "the encoder's weights; of several encoders each is for the layer that it ends at"
+    parser.add_argument("source", nargs="*", type=file_path, metavar="SOURCE", help=source_help)
     parser.add_argument(
         "--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders"
     )
@@ -47,23 +37,16 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         help="the model file to write, or the name vgg19 (default: SOURCE's name with .safetensors, here; "
         "vgg19 with --download)",
     )
-    parser.add_argument(
-        "--photos",
-        type=file_path,
-        metavar="DIR",
-        help="photos over which weights that are not normalised are scaled (default: a small set of our own)",
-    )
+    photos_help = "photos over which weights that are not normalised are scaled (default: a small set of our own)"
+    parser.add_argument("--photos", type=file_path, metavar="DIR", help=photos_help)
     parser.add_argument(
         "--preprocessing",
         metavar="NAME",
         help="what SOURCE's weights expect, where that cannot be told: caffe (BGR 0..255 less the means), caffe-rgb, "
         "torchvision, or none (RGB 0..1)",
     )
-    parser.add_argument(
-        "--download",
-        action="store_true",
-        help="fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE",
-    )
+    download_help = "fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE"
+    parser.add_argument("--download", action="store_true", help=download_help)
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     arguments = parser.parse_args(argv)
     if arguments.download and arguments.preprocessing:
@@ -76,14 +59,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 
 def convert_files(arguments: argparse.Namespace) -> None:
-    """Read or fetch, convert, write, report.
-
-    Args:
-        arguments: What `main` parsed.
-
-    Raises:
-        ValueError: Anything a user can get wrong.
-    """
+    """Read or fetch the weights, convert them, write the model and report."""
     from wct_jax.networks.model_file import check_model_target, model_path
     from wct_jax.system.atomic import check_target
 
@@ -105,21 +81,16 @@ def convert_files(arguments: argparse.Namespace) -> None:
     from wct_jax.convert.conversion import convert
     from wct_jax.networks.model_file import save_model
 
+    options = {"photos": arguments.photos, "preprocessing": arguments.preprocessing, "tell": say}
     if arguments.download:
         source = output.with_name("vgg19_keras_notop.h5")
         _fetch(source)
         licence = "CC BY 4.0, Visual Geometry Group, University of Oxford"
-        model = convert(source, arguments.decoder, photos=arguments.photos, licence=licence, tell=say)
+        model = convert(source, arguments.decoder, licence=licence, **options)
     else:
-        model = convert(
-            arguments.source,
-            arguments.decoder,
-            photos=arguments.photos,
-            preprocessing=arguments.preprocessing,
-            tell=say,
-        )
+        model = convert(arguments.source, arguments.decoder, **options)
     report = _report(model)
-    _refuse_existing(output, arguments.overwrite)  # Again, since others may have written it meanwhile.
+    _refuse_existing(output, arguments.overwrite)  # Again, since another process may have written it meanwhile.
     save_model(output, model)
     if arguments.download:
         source.unlink(missing_ok=True)
@@ -137,7 +108,7 @@ def _fetch(target: Path) -> None:
 
     from wct_jax.convert import download
 
-    if target.exists():  # Fetched and verified by a run whose conversion then failed.
+    if target.exists():  # A run whose conversion failed has fetched and verified it.
         return
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -162,7 +133,7 @@ def _report(model: "Model") -> list[str]:
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
     if model.auxiliary:
         lines += _table("auxiliary maps", model.auxiliary)
-    # A model file made by other means may say none of these, or anything.
+    # A model file from elsewhere may say none of these, or anything.
     return [
         *lines,
         f"preprocessing folded into conv1_1: {printable(metadata.get('preprocessing', 'unknown'))}",

@@ -1,94 +1,48 @@
 """The command `wct-distill`: a parser, the data, then one library call."""
 
 import argparse
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from wct_jax.cli.command import Parser, file_path, positive, run, tell
-from wct_jax.cli.training import (
-    add_judges,
-    add_options,
-    add_weight,
-    exit_when_interrupted,
-    open_photos,
-    prepare,
-    say_if_finished,
-)
+from wct_jax.cli.command import file_path, positive, tell
+from wct_jax.cli.photos import open_photos
+from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summary
 from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
+_WIDTHS = (16, 32, 64, 128, 128)
 _MOST_CHANNELS = 4096
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and distill a model.
-
-    Args:
-        argv: Arguments; None for those of the process.
-        prog: The name of the command; None for that of the process.
-    """
-    parser = Parser(
+    """Parse the command line and distill a model; None stands for the arguments and the name of the process."""
+    parser = TrainingParser(
         "Make a small model: an encoder from whose features those of larger ones can be predicted and photos rebuilt, "
         "and its decoders.",
-        "Ctrl-C and SIGTERM save first. The same command goes on with a training that was broken off.",
-        prog=prog,
+        prog,
     )
-    parser.add_argument(
-        "--teachers",
-        type=file_path,
-        nargs="+",
-        required=True,
-        metavar="MODEL",
-        help="model files; each layer is learned from the first whose encoder has it",
-    )
-    parser.add_argument(
-        "--model",
-        type=file_path,
-        metavar="MODEL",
-        help="a model file whose first blocks to keep; the file stays as it is",
-    )
-    parser.add_argument(
-        "--from",
-        dest="first",
-        choices=LAYERS,
-        default=LAYERS[0],
-        help="with --model, the first layer to learn: the blocks before it are kept (default: %(default)s)",
-    )
+    teachers_help = "model files; each layer is learned from the first whose encoder has it"
+    parser.add_argument("--teachers", type=file_path, nargs="+", required=True, metavar="MODEL", help=teachers_help)
+    model_help = "a model file whose first blocks to keep; the file stays as it is"
+    parser.add_argument("--model", type=file_path, metavar="MODEL", help=model_help)
+    from_help = "with --model, the first layer to learn: the blocks before it are kept (default: %(default)s)"
+    parser.add_argument("--from", dest="first", choices=LAYERS, default=LAYERS[0], help=from_help)
     parser.add_argument(
         "--finetune", action="store_true", help="begin with the blocks and decoders that --model has for these layers"
     )
-    parser.add_argument(
-        "--widths",
-        type=positive,
-        nargs="+",
-        metavar="N",
-        help="channels of the encoder's blocks, as many as it is to have (default: those of --model, or "
-        "16 32 64 128 128)",
-    )
-    parser.add_argument(
-        "--out",
-        type=file_path,
-        default=Path("runs/distill"),
-        metavar="DIR",
-        help="the folder of the run (default: %(default)s)",
-    )
-    add_options(parser, steps=15_000, crop=128, learning_rate=1e-2)
-    add_weight(parser, "feature", 1.0, "the teachers' features count in the loss, where pixels count 1")
-    add_weight(parser, "perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts")
-    add_judges(parser, "--perceptual-weight compares")
-    arguments = parser.parse_args(argv)
-    run(parser, functools.partial(make, arguments), ": try a smaller --batch-size or --crop")
+    widths = " ".join(map(str, _WIDTHS))
+    widths_help = f"channels of the encoder's blocks, as many as it is to have (default: those of --model, or {widths})"
+    parser.add_argument("--widths", type=positive, nargs="+", metavar="N", help=widths_help)
+    out_help = "the folder of the run (default: %(default)s)"
+    parser.add_argument("--out", type=file_path, default=Path("runs/distill"), metavar="DIR", help=out_help)
+    parser.add_recipe(steps=15_000, crop=128, learning_rate=1e-2)
+    parser.add_weight("feature", 1.0, "the teachers' features count in the loss, where pixels count 1")
+    parser.add_weight("perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts")
+    parser.add_judges("--perceptual-weight compares")
+    parser.run(make, argv)
 
 
 def make(arguments: argparse.Namespace) -> None:
-    """Distill a model.
-
-    Args:
-        arguments: What `main` parsed.
-
-    Raises:
-        ValueError: Anything a user can get wrong.
-    """
+    """Distill a model and write it into the folder of the run."""
     if bool(arguments.judges) != bool(arguments.perceptual_weight):
         raise ValueError("--judges and --perceptual-weight go together: expected both or neither")
     if max(arguments.widths or [0]) > _MOST_CHANNELS:
@@ -103,14 +57,14 @@ def make(arguments: argparse.Namespace) -> None:
 
     from wct_jax.networks.model_file import load_model, save_model
     from wct_jax.networks.taps import choose_taps
-    from wct_jax.training.run import holds_run, last_step
+    from wct_jax.training.run import holds_run
 
     model = load_model(arguments.model) if arguments.model else None
     if model and model.encoders:
         raise ValueError(
             f"{arguments.model} has encoders of its own for {', '.join(model.encoders)}: expected a model of one"
         )
-    widths = model.widths if model else arguments.widths or (16, 32, 64, 128, 128)
+    widths = model.widths if model else arguments.widths or _WIDTHS
     encoder_shapes(widths)
     layers = LAYERS[LAYERS.index(arguments.first) : len(widths)]
     if not layers:
@@ -128,17 +82,15 @@ def make(arguments: argparse.Namespace) -> None:
     from wct_jax.training.recipe import distill
     from wct_jax.training.student import DistillWeights
 
-    before, setup = last_step(arguments.out), photos.setup(arguments, arguments.out)
+    setup = photos.setup(arguments, arguments.out)
     weights = DistillWeights(arguments.feature_weight, arguments.perceptual_weight)
-    with exit_when_interrupted("the distillation", arguments.out):
-        finetune = arguments.finetune
-        model, record = distill(teachers, widths, weights, setup, judges=judges, model=model, finetune=finetune)
+    options = {"judges": judges, "model": model, "finetune": arguments.finetune}
+    with explained("the distillation", arguments.out, arguments, "another --out"):
+        student, record = distill(teachers, widths, weights, setup, **options)
     if jax.process_index():
         return
-    say_if_finished(before, arguments, "another --out")
     target = arguments.out / "model.safetensors"
     for layer, score in record.get("val", {}).items():
-        tell("{layer}: {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(layer=layer, **score))
-    save_model(target, model)
-    losses = ", ".join(f"{term} loss {value:.4g}" for term, value in record["losses"].items())
-    tell(f"{record['steps']} steps, {losses}; the model is {target}")
+        tell(f"{layer}: {SCORE.format(**score)}")
+    save_model(target, student)
+    tell(f"{summary(record)}; the model is {target}")

@@ -1,54 +1,36 @@
 """The command `train.py`: a parser, the data, then one library call for each layer."""
 
 import argparse
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import Parser, file_path, run, tell
-from wct_jax.cli.training import (
-    Photos,
-    add_judges,
-    add_options,
-    add_weight,
-    exit_when_interrupted,
-    open_photos,
-    prepare,
-    say_if_finished,
-)
+from wct_jax.cli.command import file_path, tell
+from wct_jax.cli.photos import open_photos
+from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summary
 from wct_jax.networks.vgg import LAYERS
 
 if TYPE_CHECKING:
     from wct_jax.networks.model import Model
     from wct_jax.networks.taps import Taps
+    from wct_jax.training.task import Setup
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and train decoders.
-
-    Args:
-        argv: Arguments; None for those of the process.
-        prog: The name of the command; None for that of the process.
-    """
-    parser = Parser(
-        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, and add it to the model.",
-        "Ctrl-C and SIGTERM save first. The same command goes on with a training that was broken off.",
-        prog=prog,
+    """Parse the command line and train decoders; None stands for the arguments and the name of the process."""
+    description = (
+        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, and add it to the model."
     )
+    parser = TrainingParser(description, prog)
     parser.add_argument(
         "--layer", required=True, choices=(*LAYERS, "all"), help="the layer to invert, or all that the model has"
     )
     parser.add_argument(
         "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
     )
-    parser.add_argument(
-        "--out",
-        type=file_path,
-        metavar="DIR",
-        help="the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)",
-    )
-    add_options(parser, steps=15_000, crop=256, learning_rate=5e-3)
+    out_help = "the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)"
+    parser.add_argument("--out", type=file_path, metavar="DIR", help=out_help)
+    parser.add_recipe(steps=15_000, crop=256, learning_rate=5e-3)
     for term, default, what in (
         ("pixel", 1.0, "mean squared error of the pixels, in 0..1"),
         ("feature", 1.0, "mean squared error of the feature"),
@@ -56,32 +38,18 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         ("perceptual", 0.0, "relative error of the judges' features"),
         ("style", 0.0, "error of the judges' covariances, and of the feature, on photos that took another's style,"),
     ):
-        add_weight(parser, term, default, f"the {what} counts in the loss")
-    add_judges(parser, "--perceptual-weight and --style-weight compare", " (default: that of --model)")
-    parser.add_argument(
-        "--judge-layers",
-        nargs="+",
-        choices=LAYERS,
-        metavar="LAYER",
-        help="where the judges compare (default: all the layers that they have)",
-    )
+        parser.add_weight(term, default, f"the {what} counts in the loss")
+    parser.add_judges("--perceptual-weight and --style-weight compare", " (default: that of --model)")
+    layers_help = "where the judges compare (default: all the layers that they have)"
+    parser.add_argument("--judge-layers", nargs="+", choices=LAYERS, metavar="LAYER", help=layers_help)
     parser.add_argument("--finetune", action="store_true", help="begin with the decoder that the model has")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the decoder if the model has one for the layer"
-    )
-    arguments = parser.parse_args(argv)
-    run(parser, functools.partial(train, arguments), ": try a smaller --batch-size or --crop")
+    overwrite_help = "replace the decoder if the model has one for the layer"
+    parser.add_argument("--overwrite", action="store_true", help=overwrite_help)
+    parser.run(train, argv)
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train a decoder, or one for each layer in turn, and add it to the model.
-
-    Args:
-        arguments: What `main` parsed.
-
-    Raises:
-        ValueError: Anything a user can get wrong.
-    """
+    """Train a decoder, or one for each layer in turn, and add it to the model."""
     if not arguments.pixel_weight and not arguments.feature_weight:
         raise ValueError("--pixel-weight and --feature-weight are both 0: expected one of them to count")
     judged = arguments.perceptual_weight or arguments.style_weight
@@ -101,21 +69,19 @@ def train(arguments: argparse.Namespace) -> None:
     judges = choose_taps(models, arguments.judge_layers) if judged else ()
     photos = open_photos(arguments)
     for layer, folder in folders.items():
-        with exit_when_interrupted(layer, folder):
-            _train_layer(arguments, model, layer, folder, photos, judges)
+        _train_layer(arguments, model, layer, photos.setup(arguments, folder), judges)
 
 
 def _train_layer(
-    arguments: argparse.Namespace, model: "Model", layer: str, folder: Path, photos: Photos, judges: "tuple[Taps, ...]"
+    arguments: argparse.Namespace, model: "Model", layer: str, setup: "Setup", judges: "tuple[Taps, ...]"
 ) -> None:
     import jax
 
     from wct_jax.networks.model_file import add_decoder, model_path, save_model
     from wct_jax.training.decoder import LossWeights
     from wct_jax.training.recipe import train_decoder
-    from wct_jax.training.run import last_step
 
-    before = last_step(folder)
+    folder = Path(setup.folder)
     weights = LossWeights(
         arguments.pixel_weight,
         arguments.feature_weight,
@@ -123,20 +89,18 @@ def _train_layer(
         arguments.perceptual_weight,
         arguments.style_weight,
     )
-    setup = photos.setup(arguments, folder)
-    trained, record = train_decoder(model, layer, weights, setup, judges=judges, finetune=arguments.finetune)
+    with explained(layer, folder, arguments, "another --out with --overwrite"):
+        trained, record = train_decoder(model, layer, weights, setup, judges=judges, finetune=arguments.finetune)
     if jax.process_index():
         return
-    say_if_finished(before, arguments, "another --out with --overwrite")
     save_model(folder / "model.safetensors", trained)
     add_decoder(model_path(arguments.model), trained, layer, record)
-    losses = ", ".join(f"{term} loss {value:.4g}" for term, value in record["losses"].items())
-    score = "; {psnr} dB PSNR and {ssim} SSIM on {photos} photos".format(**record["val"]) if "val" in record else ""
-    tell(f"{layer}: {record['steps']} steps, {losses}{score}; the decoder is in {model_path(arguments.model)}")
+    score = f"; {SCORE.format(**record['val'])}" if "val" in record else ""
+    tell(f"{layer}: {summary(record)}{score}; the decoder is in {model_path(arguments.model)}")
 
 
 def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
-    """The folder of the run for each layer, after making sure that it can be begun or gone on with."""
+    """Check that the run of every layer can be begun or gone on with, and give the folders of the runs."""
     from wct_jax.training.run import holds_run
 
     have = LAYERS[: len(model.widths)]
@@ -167,7 +131,7 @@ def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
 
 
 def _is_of_run(model: "Model", layer: str, folder: Path) -> bool:
-    """Whether a model's decoder is the one that a run has made: going on with the run then takes nothing from it."""
+    """Whether the run made the model's decoder, so that going on with the run loses nothing."""
     import numpy as np
 
     from wct_jax.networks.model_file import load_model

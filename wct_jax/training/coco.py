@@ -1,4 +1,4 @@
-"""COCO's test images of 2017 by tensorflow-datasets: prepared once, from then on read without TensorFlow."""
+"""COCO's test images of 2017: tensorflow-datasets prepares them once, then they are read without TensorFlow."""
 
 import contextlib
 import importlib.util
@@ -16,22 +16,14 @@ _DOWNLOADS = Path("downloads", f"coco_{_CONFIG}")  # Ours alone, so that it can 
 _MANUAL = Path("downloads", "manual")
 _ARCHIVES = ("/zips/test2017.zip", "/annotations/image_info_test2017.zip")
 # The archives, the files extracted from them, and the records, whose shuffled copies are deleted as they are written;
-# the rest is for blocks and folders of 40,670 small files.
+# the rest is what the file system adds to 40,670 small files.
 _PEAK = 3.3
 
 
 class Coco:
-    """COCO's test images as a source of encoded photos, for `batches`."""
+    """COCO's test images as a source of encoded photos, from the folder of the prepared records."""
 
     def __init__(self, folder: Path) -> None:
-        """Open prepared records.
-
-        Args:
-            folder: Where tensorflow-datasets has put them.
-
-        Raises:
-            ValueError: They are damaged.
-        """
         import tensorflow_datasets as tfds
 
         self._folder = folder
@@ -51,7 +43,7 @@ class Coco:
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # Damaged and missing files are met with exceptions of many kinds.
+        except Exception as error:  # Damaged and missing files raise exceptions of many kinds.
             raise ValueError(
                 f"cannot read {self._folder}: it is damaged ({_one_line(error)}); delete it to prepare COCO again"
             ) from None
@@ -60,20 +52,16 @@ class Coco:
 def open_coco(tell: Callable[[str], None], root: str | os.PathLike[str] | None = None) -> Coco:
     """Open COCO's test images of 2017; if they are not prepared yet, download and prepare them first.
 
-    Preparing runs tensorflow-datasets' own builder in a process of its own, which TensorFlow never leaves. When it
-    is interrupted or fails, the next call goes on with the archives that are complete. Archives that are at hand
-    already are taken from `downloads/manual` in the data folder.
+    A process of its own runs the builder of tensorflow-datasets, so that TensorFlow is never loaded here. After an
+    interrupt or a failure, the next call continues with the archives that are complete. Archives in `downloads/manual`
+    of the data folder are not downloaded.
 
     Args:
-        tell: Called with a sentence on what is going to be downloaded, before it is.
-        root: The data folder of tensorflow-datasets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets.
-
-    Returns:
-        The images.
+        tell: Function called with a sentence on the download before it begins.
+        root: Data folder of tensorflow-datasets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets.
 
     Raises:
-        ValueError: Preparing needs packages that are missing or a larger disk, or it fails; or what was prepared is
-            damaged.
+        ValueError: Packages are missing, the disk is too small, preparing fails, or the prepared records are damaged.
     """
     root = os.fspath(root or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if "://" in root:
@@ -103,7 +91,7 @@ def _require_packages(root: Path) -> None:
 @contextlib.contextmanager
 def _locked(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Keep other processes from preparing in the same folder; the lock is released when this one dies."""
-    import fcntl  # POSIX alone, as the reader of the records is.
+    import fcntl  # Only on POSIX, like the reader of the records.
 
     try:
         (root / _DOWNLOADS).parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +109,7 @@ def _locked(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _prepare(root: Path, tell: Callable[[str], None]) -> None:
-    """Check the disk, say what will happen, and run `_build` in a process of its own."""
+    """Check the disk, announce the download, and run `_build` in a process of its own."""
     from tensorflow_datasets.object_detection.coco import Coco as Builder
 
     downloads = root / _DOWNLOADS
@@ -147,7 +135,7 @@ def _prepare(root: Path, tell: Callable[[str], None]) -> None:
     )
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-        # TensorFlow has no business with the GPUs, nor much to say.
+        # TensorFlow must not take the GPUs, and should be quiet.
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
@@ -162,8 +150,8 @@ def _prepare(root: Path, tell: Callable[[str], None]) -> None:
 
 
 def _build(root: Path) -> None:
-    """Prepare the records in this process, and end it with status 2 and a last line on why that failed."""
-    # Python's own way with Ctrl-C would wait for every thread that downloads.
+    """Prepare the records in this process; on failure print the reason as the last line and exit with status 2."""
+    # Python's own handler of Ctrl-C would wait for every thread that downloads.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     import absl.logging
     import tensorflow_datasets as tfds
@@ -184,7 +172,7 @@ def _build(root: Path) -> None:
             download_dir=root / _DOWNLOADS,
             download_config=tfds.download.DownloadConfig(manual_dir=root / _MANUAL, try_download_gcs=False),
         )
-    except Exception as error:  # The network, the disk, the archives: each has exceptions of its own.
+    except Exception as error:  # The network, the disk and the archives have exceptions of their own.
         print(_one_line(error), flush=True)
         os._exit(2)
 

@@ -1,4 +1,4 @@
-"""Batches for training: a source of encoded photos becomes endless uint8 crops, in threads."""
+"""Batches for training: threads make endless uint8 crops of a source of encoded photos."""
 
 import contextlib
 import functools
@@ -23,34 +23,32 @@ from wct_jax.training.progress import duration
 
 
 class Source(Protocol):
-    """What `batches` reads: encoded photos by their number."""
+    """A sequence of encoded photos, each with its name and its bytes."""
 
-    def __len__(self) -> int:
-        """How many photos there are."""
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[str, bytes]:
-        """The name and the encoded bytes of a photo."""
+    def __getitem__(self, index: int) -> tuple[str, bytes]: ...
 
 
 class Folder:
-    """The photos that a folder or a pattern stands for, see `scan`, all of which can be decoded.
+    """The photos in a folder, or of a pattern, that can be decoded.
 
     Each photo is decoded once, at the start, so that none stops a training that has run for hours.
 
     Attributes:
-        paths: The photos.
-        skipped: Sentences on the files that are left out, and on what else is passed over.
+        paths: Paths of the photos.
+        skipped: Sentences on the files that are left out or passed over.
     """
 
     def __init__(self, root: PathLike, tell: Callable[[str], None] | None = None) -> None:
-        """Find the photos, and decode them.
+        """Find the photos and decode them.
 
         Args:
-            root: The folder or pattern.
-            tell: Called with a sentence on how long decoding takes, where that is long.
+            root: Folder or pattern.
+            tell: Function called with a sentence on how long decoding takes, if that is long.
 
         Raises:
-            ValueError: It is missing, no folder, or holds no photo that can be read.
+            ValueError: The folder is missing, is no folder, or holds no photo that can be read.
         """
         _silence_pillow()
         found, skipped = scan(root)
@@ -93,26 +91,26 @@ def batches(
 ) -> grain.DatasetIterator:
     """Shuffled random crops of a source's photos, without end.
 
-    A crop is a square, mirrored half of the time, at a uniform place in the photo. Its side is log-uniform between
-    `crop` and the photo's shorter side, so that every scale from the photo's own pixels to the whole view is as
-    frequent as another, however large the photo; it is then resized to `crop`. A photo smaller than that is enlarged.
+    A crop is a square at a uniform place in the photo, mirrored half of the time. Its side is log-uniform between
+    `crop` and the photo's shorter side, so that every scale from the photo's own pixels to the whole view is equally
+    frequent, however large the photo. It is then resized to `crop`; a smaller photo is enlarged.
 
-    Crops depend on the seed and on their number in the stream alone. The photos are shuffled anew in each epoch,
-    then cropped, and only then dealt to the processes in turn: together they have the crops of a single process.
-    The iterator's state, `{"next_index": n}`, counts batches, and holds for any number of threads.
+    A crop depends only on the seed and on its number in the stream. The photos are shuffled anew in each epoch, then
+    cropped, and only then dealt to the processes in turn, which together get the crops of a single process. The
+    iterator's state, `{"next_index": n}`, counts batches, and is the same for any number of threads.
 
     Args:
-        source: The photos.
-        batch_size: Crops in a batch, over all processes.
-        crop: The side of a crop.
-        seed: From 0 to 2**32 - 1.
-        process_index: Which process this is.
-        process_count: How many processes share a batch.
-        threads: How many batches are made at the same time.
+        source: Photos to crop.
+        batch_size: Number of crops in a batch, over all processes.
+        crop: Side of a crop in pixels.
+        seed: Seed from 0 to 2**32 - 1.
+        process_index: Index of this process.
+        process_count: Number of processes that share a batch.
+        threads: Number of batches made at the same time.
 
     Returns:
-        An iterator of uint8 `[batch_size / process_count, crop, crop, 3]` in 0..255, with `get_state` and
-        `set_state`. It raises a ValueError with the photo's name where one turns out to be damaged or gone.
+        An iterator of uint8 `[batch_size / process_count, crop, crop, 3]` in 0..255, with `get_state` and `set_state`.
+        It raises a ValueError that names the photo if one turns out to be damaged or gone.
 
     Raises:
         ValueError: The processes cannot share a batch evenly.
@@ -122,9 +120,9 @@ def batches(
     _silence_pillow()
     photos = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     crops = photos.random_map(functools.partial(_crop, size=crop))
-    # There is no remainder to drop, but without this Grain would round the endless length up, past what an index holds.
+    # There is no remainder to drop, but otherwise Grain rounds the endless length up, past what an index holds.
     own = crops[process_index::process_count].batch(batch_size // process_count, drop_remainder=True)
-    # Grain would keep 500 batches; what is started is also finished when the program ends.
+    # Grain would read 500 batches ahead, and finishes those that it has started when the program ends.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     return iter(own.to_iter_dataset(options))
 
@@ -133,11 +131,11 @@ def centre_crops(folder: Folder, side: int) -> Iterator[tuple[Path, np.ndarray]]
     """The middle of each photo, for validation.
 
     Args:
-        folder: The photos.
-        side: The most rows and columns to keep; a smaller photo stays whole.
+        folder: Photos to crop.
+        side: Largest number of rows and of columns to keep; a smaller photo stays whole.
 
     Yields:
-        The photo's path, and sRGB colours, float32 `[H, W, 3]` in 0..1, with H and W at most `side`.
+        The photo's path and its sRGB colours, float32 `[H, W, 3]` in 0..1, with H and W at most `side`.
 
     Raises:
         ValueError: A photo is damaged or gone.
@@ -149,13 +147,13 @@ def centre_crops(folder: Folder, side: int) -> Iterator[tuple[Path, np.ndarray]]
 
 
 def _silence_pillow() -> None:
-    # It warns of large pictures and of sloppy EXIF. Filters belong to the process: set and reset by each of several
-    # threads they would come back in the wrong order.
+    # Pillow warns of large pictures and of sloppy EXIF. Filters belong to the process: if several threads set and reset
+    # them, they would come back in the wrong order.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _complaint(path: Path, large: threading.Lock) -> str | None:
-    """Why a photo cannot be decoded, or None if it can; of large ones one at a time is decoded."""
+    """Why a photo cannot be decoded, or None if it can; the lock `large` lets one large photo at a time through."""
     try:
         with open(path, "rb") as file:
             image = open_image(file, path)
@@ -167,7 +165,7 @@ def _complaint(path: Path, large: threading.Lock) -> str | None:
                     f"expected at most {_MOST_BYTES / 2**30:.0f} GiB for a photo to train on"
                 )
             with large if bytes_ > _LARGE else contextlib.nullcontext():
-                # All of a JPEG is read at an eighth of its size, too.
+                # This reads all of a JPEG, too, at an eighth of its size.
                 image.draft(None, (1, 1))
                 load_image(image, path)
                 to_srgb(image.crop((0, 0, 1, 1)))
@@ -180,17 +178,16 @@ def _complaint(path: Path, large: threading.Lock) -> str | None:
     return None
 
 
-# A sentence that a person would rather have than wait, after so many seconds.
-_SOON = 3.0
-# What a photo may take while it is decoded; two are at a time. Pillow has four bytes for a pixel, and the colours of
-# pictures with an alpha or of more than 8 bits are worked out in floats.
+_SOON = 3.0  # Seconds of decoding after which it is announced.
+# A photo may take so much while it is decoded, two at a time. Pillow has four bytes for a pixel, and the colours of
+# pictures with an alpha channel or more than 8 bits are computed in floats.
 _MOST_BYTES = 2**31
 _BYTES_A_PIXEL = 48
 _LARGE = 2**27
 
 
 def _is_plain(image: Image.Image) -> bool:
-    """Whether each pixel shows what it does whatever the others are, in 8 bits."""
+    """Whether a crop can be taken before the colours are converted: 8 bits, and no transparency."""
     return image.mode in ("L", "RGB", "CMYK") and not image.has_transparency_data
 
 
@@ -213,7 +210,7 @@ def _crop(photo: tuple[str, bytes], rng: np.random.Generator, *, size: int) -> n
     left, top = (int(rng.integers(length - side + 1)) for length in image.size)
     box = (left, top, left + side, top + side)
     square = image.resize((size, size), Image.Resampling.LANCZOS, box)
-    # It lies at a uniform place whichever way the picture has to be turned.
+    # Its place is uniform whichever way the picture has to be turned.
     pixels = upright(to_srgb(square)[0], orientation)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]

@@ -30,16 +30,16 @@ from wct_jax.transform.whitening import transfer
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What the terms of the loss count.
+    """The weights of the terms of the loss.
 
     Attributes:
-        pixel: Of the mean squared error of the pixels, in 0..1.
-        feature: Of the mean squared error of the layer's feature.
-        total_variation: Of the output's total variation.
-        perceptual: Of `perceptual_error`, between the features that judge output and photo.
-        style: Of what is asked of the image of a transformed feature: the mean over layers of `covariance_error`
-            between its features and those of the photo that it took the style of, plus `relative_error` between its
-            feature at the decoder's layer and the transformed one.
+        pixel: Weight of the mean squared error of the pixels, in 0..1.
+        feature: Weight of the mean squared error of the layer's feature.
+        total_variation: Weight of the output's total variation.
+        perceptual: Weight of `perceptual_error` between the judges' features of output and photo.
+        style: Weight of the errors of images that are decoded from a transformed feature: `covariance_error` between
+            the judges' features of the image and of the style, averaged over layers, plus `relative_error` between the
+            image's feature at the decoder's layer and the transformed feature.
     """
 
     pixel: float = 1.0
@@ -50,30 +50,25 @@ class LossWeights:
 
 
 def make_schedule(learning_rate: float, steps: int) -> optax.Schedule:
-    """A rate that rises linearly over the first steps and falls to zero along a cosine.
-
-    Args:
-        learning_rate: The highest one.
-        steps: Of the whole training.
-    """
+    """A rate that rises linearly to `learning_rate` over at most 200 steps and falls to 0 along a cosine at `steps`."""
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(200, steps // 10), max(steps, 1))
 
 
 def make_optimizer(learning_rate: float, steps: int, weight_decay: float = 0.0) -> optax.GradientTransformation:
-    """Muon (Jordan et al., 2024) for the kernels but the last, Adam for that and the biases, both on `make_schedule`.
+    """Muon (Jordan et al., 2024) for all kernels except the last, Adam for that one and the biases.
 
-    Features are correlated between channels and neighbours, which Adam, going by single weights, does not see:
+    Features are correlated between channels and neighbours. Adam scales each weight by itself and does not see that:
     docs/training.md has the figures.
 
     Args:
-        learning_rate: The highest one of Muon; Adam's is a twentieth of it.
-        steps: Of the whole training.
-        weight_decay: Of the kernels that Muon moves, as a share of its rate. Each of its steps goes as far in the
-            directions that the gradient knows little of, where without decay nothing takes back what thousands add.
+        learning_rate: Highest rate of Muon, on `make_schedule`; Adam's is a twentieth of it.
+        steps: Number of steps of the whole training.
+        weight_decay: Decay of the kernels that Muon moves, as a share of its rate. Muon steps equally far in directions
+            that the gradient says little about, and without decay nothing undoes what thousands of steps add there.
     """
 
     def dimensions(parameters: Any) -> Any:
-        """A kernel is the matrix of its input patches to its output channels; those that paint are left to Adam."""
+        """Treat a kernel as the matrix from input patches to output channels; leave the one that paints to Adam."""
         matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
         return jax.tree.map(lambda leaf: matrix if leaf.ndim == 4 and leaf.shape[3] != 3 else None, parameters)
 
@@ -92,17 +87,14 @@ def init_state(
     seed: int,
     decoder: Parameters | None = None,
 ) -> State:
-    """The state before the first step.
+    """The state of a decoder before the first step.
 
     Args:
-        model: Whose encoder the decoder is to invert.
-        layer: The decoder's.
-        optimizer: Of the training.
-        seed: Of what is drawn.
-        decoder: To begin with; by default one of `initial_decoder`.
-
-    Returns:
-        Step 0.
+        model: Model with the encoder that the decoder is to invert.
+        layer: Layer of the decoder.
+        optimizer: Optimizer of the training.
+        seed: Seed of the first kernels and of the state's key.
+        decoder: Decoder to begin with; by default that of `initial_decoder`.
     """
     key, init = jax.random.split(jax.random.key(seed))
     # A copy, since the step donates the state.
@@ -112,32 +104,26 @@ def init_state(
 
 
 def initial_decoder(layer: str, widths: Sequence[int], key: Array) -> dict[str, dict[str, Array]]:
-    """A decoder that paints everything grey, its other kernels drawn as He et al. do (arXiv:1502.01852).
-
-    Args:
-        layer: The decoder's.
-        widths: Channels of the encoder's blocks.
-        key: To draw with.
-    """
+    """A decoder of `layer` that paints everything grey, its other kernels drawn as by He et al. (arXiv:1502.01852)."""
     inputs = next(iter(decoder_shapes(layer, widths).values()))[0]
     decoder = dict(jax.jit(Decoder(layer, widths).init)(key, jnp.zeros((1, 1, 1, inputs)))["params"])
-    # He's kernels assume features of unit variance. Those of VGG-19 make of them an image so far off that the training
-    # is spent on forgetting it: 1,500 steps at 0.004 take relu1_1 from there to 12 dB, and from grey to 37.
+    # He's kernels assume features of unit variance. From the features of VGG-19 they paint an image so far off that the
+    # training is spent on forgetting it: 1,500 steps at 0.004 take relu1_1 from there to 12 dB, and from grey to 37.
     decoder["conv1_1"] = {"kernel": jnp.zeros_like(decoder["conv1_1"]["kernel"]), "bias": jnp.full(3, 0.5, jnp.float32)}
     return decoder
 
 
 def reconstruct(model: Model, layer: str, decoder: Parameters, images: Array) -> tuple[Array, Array]:
-    """Encode and decode.
+    """Encode images and decode them again.
 
     Args:
-        model: The encoder.
-        layer: Where it is read.
+        model: Model with the encoder.
+        layer: Layer at which the encoder is read.
         decoder: Parameters of a decoder of that layer.
-        images: `[..., H, W, 3]` in 0..1; the dtype is that of the computation.
+        images: Images `[..., H, W, 3]` in 0..1, in the dtype of the computation.
 
     Returns:
-        The reconstruction, of the images' size and not clipped, and the feature that it was decoded from.
+        The reconstruction, `[..., H, W, 3]` and not clipped, and the feature that it was decoded from.
     """
     feature = model.encode(images, (layer,))[layer]
     output = dataclasses.replace(model, decoders={layer: decoder}).decode(layer, feature)
@@ -159,23 +145,23 @@ def train_step(
     """One step down the loss of Li et al., NIPS 2017, equation 1.
 
     L = pixel · mean (Io - Ii)² + feature · mean (Φ(Io) - Φ(Ii))² + total_variation · TV(Io), where Φ is the encoder
-    at the layer, which stays as it is, and Io the decoder's image of Φ(Ii). To these come, where they count, the
-    perceptual loss of Johnson et al., ECCV 2016, equation 2, and one on the images of transformed features, which are
-    what the decoder is for: each photo of the batch, after the deeper levels that the model can decode, takes the style
-    of the next one. See `LossWeights`.
+    at the layer, which stays as it is, and Io the decoder's image of Φ(Ii). If their weights are not 0, two terms are
+    added: the perceptual loss of Johnson et al., ECCV 2016, equation 2, and a loss of style on the images of
+    transformed features, for which the decoder is made: each photo of the batch, after the deeper levels that the model
+    can decode, takes the style of the next photo.
 
     Args:
-        state: Parameters of the decoder, the optimizer's state, the step.
-        batch: uint8 `[B, H, W, 3]`.
-        model: The encoder, and decoders of deeper layers for the loss of style.
-        judges: Encoders, and where they are read for the perceptual loss and that of style.
-        layer: The decoder's.
-        optimizer: Whose state `state` holds.
-        weights: Of the terms.
-        dtype: Of the convolutions: float32, or bfloat16. Parameters and losses are float32 in either.
+        state: State whose parameters are the decoder.
+        batch: Photos, uint8 `[B, H, W, 3]`.
+        model: Model with the encoder, and with decoders of deeper layers for the loss of style.
+        judges: Encoders for the perceptual loss and the loss of style, with the layers to read.
+        layer: Layer of the decoder.
+        optimizer: Optimizer whose state `state` holds.
+        weights: Weights of the terms.
+        dtype: Float32 or bfloat16, for the convolutions; parameters and losses are float32.
 
     Returns:
-        The next state, and the float32 scalars `loss`, `pixel`, `feature` and, where they count, `variation`,
+        The next state, and the float32 scalars `loss`, `pixel`, `feature` and, if their weights are not 0, `variation`,
         `perceptual` and `style`.
     """
     images = batch.astype(jnp.float32) / 255
@@ -209,9 +195,9 @@ def descend(
     """One step of an optimizer down a loss.
 
     Args:
-        loss: From the parameters to the scalar to go down, and metrics.
-        state: The state.
-        optimizer: Whose state `state` holds.
+        loss: Function from the parameters to the scalar to lower, and metrics.
+        state: State before the step.
+        optimizer: Optimizer whose state `state` holds.
 
     Returns:
         The next state, and the metrics.
@@ -226,7 +212,7 @@ _WEIGHTS = {"variation": "total_variation"}
 
 
 def _transferred(model: Model, layer: str, images: Array) -> Array:
-    """The feature that stylizing has the layer's decoder paint, each image in the style of the next one."""
+    """The feature that the layer's decoder gets when each image is stylized with the next one as its style."""
     deeper = deeper_than(layer, model.decoders)
     style = jax.tree.map(_next, extract_style(model, images, (*deeper, layer)))
     content = stylize(model, images, style, layers=deeper) if deeper else images

@@ -1,17 +1,15 @@
-"""The one training loop: any step, any iterator of batches."""
+"""The one training loop, for any step and any iterator of batches."""
 
 import collections
 import dataclasses
 import functools
 import itertools
-import math
 import signal
-import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn, Self
 
 import jax
@@ -20,6 +18,7 @@ import numpy as np
 from jax import Array
 
 from wct_jax.training.devices import agree, replicate, split
+from wct_jax.training.divergence import WORSE, Watch, compare
 from wct_jax.training.progress import Progress
 from wct_jax.training.run import Run
 
@@ -29,13 +28,13 @@ from wct_jax.training.run import Run
 )
 @dataclass(frozen=True)
 class State:
-    """All that a training carries from one step to the next.
+    """Everything that a training carries from one step to the next.
 
     Attributes:
-        step: How many steps were taken, an int32 scalar.
-        parameters: What is trained.
-        optimizer: The optimizer's state.
-        key: Data of the key for steps that draw random numbers: fold the step into it.
+        step: Number of steps taken, an int32 scalar.
+        parameters: Pytree of the arrays that are trained.
+        optimizer: State of the optimizer.
+        key: Key data for steps that draw random numbers; they fold the step into it.
     """
 
     step: Array
@@ -48,12 +47,7 @@ Step = Callable[[State, Array], tuple[State, Mapping[str, Array]]]
 
 
 class Interrupted(Exception):  # noqa: N818 (it is none)
-    """The process was asked to stop, and the state of the last step was saved.
-
-    Attributes:
-        signal: That asked for it.
-        step: The last one taken.
-    """
+    """The process was asked to stop by the signal `signal`, and the state after `step` was saved."""
 
     def __init__(self, signal: int, step: int) -> None:
         super().__init__(f"interrupted after step {step}")
@@ -71,34 +65,34 @@ def train(
     progress: Progress | None = None,
     report: Callable[[int, State], None] | None = None,
 ) -> State:
-    """Take steps until there were `steps` of them, from the run's last save on.
+    """Take steps from the run's last save on, until there were `steps` of them in all.
 
-    The metrics of a step are read after the next one is on its way, so that the device does not wait for them.
+    The loop reads a step's metrics after it has started the next step, so that the device does not wait.
 
     Args:
-        step: From a state and a batch to the next state and scalar metrics, among them `loss`; jitted, and it may
+        step: Jitted function from a state and a batch to the next state and scalar metrics, among them `loss`. It may
             donate the state.
-        state: The state to begin with; a save that the run has comes before it.
-        batches: Of this process: `[B / processes, ...]`. With `get_state` and `set_state`, as Grain's iterators have
-            them, they go on where the save was made; of other iterators as many batches are skipped as there were
-            steps, so these have to begin anew each time with the same ones.
-        run: Where the state and the metrics go.
-        steps: In all.
-        save_every: Steps between saves.
-        progress: Where to show each step.
-        report: Called with the step and the state after each save.
+        state: First state, for a run without a save.
+        batches: Batches of this process, `[B / processes, ...]` each. An iterator with Grain's `get_state` and
+            `set_state` goes on where the save was made. Any other has to begin with the same batches each time, and
+            those of the steps taken are skipped.
+        run: Folder that gets the state and the metrics.
+        steps: Number of steps, those before the save included.
+        save_every: Number of steps between saves.
+        progress: Display that is updated after each step.
+        report: Function called with the step and the state after each save.
 
     Returns:
         The last state.
 
     Raises:
-        ValueError: The data ended or failed, the loss is not finite or diverges, or at the end it is several times
-            what the parameters of the beginning have on the same batches. What was saved stays.
-        Interrupted: On SIGINT and SIGTERM, after a save.
+        ValueError: The data ended or failed, the loss is not finite or diverges, or the last parameters have several
+            times the loss of the first ones on the same batches. Earlier saves stay.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     beginning = _on_host(state.parameters)
     recent: collections.deque[Array] = collections.deque(maxlen=4)
-    state, watch, taken, behind = replicate(state), _Watch(), run.step, 0
+    state, watch, taken, behind = replicate(state), Watch(), run.step, 0
     if taken:
         state, data = run.restore(state)
         behind = _go_to(batches, data, taken)
@@ -107,7 +101,7 @@ def train(
     saved, pending, clock = taken, None, time.perf_counter()
 
     def settle() -> None:
-        """Log the step that is not logged yet."""
+        """Log the last step if it is not logged yet."""
         nonlocal pending, clock
         if pending is None:
             return
@@ -156,11 +150,15 @@ def train(
             recent.append(batch)
             due = taken == steps or (taken % save_every == 0 and watch.calm(float(metrics["loss"])))
             if taken in (steps, _EARLY) or (due and taken < _EARLY):
-                # Until there is a window of losses to go by, and at the end, the parameters themselves are judged.
+                # Until the watch has a window of losses, and at the end, the parameters themselves are judged: each
+                # logged loss is of another batch, and of the parameters before its step.
                 settle()
-                state = _on_host(state)  # For the time being: devices may not have room for two.
-                factor = _WORSE if taken == steps else _Watch.FACTOR
-                complaint = _compare(step, beginning, state, recent, factor)
+                state = _on_host(state)  # Meanwhile, since the step takes what it is given and devices may lack room.
+                before, after = (
+                    [step(replicate(dataclasses.replace(state, parameters=parameters)), batch)[1] for batch in recent]
+                    for parameters in (beginning, state.parameters)
+                )
+                complaint = compare(before, after, WORSE if taken == steps else Watch.FACTOR)
                 if complaint and taken in (steps, _EARLY):
                     raise ValueError(_advice(complaint, taken, run))
                 due = due and not complaint
@@ -170,14 +168,14 @@ def train(
                 if report:
                     report(taken, state)
                 clock = time.perf_counter()
-        if urgency := agree(requests.signal):  # It came during the last step, or what follows it.
+        if urgency := agree(requests.signal):  # It came during the last step or the save.
             run.wait()
             _end(None, urgency, taken, run)
     return state
 
 
-# Above all signals.
-_FAILED = 1 << 16
+_FAILED = 1 << 16  # More urgent than any signal.
+_EARLY = Watch.WINDOW  # By this step the watch has its first window, with which it compares from then on.
 
 
 def _end(error: Exception | None, urgency: int, taken: int, run: Run) -> NoReturn:
@@ -199,43 +197,11 @@ def _position(batches: Iterator[np.ndarray]) -> Any:
 
 
 def _go_to(batches: Iterator[np.ndarray], position: Any, taken: int) -> int:
-    """Go to where the save was made, and say how many batches are still to be skipped."""
+    """Go to where the save was made, and return the number of batches that are still to be skipped."""
     if hasattr(batches, "set_state") and position is not None:
         batches.set_state(position)
         return 0
     return taken
-
-
-# The loss of a training that begins anew falls within a few steps. One that goes on with a good decoder for a single
-# step, at the full rate, has been seen to triple it.
-_WORSE = 5.0
-# So little that it does not matter what it was: a mean squared error of the pixels of 40 dB.
-_NEGLIGIBLE = 1e-4
-
-
-def _compare(step: Step, beginning: Any, state: State, batches: Iterable[Array], factor: float) -> str:
-    """What is wrong with a state beside the parameters of the beginning, on the same batches, or nothing.
-
-    Losses that were logged do not tell: each is of another batch, and of the parameters before its step.
-
-    Args:
-        step: As of `train`.
-        beginning: The first parameters.
-        state: Not on a device, since a step takes what it is given.
-        batches: The last ones.
-        factor: How much worse is wrong.
-    """
-    before, after = (
-        [step(replicate(dataclasses.replace(state, parameters=parameters)), batch)[1] for batch in batches]
-        for parameters in (beginning, state.parameters)
-    )
-    for name in before[0]:
-        if name != "loss" and "/" not in name:  # A term, which may grow for the sake of another.
-            continue
-        was, now = (statistics.fmean(float(metrics[name]) for metrics in losses) for losses in (before, after))
-        if not now <= max(factor * was, _NEGLIGIBLE):
-            return f"the {name} has come to {now:.4g}, from {was:.4g} on the same batches with the first parameters"
-    return ""
 
 
 def _on_host(tree: Any) -> Any:
@@ -247,42 +213,8 @@ def _finite(tree: Any) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-class _Watch:
-    """Sees every loss and says when they diverge: their mean over a window is many times the lowest it was.
-
-    Adam at a high rate has bursts of tens of times the loss from which it recovers.
-    """
-
-    WINDOW, FACTOR = 100, 100.0
-
-    def __init__(self) -> None:
-        self._recent: collections.deque[float] = collections.deque(maxlen=self.WINDOW)
-        self._lowest = math.inf
-
-    def see(self, loss: float) -> str:
-        """What is wrong after this loss, or nothing."""
-        if not math.isfinite(loss):
-            return f"the loss is {loss}"
-        self._recent.append(loss)
-        if len(self._recent) < self.WINDOW:
-            return ""
-        mean = statistics.fmean(self._recent)
-        self._lowest = min(self._lowest, mean)
-        if mean > self.FACTOR * self._lowest:
-            return f"the loss diverges, {mean:.4g} over the last {self.WINDOW} steps after {self._lowest:.4g}"
-        return ""
-
-    def calm(self, loss: float) -> bool:
-        """Whether a state with this loss is worth keeping: not where a divergence may have begun."""
-        return loss <= self.FACTOR * self._lowest
-
-
-# By this step the watch has its first window: what it compares with from then on.
-_EARLY = _Watch.WINDOW
-
-
 class _Requests:
-    """Takes note of SIGINT and SIGTERM while steps are taken; the second one has the usual effect."""
+    """Notes the first SIGINT or SIGTERM while steps are taken; the second one has its usual effect."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -297,14 +229,12 @@ class _Requests:
             signal.signal(*self._before.popitem())
 
     def __enter__(self) -> Self:
-        # Only the main thread may, and a signal that is ignored, as in a job in the background, stays ignored.
+        # Only the main thread may set handlers; a signal that is ignored, as in a background job, stays ignored.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()

@@ -3,7 +3,6 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Self
 
 import rich.progress
@@ -12,14 +11,14 @@ from rich.text import Text
 
 
 class Progress:
-    """What the person at the terminal sees of a run: a live bar, or a line now and then where there is no terminal.
+    """A live bar, or a line now and then if there is no terminal.
 
     Args:
-        description: What is being trained, such as "relu2_1".
-        total: How many steps there are.
-        step: How many of them are done already.
-        images_per_step: How many images a step takes.
-        console: Where to show it; standard error by default.
+        description: Name of what is being trained, such as "relu2_1".
+        total: Number of steps.
+        step: Number of steps that are done already.
+        images_per_step: Number of images in a step.
+        console: Console to print on; standard error by default.
     """
 
     def __init__(
@@ -34,16 +33,11 @@ class Progress:
         self._estimated = False
         self._bar = _Bar(self._console) if self._console.is_interactive else None
         if self._bar:
-            # Not started, which shows as a pulse: the first step is being compiled.
+            # Not started, so that it pulses while the first step is compiled.
             self._task = self._bar.add_task(description, start=False, total=total, status=f"{step}/{total}")
 
     def update(self, step: int, losses: Mapping[str, float]) -> None:
-        """Show a step that is done.
-
-        Args:
-            step: Which one, counted from 1.
-            losses: Its losses by name; those of a part, named part/loss, are not shown.
-        """
+        """Show a step, counted from 1, and its losses by name, except those of a part, named part/loss."""
         now = self._console.get_time()
         self._estimate(now, step)
         speed = self._speed(now, step)
@@ -60,12 +54,12 @@ class Progress:
             self.say("  ".join([self._description, f"step {step}/{self._total}", *numbers, *outlook]))
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the bar if there is one."""
         self._console.print(Text(text), soft_wrap=True)
 
     def _estimate(self, now: float, step: int) -> None:
-        """Say once how long the whole takes, as soon as that can be told, unless it is short."""
-        # As for the speed, the time before the first update does not count.
+        """Say once, as soon as that can be told, how long the whole takes, unless it is short."""
+        # The time before the first update, in which JAX compiles, does not count.
         self._first = self._first or (now, step)
         spent, taken = now - self._first[0], step - self._first[1]
         if self._estimated or spent < _ESTIMATED_AFTER or taken < 3:
@@ -77,10 +71,7 @@ class Progress:
             self.say(f"{self._description}: {text}")
 
     def _speed(self, now: float, step: int) -> float | None:
-        """Steps per second over the last half minute, or over the last step where that took longer.
-
-        The time before the first update does not count, since JAX compiles in it.
-        """
+        """Steps per second since the first update, over the last half minute or, if it took longer, the last step."""
         self._marks.append((now, step))
         while len(self._marks) > 1 and self._marks[1][0] <= now - _PERIOD:
             self._marks.popleft()
@@ -92,9 +83,7 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
 
@@ -104,7 +93,7 @@ _ESTIMATED_AFTER = 10.0
 
 
 class _Bar(rich.progress.Progress):
-    """Two lines: the bar, and the losses, for which a line of 80 columns has no room beside it."""
+    """Two lines, the bar and the losses, since 80 columns have no room for both."""
 
     losses = ""
 
@@ -114,7 +103,7 @@ class _Bar(rich.progress.Progress):
             rich.progress.BarColumn(bar_width=None),
             rich.progress.TextColumn("{task.fields[status]}", markup=False),
         )
-        # What is printed on standard output may be meant for a file.
+        # Standard output may go to a file.
         super().__init__(*columns, console=console, expand=True, refresh_per_second=4, redirect_stdout=False)
 
     def get_renderables(self) -> Iterable[RenderableType]:

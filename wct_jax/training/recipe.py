@@ -1,4 +1,4 @@
-"""How networks are trained: what each kind of training begins with, which steps it takes and what it makes."""
+"""The two trainings: of a decoder, and of a small encoder with its decoders."""
 
 import dataclasses
 import functools
@@ -41,22 +41,22 @@ def train_decoder(
     judges: Sequence[Taps] = (),
     finetune: bool = False,
 ) -> tuple[Model, dict[str, Any]]:
-    """Train the decoder of a layer, or go on with its training.
+    """Train the decoder of a layer, or resume its training.
 
     Args:
-        model: The encoder, and the decoders that the loss of style takes.
-        layer: The layer to invert.
-        weights: Of the loss.
-        setup: Photos, folder and recipe.
-        judges: Encoders for the losses that take them, see `train_step`.
+        model: Model with the encoder, and with decoders of deeper layers for the loss of style.
+        layer: Layer to invert.
+        weights: Weights of the loss.
+        setup: Photos, folder and recipe of the training.
+        judges: Encoders for the perceptual loss and the loss of style, with the layers to read.
         finetune: Begin with the model's decoder rather than a new one.
 
     Returns:
-        The model with this decoder alone, and the record of its training: JSON.
+        The model with this decoder alone, and the JSON record of its training.
 
     Raises:
-        ValueError: As `perform`.
-        Interrupted: As `perform`.
+        ValueError: The training cannot begin, or fails; see `perform`.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     bare = dataclasses.replace(model, decoders={}, auxiliary={}, document=json.dumps(model.metadata | {"decoders": {}}))
 
@@ -99,24 +99,24 @@ def distill(
     model: Model | None = None,
     finetune: bool = False,
 ) -> tuple[Model, dict[str, Any]]:
-    """Make a small encoder and its decoders, or go on with that.
+    """Train a small encoder and its decoders, or resume their training.
 
     Args:
-        teachers: Whose features the encoder's are to hold: one for each of the layers that are to be learned, which
-            are all or, with a model, its last ones.
+        teachers: Encoders to learn from, with the layers that each teaches: together all layers of the student or, with
+            a model, its last ones.
         widths: Channels of the encoder's blocks.
-        weights: Of the loss.
-        setup: Photos, folder and recipe.
-        judges: Encoders for the perceptual loss, see `distill_step`.
-        model: Whose encoder stays as it is down to the layer before the first that is to be learned.
-        finetune: Begin with what the model has of the layers to be learned rather than anew.
+        weights: Weights of the loss.
+        setup: Photos, folder and recipe of the training.
+        judges: Encoders for the perceptual loss, with the layers to read.
+        model: Model whose encoder stays as it is in front of the layers that are learned.
+        finetune: Begin with the model's convolutions and decoders of the layers that are learned.
 
     Returns:
-        The model, and the record of its training: JSON.
+        The model, and the JSON record of its training.
 
     Raises:
-        ValueError: A layer without a teacher; and as `perform`.
-        Interrupted: As `perform`.
+        ValueError: The training cannot begin, or fails; see `perform`.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     widths = tuple(widths)
     layers = sorted((layer for teacher in teachers for layer in teacher.layers), key=depth_of)
@@ -162,7 +162,7 @@ def distill(
 
 
 def _digests(taps: Iterable[Taps]) -> dict[str, str]:
-    """Of the encoder of each layer."""
+    """The digest of each layer's encoder."""
     return {layer: tap.model.digest for tap in taps for layer in tap.layers}
 
 

@@ -1,4 +1,4 @@
-"""What a training run leaves to look at: metrics line by line, curves, reconstructions beside their photos."""
+"""The report of a training run: metrics line by line, curves, reconstructions beneath their photos."""
 
 import json
 import math
@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,17 +18,16 @@ Images = Sequence[np.ndarray] | np.ndarray
 
 
 class MetricsLog:
-    """`metrics.jsonl`, and in memory what it holds: a JSON object a line, the line of step n being the n-th.
+    """`metrics.jsonl`, a JSON object for each step on a line of its own, and its contents in memory.
 
-    A process killed at any moment leaves whole lines and perhaps a torn last one, since each line is given to the
-    system by one write of its own and no line is ever written again. Opening the file only cuts its end off, which
-    the file system does as a whole or not at all, so a process killed while opening it has lost nothing either.
+    A process killed at any moment leaves whole lines and perhaps a torn last one, since each line is written once, by
+    one system call. Opening the file only truncates it, which the file system does as a whole or not at all, so a
+    process killed while opening it has lost nothing either.
 
     Args:
-        path: The file, which need not exist for `step` 0.
-        step: The step to go on after. What follows its line is dropped: steps that a run going on from a
-            checkpoint does again, and a torn line.
-        writes: False in a process that keeps the metrics in memory alone, since another one writes the file.
+        path: Path of the file, which need not exist for `step` 0.
+        step: Step to go on after. Later lines are dropped: steps that a resumed run takes again, and a torn line.
+        writes: False in a process that keeps the metrics only in memory, since another one writes the file.
 
     Raises:
         ValueError: The file lacks a step up to `step`, is not the metrics of a run, or cannot be opened.
@@ -40,7 +37,7 @@ class MetricsLog:
         self._path = path
         data = _read(path) if os.path.exists(path) else b""
         lines = data.split(b"\n")[:-1][:step]
-        # What is dropped can be anything after a power cut, but nobody else's file is to be emptied.
+        # After a power cut the dropped lines can be anything, but a file of something else must not be emptied.
         if data[: len(_HEAD)] != _HEAD[: len(data)]:
             raise ValueError(f"{path} is not the metrics of a run: expected it to begin with {_HEAD.decode()}")
         self._records = _parse(path, lines)
@@ -59,8 +56,7 @@ class MetricsLog:
         """Write the line of the next step.
 
         Args:
-            record: The metrics by name, "step" among them. One that is not finite is written as null, which JSON
-                has, and read as NaN.
+            record: Metrics by name, "step" among them. One that is not finite is written as null and read as NaN.
 
         Raises:
             ValueError: The step is not the next one, or the line cannot be written.
@@ -71,7 +67,7 @@ class MetricsLog:
         values = {"step": step} | {name: _finite(value) for name, value in record.items() if name != "step"}
         line = json.dumps(values).encode() + b"\n"
         try:
-            while line and self._file:  # Once, but for a full disk, which says so the second time.
+            while line and self._file:  # One write, unless the disk is full: the second one raises the error then.
                 line = line[self._file.write(line) :]
         except OSError as error:
             raise ValueError(f"cannot write {self._path}: {error.strerror}") from None
@@ -79,11 +75,11 @@ class MetricsLog:
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """The metrics of all steps, as `read_metrics` gives them."""
+        """Arrays `[steps]` of the metrics of all steps by name, as from `read_metrics`."""
         return _columns(self._records)
 
     def sync(self) -> None:
-        """Return when the lines are on the disk: a checkpoint must not outlive the metrics of its steps."""
+        """Wait until the lines are on the disk."""
         if self._file:
             os.fsync(self._file.fileno())
 
@@ -91,14 +87,6 @@ class MetricsLog:
         """Close the file."""
         if self._file:
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 _HEAD = b'{"step": 1'
@@ -109,16 +97,10 @@ def _finite(value: float) -> float | None:
 
 
 def read_metrics(path: PathLike) -> dict[str, np.ndarray]:
-    """Read what a `MetricsLog` wrote; a torn last line is left out.
-
-    Args:
-        path: The file.
+    """Read the file of a `MetricsLog` without a torn last line; ValueError if it cannot be read or is something else.
 
     Returns:
-        Name to values, one for each step: "step" is 1, 2, 3, ..., the others are float64, NaN where a step has none.
-
-    Raises:
-        ValueError: The file cannot be read or is not the metrics of a run.
+        Arrays `[steps]` by name: "step" is 1, 2, 3, ..., the others are float64, NaN for a step without the metric.
     """
     return _columns(_parse(path, _read(path).split(b"\n")[:-1]))
 
@@ -153,9 +135,9 @@ def draw_curves(path: PathLike, metrics: Mapping[str, np.ndarray], losses: Mappi
     """Draw losses over steps as a PNG 1200 pixels wide: a panel for each, every step faint, their median strong.
 
     Args:
-        path: Where the picture is to be; an existing one is replaced as a whole.
-        metrics: As `read_metrics` gives them, of one step or more.
-        losses: The names of those to draw, each with the title of its panel.
+        path: Path of the picture; an existing file is replaced as a whole.
+        metrics: Arrays `[steps]` by name, as from `read_metrics`, of one step or more.
+        losses: Names of the losses to draw, each with the title of its panel.
 
     Raises:
         ValueError: The file cannot be written.
@@ -170,10 +152,10 @@ def draw_curves(path: PathLike, metrics: Mapping[str, np.ndarray], losses: Mappi
         window = max(len(steps) // 100, min(len(steps) // 10, 9)) | 1
         if window > 1:
             panel.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8, label="each step")
-        # Reflected at its ends, since repeating the last value would bend the curve towards it.
+        # Repeating the last value instead would bend the curve towards it.
         median = median_filter(values, window, mode="reflect")
         label = f"median of {window} steps" if window > 1 else "each step"
-        mark = "o" if len(steps) == 1 else None  # A line through one point is not seen.
+        mark = "o" if len(steps) == 1 else None  # A line through one point is invisible.
         panel.plot(steps, median, marker=mark, color="tab:blue", linewidth=1.8, label=label)
         if (values > 0).any():  # Zeros alone have no place on a logarithmic axis.
             panel.set_yscale("log")
@@ -190,15 +172,15 @@ _MOST_PAIRS, _PAIRS_IN_A_ROW, _TILE = 8, 4, 256
 
 
 def draw_grid(path: PathLike, photos: Images, reconstructions: Images) -> None:
-    """Draw photos, each with its reconstruction beneath, as a PNG; the first eight if there are more.
+    """Draw the first eight photos as a PNG, each with its reconstruction beneath.
 
     Args:
-        path: Where the picture is to be; an existing one is replaced as a whole.
-        photos: `[H, W, 3]` each, of any sizes, uint8 or floating point in 0..1; values outside are clipped.
-        reconstructions: The same, one for each photo.
+        path: Path of the picture; an existing file is replaced as a whole.
+        photos: Photos `[H, W, 3]` of any sizes, uint8, or floating point in 0..1; values outside are clipped.
+        reconstructions: Reconstruction of each photo, in the same format.
 
     Raises:
-        ValueError: There is no photo or not one reconstruction for each, or the file cannot be written.
+        ValueError: There is no photo, or not one reconstruction for each, or the file cannot be written.
     """
     if not len(photos) or len(photos) != len(reconstructions):
         raise ValueError(f"expected photos and as many reconstructions, got {len(photos)} and {len(reconstructions)}")
@@ -206,10 +188,8 @@ def draw_grid(path: PathLike, photos: Images, reconstructions: Images) -> None:
         _join([_tile(photo), _tile(reconstruction)], gap=2, down=True)
         for photo, reconstruction in zip(photos[:_MOST_PAIRS], reconstructions[:_MOST_PAIRS], strict=True)
     ]
-    rows = [
-        _join(pairs[start : start + _PAIRS_IN_A_ROW], gap=10, down=False)
-        for start in range(0, len(pairs), _PAIRS_IN_A_ROW)
-    ]
+    starts = range(0, len(pairs), _PAIRS_IN_A_ROW)
+    rows = [_join(pairs[start : start + _PAIRS_IN_A_ROW], gap=10, down=False) for start in starts]
     grid = ImageOps.expand(_join(rows, gap=10, down=True), 10, "white")
     with atomic_write(path) as scratch:
         grid.save(scratch, "PNG")

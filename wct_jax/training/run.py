@@ -1,4 +1,4 @@
-"""The folder of a training run: what is trained, its saves, its metrics."""
+"""The folder of a training run: its identity, its saves, its metrics."""
 
 import contextlib
 import glob
@@ -7,8 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import filelock
 import jax
@@ -19,65 +18,64 @@ from wct_jax.training.devices import agree
 from wct_jax.training.report import MetricsLog
 
 _KEPT = 3
+_T = TypeVar("_T")
 
 
 class Run:
-    """A training that can be broken off at any moment and gone on with.
+    """A training run that can be interrupted and resumed at any point.
 
-    The folder holds `run.json`, `checkpoints/` and `metrics.jsonl`. A save is a folder that Orbax renames into place
-    once it is whole, so a process that dies leaves the saves before. In a run of several processes all of them open
-    it, on a file system that they share, and the first writes.
+    The folder holds `run.json`, `checkpoints/` and `metrics.jsonl`. Orbax renames the folder of a save into place once
+    it is whole, so a process that dies leaves the earlier saves intact. The processes of a run all open its folder, on
+    a file system that they share, and the first one writes.
 
     Attributes:
-        folder: Where it is.
-        step: The step of the last save, 0 before the first one.
-        changed: Settings that are others than last time: name to old and new; empty in all processes but the first.
-        metrics_file: Where the metrics of every step are.
-        metrics: Those of the steps so far, open to go on after `step`; the first process writes them.
+        folder: Path of the run's folder.
+        step: Step of the last save, 0 before the first one.
+        changed: Names of the settings that differ from last time, with the old and the new value; empty in all
+            processes except the first.
+        metrics_file: Path of the file with the metrics of every step.
+        metrics: Log of the steps so far, open to go on after `step`.
     """
 
     def __init__(
         self, folder: str | os.PathLike[str], identity: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
-        """Begin a run, or open it to go on with it.
+        """Begin a run, or open it to resume it.
 
         Args:
-            folder: An empty or missing folder, or that of a run.
-            identity: What makes it this run; JSON.
-            settings: What else it is trained with, and may change when it goes on; JSON.
+            folder: Folder of the run, or an empty or missing one.
+            identity: JSON values that must stay the same throughout the run.
+            settings: JSON values that may change when the run is resumed.
 
         Raises:
             ValueError: The folder holds another run or something else, is in use, or cannot be written.
         """
         self.folder = Path(folder)
         checkpoints = self.folder.absolute() / "checkpoints"
-        if glob.escape(str(checkpoints)) != str(checkpoints):  # Orbax looks for its files by a pattern.
+        if glob.escape(str(checkpoints)) != str(checkpoints):  # Orbax finds its files with a pattern.
             raise ValueError(f"cannot train in {self.folder.absolute()}: expected a path without any of * ? [")
         self.changed: dict[str, tuple[Any, Any]] = {}
         self._lock = filelock.FileLock(self.folder / ".lock")
         self._in_first(lambda: self._claim(dict(identity), dict(settings)))
-        self._manager = ocp.CheckpointManager(
-            checkpoints,
-            options=ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True),
-        )
+        options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(checkpoints, options=options)
         self.step: int = self._manager.latest_step() or 0
-        self.metrics_file = self.folder / "metrics.jsonl"
-        self.metrics: MetricsLog
-        self._in_first(self._open_metrics)
-        if jax.process_index():
-            self.metrics = MetricsLog(self.metrics_file, self.step, writes=False)
+        self.metrics_file = path = self.folder / "metrics.jsonl"
+        written = self._in_first(lambda: MetricsLog(path, self.step))
+        self.metrics = written or MetricsLog(path, self.step, writes=False)
 
-    def _in_first(self, action: Callable[[], None]) -> None:
-        """Do something in the first process while the others wait; where it fails, none of them goes on."""
-        failure = None
+    def _in_first(self, action: Callable[[], _T]) -> _T | None:
+        """Do something in the first process while the others wait; if it fails there, it fails in all of them."""
+        failure, result = None, None
         if jax.process_index() == 0:
             try:
-                action()
+                result = action()
             except ValueError as error:
                 failure = error
                 self._lock.release()
         if agree(failure is not None):
             raise failure or ValueError(f"the first process cannot train in {self.folder}, and says why")
+        return result
 
     def _claim(self, identity: dict[str, Any], settings: dict[str, Any]) -> None:
         before = _read(self.folder)
@@ -96,20 +94,17 @@ class Run:
         with atomic_write(self.folder / "run.json") as scratch:
             scratch.write_text(json.dumps({"identity": identity, "settings": settings}, indent=1) + "\n")
 
-    def _open_metrics(self) -> None:
-        self.metrics = MetricsLog(self.metrics_file, self.step)
-
     def restore(self, state: Any) -> tuple[Any, Any]:
         """Read the last save.
 
         Args:
-            state: A state of the same shapes, placed on the devices as the result is to be.
+            state: State with the shapes of the saved one, placed on the devices as the result is to be.
 
         Returns:
-            The state, and what `save` was given with it.
+            The saved state, and the JSON value that was saved with it.
 
         Raises:
-            ValueError: It is damaged.
+            ValueError: The save is damaged.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
         arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
@@ -121,12 +116,12 @@ class Run:
         return saved.state, saved.data
 
     def save(self, step: int, state: Any, data: Any) -> None:
-        """Save, in the background.
+        """Save in the background.
 
         Args:
-            step: The step that `state` is of.
-            state: A pytree of arrays.
-            data: Anything that is JSON.
+            step: Number of steps that `state` has taken.
+            state: Pytree of arrays.
+            data: Any JSON value.
 
         Raises:
             ValueError: This save or the one before cannot be written.
@@ -138,11 +133,7 @@ class Run:
         self.step = step
 
     def wait(self) -> None:
-        """Return when the last save is whole.
-
-        Raises:
-            ValueError: It cannot be written.
-        """
+        """Wait until the last save is whole; ValueError if it cannot be written."""
         with self._writing():
             self._manager.wait_until_finished()
 
@@ -151,18 +142,14 @@ class Run:
         try:
             yield
         except (OSError, ValueError) as error:
-            # TensorStore has the system's complaint somewhere in its own.
+            # TensorStore quotes the system's error somewhere in its own.
             code = re.search(r"os_error_code='(\d+)'", str(error))
             number = int(code[1]) if code else getattr(error, "errno", None)
             reason = os.strerror(number) if number else " ".join(str(error).split())
             raise ValueError(f"cannot save in {self.folder}: {reason}") from error
 
     def close(self) -> None:
-        """Wait for the last save and let go of the folder.
-
-        Raises:
-            ValueError: The save cannot be written.
-        """
+        """Wait for the last save and release the folder; ValueError if the save cannot be written."""
         try:
             with self._writing():
                 self._manager.close()
@@ -173,21 +160,12 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def holds_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether a run was begun in a folder, in which otherwise one can be begun.
-
-    Args:
-        folder: It may be missing.
-
-    Raises:
-        ValueError: It holds something else, or cannot be read.
-    """
+    """Whether a folder holds a run, rather than nothing; ValueError if it holds something else or cannot be read."""
     return _read(Path(folder)) is not None
 
 
@@ -201,14 +179,7 @@ def last_step(folder: str | os.PathLike[str]) -> int:
 
 
 def settings_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The settings that a run was last begun or gone on with.
-
-    Args:
-        folder: Of a run.
-
-    Raises:
-        ValueError: It holds none.
-    """
+    """The settings that a run was last begun or resumed with; ValueError if the folder holds no run."""
     document = _read(Path(folder))
     if document is None:
         raise ValueError(f"{folder} holds no run")
@@ -221,7 +192,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
         if isinstance(document["identity"], dict) and isinstance(document["settings"], dict):
             return dict(document)
     except FileNotFoundError:
-        # The lock, or half a run.json, is left by whoever tried to begin a run here and could not.
+        # A process that failed to begin a run here leaves its lock, or half a run.json under a hidden name.
         try:
             names = os.listdir(folder) if os.path.isdir(folder) else []
         except OSError as error:

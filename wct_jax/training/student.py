@@ -1,4 +1,4 @@
-"""Distillation: a small encoder learns, with its decoders, what the features of larger ones hold."""
+"""Distillation: a small encoder and its decoders learn from the features of larger encoders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from wct_jax.networks.vgg import LAYERS, deepest, depth_of, table_to
 from wct_jax.training.decoder import descend, initial_decoder
 from wct_jax.training.loop import State
 
-# 40 dB: a layer that rebuilds photos better than that leaves the encoder to the others.
+# 40 dB: a layer that rebuilds photos better than that hardly counts, which leaves the encoder to the others.
 _UNSEEN = {"pixel": 1e-4}
 
 
 @dataclass(frozen=True)
 class DistillWeights:
-    """What the terms of the loss count.
+    """The weights of the terms of the loss, beside the pixels' 1.
 
     Attributes:
-        feature: Of the teachers' features, where the pixels count 1.
-        perceptual: Of what judges see in the decoders' images.
+        feature: Weight of the teachers' features.
+        perceptual: Weight of the judges' features of the decoders' images.
     """
 
     feature: float = 1.0
@@ -42,20 +42,20 @@ def init_student(
     model: Model | None = None,
     finetune: bool = False,
 ) -> State:
-    """The state before the first step.
+    """The state of a student before the first step.
 
     Args:
         widths: Channels of the encoder's blocks.
-        teachers: Encoders that between them have each layer that is to be learned: the last ones of the student.
-        optimizer: Of the training.
-        seed: Of the initial kernels (He's, arXiv:1502.01852).
-        model: Whose encoder stays as it is before the layers that are to be learned.
-        finetune: Begin with what the model has of these rather than anew.
+        teachers: Encoders to learn from, with the layers that each teaches: together the last ones of the student.
+        optimizer: Optimizer of the training.
+        seed: Seed of the first kernels, drawn as by He et al. (arXiv:1502.01852).
+        model: Model whose encoder stays as it is in front of the layers that are learned.
+        finetune: Begin with the model's convolutions and decoders of the layers that are learned.
 
     Returns:
-        Step 0 of `encoder`, the convolutions that only the layers to be learned need, of their `decoders`, which paint
-        everything grey if they are new, and of `maps`, which predict nothing yet: layer to the
-        `[1, 1, in, out]` kernel from the student's channels to the teacher's.
+        The state. Its parameters are `encoder`, the convolutions that only the learned layers need; `decoders` of these
+        layers, which paint everything grey if they are new; and `maps`, for each layer the `[1, 1, in, out]` kernel
+        from the student's channels to the teacher's, zero at first.
     """
     key, encode, *decode = jax.random.split(jax.random.key(seed), 2 + len(widths))
     keys = dict(zip(LAYERS, decode, strict=False))
@@ -77,22 +77,14 @@ def init_student(
 
 
 def fixed_convolutions(model: Model, layers: Sequence[str]) -> Parameters:
-    """The convolutions of a model's encoder that stay as they are when its last layers are learned.
-
-    Args:
-        model: The model.
-        layers: The last ones, to be learned.
-
-    Returns:
-        Those down to the layer before: none if all are to be learned.
-    """
+    """The convolutions of a model's encoder in front of the last `layers`, which are learned."""
     kept = LAYERS[: min(map(depth_of, layers)) - 1]
     names = table_to(deepest(kept)) if kept else ()
     return {name: model.encoder[name] for name in names if name != "pool"}
 
 
 def _standardised(first: Mapping[str, Array]) -> dict[str, Array]:
-    """The first convolution of an encoder, taking pixels in 0..1 as if their mean were 0 and their variance 1."""
+    """The first convolution for pixels in 0..1 rather than for pixels of mean 0 and variance 1."""
     kernel = 4 * first["kernel"]
     return {"kernel": kernel, "bias": -0.5 * kernel.sum((0, 1, 2))}
 
@@ -111,26 +103,26 @@ def distill_step(
 ) -> tuple[State, dict[str, Array]]:
     """One step of an encoder and its decoders down log pixel + feature · log feature + perceptual · log perceptual.
 
-    `pixel` is the geometric mean over the layers of mean (Io - Ii)² + 10⁻⁴, Io the decoder's image of the feature.
-    `feature` is that of the share of the teacher's variance that a linear map of the student's feature leaves, both
-    about their means in the batch. `perceptual` is that of `perceptual_error` between the judges'
-    features of Io and of Ii. By the logarithms each layer counts
-    the same, as differences in decibels do: relu1_1 can be a thousand times closer to the photo than relu5_1.
+    Each term is a geometric mean over the layers: `pixel` of mean (Io - Ii)² + 10⁻⁴, where Io is the decoder's image of
+    the feature; `feature` of the share of the teacher's variance that a linear map of the student's feature leaves,
+    both about their means in the batch; `perceptual` of `perceptual_error` between the judges' features of Io and Ii.
+    The logarithms make each layer count the same, as decibels do: relu1_1 can be a thousand times closer to the photo
+    than relu5_1.
 
     Args:
-        state: Of `init_student`.
-        batch: uint8 `[B, H, W, 3]`.
-        teachers: Whose features are to be predicted.
-        judges: Encoders, and where they are read for the perceptual loss.
-        fixed: The convolutions of the encoder that are not in the state.
+        state: State from `init_student` or the step before.
+        batch: Photos, uint8 `[B, H, W, 3]`.
+        teachers: Encoders whose features are predicted, with the layers that each teaches.
+        judges: Encoders for the perceptual loss, with the layers to read.
+        fixed: Convolutions of the encoder that are not in the state.
         widths: Channels of the student's blocks.
-        optimizer: Whose state `state` holds.
-        weights: Of the terms.
-        dtype: Of the convolutions, see `train_step`.
+        optimizer: Optimizer whose state `state` holds.
+        weights: Weights of the terms.
+        dtype: Float32 or bfloat16, for the convolutions; parameters and losses are float32.
 
     Returns:
         The next state, and the float32 scalars `loss` = pixel · feature^weight · perceptual^weight, `pixel`, `feature`
-        and, where it counts, `perceptual`, and these of each layer, such as `relu1_1/pixel`.
+        and, if its weight is not 0, `perceptual`, and these of each layer, such as `relu1_1/pixel`.
     """
     images = batch.astype(jnp.float32) / 255
     inputs = images.astype(dtype)

@@ -1,4 +1,4 @@
-"""What is trained, whatever it is: from its first state to a model with the record of its training."""
+"""Training of any networks: from the first state to a model that holds the record of its training."""
 
 import dataclasses
 import functools
@@ -31,16 +31,16 @@ Photos = Callable[[], Iterable[np.ndarray]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What networks are trained with.
+    """The settings of a training.
 
     Attributes:
-        steps: How many.
-        batch_size: Photos in a step, over all devices.
-        crop: Side of the square crops.
-        learning_rate: The highest one, see `make_optimizer`.
-        precision: Of the convolutions, "float32" or "bfloat16".
-        seed: Of what is drawn at first and of the crops.
-        data: What the photos are called in the record.
+        steps: Number of steps.
+        batch_size: Number of crops in a step, over all devices.
+        crop: Side of the square crops in pixels.
+        learning_rate: Highest rate of the schedule.
+        precision: Precision of the convolutions, "float32" or "bfloat16".
+        seed: Seed of the first parameters and of the crops.
+        data: Name of the photos in the record.
     """
 
     steps: int
@@ -54,16 +54,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a training is given, whatever it trains.
+    """The photos, recipe and folder of a training.
 
     Attributes:
-        batches: This process's uint8 `[B / processes, crop, crop, 3]`, see `loop.train`.
-        folder: Of the run.
-        recipe: What to train with.
-        photos: To show reconstructions of, by the deepest decoder: `[H, W, 3]` in 0..1 each.
-        val: Gives such photos to measure the result on, each time it is called; None for none.
-        save_every: Steps between saves.
-        console: Where to show the progress; None for standard error.
+        batches: Batches of this process, uint8 `[B / processes, crop, crop, 3]` each; see `loop.train`.
+        folder: Folder of the run.
+        recipe: Settings of the training.
+        photos: Photos whose reconstructions by the deepest decoder are shown, float `[H, W, 3]` in 0..1 each.
+        val: Function that gives such photos anew at each call, to measure the result on; None to measure nothing.
+        save_every: Number of steps between saves.
+        console: Console for the progress; None for standard error.
     """
 
     batches: Iterator[np.ndarray]
@@ -77,20 +77,21 @@ class Setup:
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained.
+    """The networks to train, and the functions that train, build and measure them.
 
     Attributes:
-        name: For the progress.
-        identity: Of the run.
-        begin: From the optimizer to the state before the first step.
-        step: From state, batch and those of `frozen`, with `optimizer` and `dtype`, to the next state and metrics.
-        frozen: The networks that stay as they are.
-        losses: Which metrics to draw, and their titles.
-        networks: From the parameters to a model.
-        recorded: From a model and the record of its training to the model with that in its document.
-        measure: From a model and photos to what its record says of how well it rebuilds them.
-        more: What else the record says.
-        weight_decay: Of the optimizer.
+        name: Name in the progress.
+        identity: Identity of the run, JSON.
+        begin: Function from the optimizer to the first state.
+        step: Function from a state, a batch and the networks `frozen`, with keywords `optimizer` and `dtype`, to the
+            next state and its metrics.
+        frozen: Networks that stay as they are.
+        losses: Metrics to draw, with the titles of their panels.
+        networks: Function from the parameters to a model.
+        recorded: Function that enters the record of a training into the document of its model.
+        measure: Function from a model and photos to the scores of its reconstructions.
+        more: Further entries of the record.
+        weight_decay: Weight decay of the optimizer.
     """
 
     name: str
@@ -107,21 +108,21 @@ class Task:
 
 
 def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
-    """Train, or go on with a training, in the folder of a run.
+    """Begin or resume a training in the folder of its run.
 
-    Besides what `Run` keeps there, the folder gets at each save the curves of the losses, reconstructions of some
-    photos and a model file with what is trained as it is.
+    At each save the folder also gets the curves of the losses, the reconstructions of some photos and a model file
+    with the networks as they are then.
 
     Returns:
-        The model, and the record of its training: JSON.
+        The model, and the JSON record of its training.
 
     Raises:
-        ValueError: As `loop.train`, `Run` and `check_batch_size`.
-        Interrupted: As `loop.train`.
+        ValueError: The devices cannot share a batch, the folder cannot be used, or the training fails.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     recipe, folder = setup.recipe, Path(setup.folder)
     check_batch_size(recipe.batch_size)
-    # A run that has taken its steps took them with the settings of then.
+    # A finished run keeps the settings that its steps were taken with.
     settings = settings_of(folder) if last_step(folder) >= recipe.steps else dataclasses.asdict(recipe)
     first = jax.process_index() == 0
     console = setup.console or Console(stderr=True, quiet=not first)
@@ -175,7 +176,7 @@ _NOT_RECORDED = ("layer", "encoder", "teachers", "widths", "model")
 def _record(
     task: Task, settings: dict[str, Any], metrics: Mapping[str, np.ndarray], scores: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What a model file says of a training."""
+    """The JSON record of a training, for its model file."""
     return {
         "kind": f"trained by wct_jax {wct_jax.__version__}",
         **{name: value for name, value in (settings | task.identity).items() if name not in _NOT_RECORDED},
