@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
 from wct_jax.painting.options import COLORS, TRANSFORMS, Options
 
@@ -51,8 +52,15 @@ def _take_options(parser: Parser, path: Path) -> None:
     """Make the options of a result the defaults."""
     from wct_jax.pictures.images import read_settings
 
-    settings = json.loads(read_settings(path))
-    parser.set_defaults(**Options.from_json(json.dumps(settings["options"])).changed)
+    settings = read_settings(path)
+    try:
+        options = json.dumps(json.loads(settings)["options"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise ValueError(f"{path} is damaged where it should say how it was made: expected JSON with options") from None
+    try:
+        parser.set_defaults(**Options.from_json(options).changed)
+    except ValueError as error:
+        raise ValueError(f"cannot take the options of {path}: {printable(error)}") from None
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
