@@ -514,7 +514,7 @@ def test_contradictions(refuse, paths, folders):
         (["--style", a, "--seed", 1], "--seed needs --random or --synthesize"),
         (["--style", a, "--patch", 3], "--patch and --stride need --swap-layers"),
         (["--style", a, "--swap-layers", "relu3_1", "--stride", 4], "--stride must be from 1 to --patch, 3, got 4"),
-        (["--style", a, b, "--swap-layers", "relu3_1"], "styles that are mixed have none"),
+        (["--style", a, b, "--swap-layers", "relu3_1"], "mixed styles have none"),
         (["--style", a, "--swap-layers", "relu4_1"], "swap_layers must be among"),
         (["--style", a, "--style-mask", left, right], "got 2 for 1 styles"),
         (["--style", a, "--synthesize", "20x20"], "not allowed with argument --content"),

@@ -29,7 +29,7 @@ def test_looks(values, sentence):
     [
         ("p", Look(), {}, "expected a `style`, or `whiten_only`, got neither"),
         ("p", Look(("a",)), {"whiten_only": True}, "`whiten_only` takes no `style`"),
-        ("p", Look(("a", "b")), {"swap_layers": ["relu1_1"]}, "styles that are mixed have none"),
+        ("p", Look(("a", "b")), {"swap_layers": ["relu1_1"]}, "mixed styles have none"),
         (Texture(2, 2), Look(("a",)), {"preserve_color": "coral"}, "a texture has no photo"),
         (Texture(2, 2), Look(("a",)), {"strength": 0.5}, "`strength` keeps some of the photo"),
         (Texture(2, 2), Look(("a",)), {"content_size": 5}, "`content_size` resizes photos"),

@@ -1,4 +1,4 @@
-"""The command `stylize.py`: a parser, then one library call for each result."""
+"""The parser of `stylize.py`."""
 
 import argparse
 import contextlib
@@ -6,27 +6,28 @@ import functools
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
 from wct_jax.painting.options import COLORS, TRANSFORMS, Options
 
 _EPILOG = """\
-Files named together after --style are mixed, or with --mask put where their masks are; a folder, or a pattern in quotes
-such as 'art/*.jpg', stands for files of which each makes a result of its own."""
+Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
+pattern in quotes such as 'art/*.jpg', makes a result of its own."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and repaint photos.
 
     Args:
-        argv: Arguments; None for those of the process.
-        prog: The name of the command; None for that of the process.
+        argv: Arguments; None for the arguments of the process.
+        prog: Name of the command; None for the name of the process.
     """
     parser = Parser("Repaint photos in the style of pictures.", _EPILOG, prog=prog)
-    # Argparse would name all options here, and once more below.
+    # By default argparse lists every option here, and again below.
     parser.usage = "%(prog)s --content PHOTO ... --style PICTURE ... [--output FILE] [options]"
     _add_files(parser)
     _add_styles(parser)
@@ -34,18 +35,18 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     _add_many(parser)
     _add_machine(parser)
 
-    def body(arguments: argparse.Namespace) -> None:
-        from wct_jax.cli.repaint import repaint
-
-        repaint(arguments, parser.prog)
-
     arguments = parser.parse_args(argv)
     if arguments.like:
         run(parser, functools.partial(_take_options, parser, arguments.like))
         arguments = parser.parse_args(argv)
+
+    def body() -> None:
+        from wct_jax.cli.repaint import repaint
+
+        repaint(arguments, parser.prog)
+
     smaller = "a smaller --synthesize" if arguments.synthesize else "--content-size 512"
-    remedy = f" for pictures of this size: make them smaller, as with {smaller}"
-    run(parser, functools.partial(body, arguments), remedy)
+    run(parser, body, f" for pictures of this size: make them smaller, as with {smaller}")
 
 
 def _take_options(parser: Parser, path: Path) -> None:
@@ -67,11 +68,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is repainted, and where the result goes")
     what = group.add_mutually_exclusive_group()
     what.add_argument(
-        "--content",
-        nargs="+",
-        type=file_path,
-        metavar="PHOTO",
-        help="photos, a folder, or a pattern; - is standard input",
+        "--content", **_several(file_path, "PHOTO"), help="photos, a folder, or a pattern; - is standard input"
     )
     what.add_argument(
         "--synthesize", type=_size, metavar="WxH", help="instead: make a texture of that size from the style alone"
@@ -105,9 +102,7 @@ def _add_styles(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("styles")
     group.add_argument(
         "--style",
-        nargs="+",
-        type=file_path,
-        metavar="PICTURE",
+        **_several(file_path, "PICTURE"),
         help="pictures or style files, which are mixed; a folder or a pattern, of which each is taken alone",
     )
     group.add_argument(
@@ -115,24 +110,18 @@ def _add_styles(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--style-weights",
-        nargs="+",
-        type=number,
-        metavar="W",
+        **_several(number, "W"),
         help="how much there is of each in the mixture, in any scale (default: as much of all)",
     )
     group.add_argument(
         "--mask",
-        nargs="+",
-        type=file_path,
-        metavar="MASK",
+        **_several(file_path, "MASK"),
         help="grey pictures, white where the styles go that are named in the same order; one style more takes what is "
         "left, and 'none' as a style leaves a region as it is",
     )
     group.add_argument(
         "--style-mask",
-        nargs="+",
-        type=file_path,
-        metavar="MASK",
+        **_several(file_path, "MASK"),
         help="for each style a grey picture, white where the style is taken from, or 'none' for all of it",
     )
     group.add_argument(
@@ -155,18 +144,13 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--alpha",
-        nargs="+",
-        type=fraction,
         default=[1.0],
-        metavar="A",
+        **_several(fraction, "A"),
         help="the paper's blend of features, from 0 to 1: one number, or one for each layer, in the order of --layers "
         "or, without it, deepest first (default: 1)",
     )
     group.add_argument(
-        "--alpha-map",
-        type=file_path,
-        metavar="MASK",
-        help="a grey picture of alpha at each pixel, times --alpha",
+        "--alpha-map", type=file_path, metavar="MASK", help="a grey picture of alpha at each pixel, times --alpha"
     )
     group.add_argument(
         "--layers",
@@ -233,6 +217,10 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     most.add_argument(
         "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
     )
+
+
+def _several(kind: Callable[[str], Any], metavar: str) -> dict[str, Any]:
+    return {"nargs": "+", "type": kind, "metavar": metavar}
 
 
 def _strength(text: str) -> float | Path:

@@ -1,14 +1,10 @@
-"""The library's terms, said as the flags of the command line."""
+"""The library's terms as flags of the command line."""
 
 import re
 
 
 def in_flags(error: Exception) -> str:
-    """What an error says, with the flags that its terms are called by.
-
-    Args:
-        error: One of the library's, with terms such as `style_mask` in backticks.
-    """
+    """The sentence of a library's error, with flags in place of terms in backticks such as `style_mask`."""
     from wct_jax.pictures.decoding import MemoryLimitError, PixelLimitError
 
     text = re.sub(r"`([a-z_]+)`", lambda match: "--" + match[1].replace("_", "-"), str(error))
