@@ -14,12 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def process(files, tmp_path):
-    """Run stylize.py as a process, far from the checkout: status, stdout, stderr, and whether it is there."""
+def process(few, tmp_path):
+    """Run stylize.py as a process, far from the checkout: status, stdout, stderr, and whether the result is there."""
 
     def process(*flags, shell='"$@"', output="out.png", **options):
-        arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--layers", "relu1_1", *flags]
-        words = [sys.executable, ROOT / "stylize.py", *arguments, "--model", files / "model.safetensors"]
+        words = [sys.executable, ROOT / "stylize.py", *few, "--layers", "relu1_1", *flags]
         line = ["sh", "-c", shell, "sh", *words, "--output", tmp_path / output]
         done = subprocess.run(line, capture_output=True, cwd=tmp_path, **options)
         return done.returncode, done.stdout, done.stderr, (tmp_path / output).exists()

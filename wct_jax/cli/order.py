@@ -93,7 +93,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
         pairs = grid(contents, looks)
     strength = arguments.strength if isinstance(arguments.strength, Path) else None
     content, first = pairs[0]
-    photo = content or Texture(*arguments.synthesize, seed=arguments.seed or 0)
+    photo = content or Texture(*(*arguments.synthesize, arguments.seed or 0))
     request = Request(photo, first, options, arguments.alpha_map, strength)
     _check_target(arguments, arguments.save_style, [".safetensors"])
     _check_target(arguments, arguments.sheet)
