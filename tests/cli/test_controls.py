@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -26,6 +27,7 @@ from wct_jax import (
 )
 from wct_jax.cli.order import options_of
 from wct_jax.cli.stylize import main
+from wct_jax.painting.options import TRANSFORMS
 from wct_jax.pictures.images import Metadata, Picture, write_picture
 
 # Compiled in half the time.
@@ -50,9 +52,10 @@ def close(result, image, most=1):
     return np.abs(result - levels(image)).max() <= most
 
 
-@pytest.fixture
-def paths(files, tmp_path):
-    """A model, a photo, three pictures and two masks of its halves."""
+@pytest.fixture(autouse=True)
+def paths(files, tmp_path, monkeypatch):
+    """A model, a photo, and in the current folder three pictures, a.png to c.png, and masks of the photo's halves."""
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(8)
     pictures = [
         save(tmp_path / f"{name}.png", rng.integers(0, high, (19, 22, 3), np.uint8))
@@ -78,15 +81,77 @@ def library(paths):
 # Each alone
 
 
-def test_styles_are_mixed_by_weight(repaint, paths, library):
+@pytest.mark.parametrize(
+    ("flags", "arguments", "most"),
+    [
+        ("", lambda s, m: {}, 1),
+        ("--layers relu1_1 relu2_1", lambda s, m: {"layers": ("relu2_1", "relu1_1")}, 1),
+        ("--alpha 0.5", lambda s, m: {"alpha": 0.5}, 1),
+        ("--alpha 0", lambda s, m: {"alpha": 0.0}, 1),
+        ("--layers relu1_1 relu3_1 relu2_1 --alpha 0.1 0.9 0.4", lambda s, m: {"alpha": (0.9, 0.4, 0.1)}, 1),
+        ("--style a.png b.png c.png --style-weights 2 1 1", lambda s, m: {"style": mix_styles(s, [2, 1, 1])}, 1),
+        ("--style a.png b.png --mask left.png right.png", lambda s, m: {"style": s[:2], "mask": m}, 1),
+        ("--alpha-map left.png --alpha 0.7", lambda s, m: {"alpha": 0.7, "alpha_map": m[0]}, 1),
+        ("--strength 0.5", lambda s, m: {"strength": 0.5}, 1),
+        ("--strength left.png", lambda s, m: {"strength": m[0]}, 1),
+        *((f"--transform {name}", lambda s, m, name=name: {"transform": name}, 2) for name in TRANSFORMS),
+        ("--passes 2 --alpha 0.5", lambda s, m: {"passes": 2, "alpha": 0.5}, 2),
+        (
+            "--mask left.png --margin 16 --strength 0.5",
+            lambda s, m: {"style": s[:1], "mask": m[:1], "margin": 16, "strength": 0.5},
+            1,
+        ),
+    ],
+)
+def test_flags_are_arguments_of_the_library(repaint, library, flags, arguments, most):
+    model, photo, styles, masks = library
+    plain = stylize(model, photo, styles[0])
+    result = repaint(*flags.split(), style=Path("a.png").absolute())
+    assert close(result, stylize(model, photo, **{"style": styles[0]} | arguments(styles, masks)), most)
+    if flags not in ("", "--transform zca"):
+        assert np.abs(result - levels(plain)).mean() > 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "same"),
+    [
+        ("--layers relu1_1 relu2_1", "--layers relu2_1 relu1_1"),
+        *(
+            ("--layers relu1_1 relu3_1 relu2_1 --alpha 0.1 0.9 0.4", f"{layers} --alpha 0.9 0.4 0.1")
+            for layers in ("--layers relu3_1 relu2_1 relu1_1", "")  # Without layers it is deepest first.
+        ),
+        ("--style a.png b.png c.png --style-weights 0 3 0", "--style b.png"),
+        ("--style a.png b.png --mask left.png right.png", "--style a.png b.png --mask left.png"),
+        ("--style a.png none --mask left.png right.png", "--style a.png --mask left.png"),
+        ("--style a.png --style-mask none", "--style a.png"),
+        ("--strength 1", ""),
+    ],
+)
+def test_flags_that_say_the_same(repaint, flags, same):
+    np.testing.assert_array_equal(repaint(*flags.split()), repaint(*same.split()))
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ("--style a.png none --mask left.png right.png", np.s_[:, 12:]),
+        ("--style none c.png --mask left.png right.png", np.s_[:, :12]),
+        ("--style a.png --strength left.png", np.s_[:, 12:]),
+        *(
+            (f"--style {styles} --strength 0 {flags}", np.s_[:])
+            for flags in ("", "--alpha 0", "--passes 2", "--preserve-color histogram", "--preserve-color coral")
+            for styles in ("a.png", "a.png b.png --mask left.png")
+        ),
+    ],
+)
+def test_where_nothing_is_painted_it_is_the_photo(repaint, paths, flags, kept):
+    np.testing.assert_array_equal(repaint(*flags.split())[kept], pixels(paths["photo"])[kept])
+
+
+def test_styles_named_together_are_mixed_with_a_word(repaint, library):
     model, photo, styles, _ = library
-    mixed = repaint("--style", *paths["pictures"], "--style-weights", 2, 1, 1)
-    assert close(mixed, stylize(model, photo, mix_styles(styles, [2, 1, 1])))
-    one = repaint("--style", *paths["pictures"], "--style-weights", 0, 3, 0)
-    np.testing.assert_array_equal(one, repaint("--style", paths["pictures"][1]))
-    alike = repaint("--style", *paths["pictures"], said="mixing 3 styles; to take each alone, ")
+    alike = repaint("--style", "a.png", "b.png", "c.png", said="mixing 3 styles; to take each alone, ")
     assert close(alike, stylize(model, photo, mix_styles(styles)))
-    assert np.abs(mixed - one).mean() > 1
 
 
 def test_a_style_file_is_its_picture(run, repaint, paths, tmp_path):
@@ -110,64 +175,22 @@ def test_a_mixture_can_be_kept(run, repaint, paths, tmp_path, library):
     np.testing.assert_allclose(mixed.moments["relu2_1"].mean, expected.moments["relu2_1"].mean, rtol=1e-4, atol=1e-5)
 
 
-def test_masks_put_styles_in_their_places(repaint, paths, library):
-    model, photo, styles, masks = library
-    a, b, c = paths["pictures"]
-    both = repaint("--style", a, b, "--mask", *paths["masks"])
-    assert close(both, stylize(model, photo, styles[:2], mask=masks))
-    np.testing.assert_array_equal(repaint("--style", a, b, "--mask", paths["masks"][0]), both)
-    alone = repaint("--style", a, "none", "--mask", *paths["masks"])
-    np.testing.assert_array_equal(alone[:, 12:], pixels(paths["photo"])[:, 12:])
-    np.testing.assert_array_equal(repaint("--style", a, "--mask", paths["masks"][0]), alone)
-    right = repaint("--style", "none", c, "--mask", *paths["masks"])
-    np.testing.assert_array_equal(right[:, :12], pixels(paths["photo"])[:, :12])
-
-
-def test_a_mask_of_another_size_is_resized_with_a_word(repaint, paths, tmp_path):
-    large = save(tmp_path / "large.png", np.asarray(Image.open(paths["masks"][0]).resize((48, 34))))
-    said = f"{large}: resized from 48 x 34 to 24 x 17 pixels, the size of its picture\n"
-    flags = ["--style", *paths["pictures"][:2]]
-    result = repaint(*flags, "--mask", large, said=said)
-    assert np.abs(result - repaint(*flags, "--mask", paths["masks"][0])).mean() < 20
+def test_a_mask_of_another_size_is_resized_with_a_word(repaint):
+    Image.open("left.png").resize((48, 34)).save("large.png")
+    flags, said = ["--style", "a.png", "b.png", "--mask"], "large.png: resized from 48 x 34 to 24 x 17 pixels, the size"
+    assert np.abs(repaint(*flags, "large.png", said=said) - repaint(*flags, "left.png")).mean() < 20
 
 
 def test_a_style_mask_says_where_the_style_is_taken_from(repaint, paths, library, tmp_path):
-    model, photo, _, _ = library
+    model, photo, styles, _ = library
     picture = paths["pictures"][0]
     mask = np.zeros((19, 22), np.uint8)
     mask[:8] = 255
     style = extract_style(model, read_image(picture), weights=mask.astype(np.float32) / 255)
     result = repaint("--style", picture, "--style-mask", save(tmp_path / "m.png", mask))
     assert close(result, stylize(model, photo, style))
-    np.testing.assert_array_equal(repaint("--style", picture, "--style-mask", "none"), repaint("--style", picture))
-    halves = [style, extract_style(model, read_image(picture))]
     mixed = repaint("--style", picture, picture, "--style-mask", tmp_path / "m.png", "none", said="mixing 2 styles")
-    assert close(mixed, stylize(model, photo, mix_styles(halves)))
-
-
-def test_an_alpha_map_is_the_strength_of_each_pixel(repaint, paths, library):
-    model, photo, styles, masks = library
-    result = repaint("--style", paths["pictures"][0], "--alpha-map", paths["masks"][0], "--alpha", 0.7)
-    assert close(result, stylize(model, photo, styles[0], 0.7, alpha_map=masks[0]))
-
-
-def test_strength_is_a_number_or_a_picture_of_it(repaint, paths, library):
-    model, photo, styles, masks = library
-    style, original = ["--style", paths["pictures"][0]], pixels(paths["photo"])
-    np.testing.assert_array_equal(repaint(*style, "--strength", 1), repaint(*style))
-    assert close(repaint(*style, "--strength", 0.5), stylize(model, photo, styles[0], strength=0.5))
-    result = repaint(*style, "--strength", paths["masks"][0])
-    assert close(result, stylize(model, photo, styles[0], strength=masks[0]))
-    np.testing.assert_array_equal(result[:, 12:], original[:, 12:])
-
-
-@pytest.mark.parametrize(
-    "flags", [[], ["--alpha", 0], ["--passes", 2], *(["--preserve-color", how] for how in ("histogram", "coral"))]
-)
-def test_without_strength_it_is_the_photo(repaint, paths, flags):
-    a, b, _ = paths["pictures"]
-    for styles in (["--style", a], ["--style", a, b, "--mask", paths["masks"][0]]):
-        np.testing.assert_array_equal(repaint(*styles, "--strength", 0, *flags), pixels(paths["photo"]))
+    assert close(mixed, stylize(model, photo, mix_styles([style, styles[0]])))
 
 
 @pytest.mark.parametrize("how", ["luminance", "histogram", "coral"])
@@ -179,26 +202,18 @@ def test_colours_are_the_photos(repaint, paths, library, how):
     assert np.abs(result - levels(expected)).mean() < 0.5
 
 
-def test_a_texture_of_the_style_alone(run, repaint, paths, library, tmp_path, monkeypatch):
+def test_a_texture_of_the_style_alone(run, repaint, paths, library, tmp_path):
     model, _, styles, _ = library
     flags = ["--style", paths["pictures"][0], "--synthesize", "40x30"]
     first = repaint(*flags, content=None)
+    wide = repaint(*flags, "--margin", 16, content=None)
+    assert np.abs(wide - levels(synthesize(model, styles[0], 30, 40, margin=16))).mean() < 0.5
     assert first.shape == (30, 40, 3)
     assert np.abs(first - levels(synthesize(model, styles[0], 30, 40))).mean() < 0.5
     np.testing.assert_array_equal(repaint(*flags, "--seed", 0, "--passes", 3, content=None), first)
     assert np.abs(repaint(*flags, "--seed", 1, content=None) - first).mean() > 1
-    monkeypatch.chdir(tmp_path)
     assert run(main, *flags, "--model", paths["model"])[0] == 0
     np.testing.assert_array_equal(pixels(tmp_path / "texture__a.png"), first)
-
-
-@pytest.mark.parametrize("transform", ["zca", "ot", "cholesky", "adain"])
-def test_transforms(repaint, paths, library, transform):
-    model, photo, styles, _ = library
-    result = repaint("--style", paths["pictures"][0], "--transform", transform)
-    assert close(result, stylize(model, photo, styles[0], transform=transform), 2)
-    if transform != "zca":
-        assert np.abs(result - repaint("--style", paths["pictures"][0])).mean() > 1
 
 
 def test_style_swap(repaint, paths, library):
@@ -216,22 +231,6 @@ def test_whitening_alone(repaint, library):
     model, photo, _, _ = library
     for flags, layers in ([], None), (["--layers", "relu2_1"], ["relu2_1"]):
         assert close(repaint("--whiten-only", *flags, style=None), stylize(model, photo, white_style(model, layers)))
-
-
-def test_passes(repaint, paths, library):
-    model, photo, styles, _ = library
-    result = repaint("--style", paths["pictures"][0], "--passes", 2, "--alpha", 0.5)
-    assert close(result, stylize(model, photo, styles[0], 0.5, passes=2), 2)
-
-
-def test_a_margin(repaint, paths, library):
-    model, photo, styles, masks = library
-    flags = ["--style", paths["pictures"][0], "--mask", paths["masks"][0], "--margin", 16, "--strength", 0.5]
-    result = repaint(*flags)
-    assert close(result, stylize(model, photo, styles[:1], mask=masks[:1], margin=16, strength=0.5))
-    assert np.abs(result - repaint(*flags[:4], "--strength", 0.5)).mean() > 1
-    texture = repaint(*flags[:2], "--synthesize", "40x30", "--margin", 16, content=None)
-    assert np.abs(texture - levels(synthesize(model, styles[0], 30, 40, margin=16))).mean() < 0.5
 
 
 # Many
@@ -276,22 +275,18 @@ def grid(run, paths, folders, tmp_path):
     return grid
 
 
-def test_all_pairs_of_two_folders(grid, repaint, folders, tmp_path):
+def test_all_pairs_of_two_folders(grid, repaint, folders, tmp_path, monkeypatch):
+    extract = Mock(side_effect=extract_style)
+    monkeypatch.setattr("wct_jax.studio.session.extract_style", extract)
     status, out, err, names = grid("--sheet", tmp_path / "sheet.png")
     assert (status, err) == (0, "")
+    assert extract.call_count == 4  # Each style is encoded once.
     assert names == [f"{photo}__{style}.png" for photo in "abc" for style in "axyz"]
     assert out.splitlines()[-1].startswith(f"{tmp_path / 'out'}: 12 of 12 results, ")
     assert len(out.splitlines()) == 14  # One for each result, for the sheet and for all.
     single = repaint("--layers", "relu1_1", content=folders[0] / "b.png", style=folders[1] / "y.png")
     np.testing.assert_array_equal(single, pixels(result_named(tmp_path / "out", "b__y.png")))
     assert pixels(tmp_path / "sheet.png").shape[1] == 5 * 248 + 8
-
-
-def test_each_style_is_encoded_once(grid, monkeypatch):
-    extract = Mock(side_effect=extract_style)
-    monkeypatch.setattr("wct_jax.studio.session.extract_style", extract)
-    assert grid()[0] == 0
-    assert extract.call_count == 4
 
 
 def test_photos_and_styles_of_one_name(grid, folders):
@@ -362,7 +357,7 @@ def test_each_photo_has_a_result_of_its_own(run, paths, folders, tmp_path):
     assert len(os.listdir(tmp_path / "b")) == 1
 
 
-def test_a_single_result_can_go_into_a_folder(run, refused, paths, tmp_path):
+def test_a_single_result_can_go_into_a_folder(run, paths, tmp_path):
     few, photo, folder = paths["few"], paths["photo"], tmp_path / "folder"
     folder.mkdir()
     assert run(main, "--content", photo, *few, "--output", folder)[0] == 0
@@ -431,17 +426,13 @@ def test_a_grid_with_alphas_for_layers(grid, repaint, folders, tmp_path):
 
 
 @pytest.mark.slow
-def test_all_of_it_in_tiles(run, paths, tmp_path):
+def test_all_of_it_in_tiles(repaint, tmp_path):
     rng = np.random.default_rng(3)
     photo = save(tmp_path / "photo.png", rng.integers(0, 256, (99, 150, 3), np.uint8))
     mask = save(tmp_path / "mask.png", rng.integers(0, 256, (99, 150), np.uint8))
-    flags = ["--content", photo, "--style", *paths["pictures"][:2], "--mask", mask, "--alpha-map", mask]
-    flags += ["--transform", "cholesky", "--passes", 2, "--preserve-color", "coral", "--model", paths["model"]]
-    flags += ["--layers", "relu3_1", "relu1_1"]
-    for name, more in (("whole", []), ("tiled", ["--tile", 64])):
-        status, _, err = run(main, *flags, "--output", tmp_path / f"{name}.png", *more)
-        assert status == 0, err
-    assert np.abs(pixels(tmp_path / "whole.png") - pixels(tmp_path / "tiled.png")).max() <= 2
+    flags = ["--style", "a.png", "b.png", "--mask", mask, "--alpha-map", mask, "--layers", "relu3_1", "relu1_1"]
+    flags += ["--transform", "cholesky", "--passes", 2, "--preserve-color", "coral"]
+    assert np.abs(repaint(*flags, content=photo) - repaint(*flags, "--tile", 64, content=photo)).max() <= 2
 
 
 # What does not go together

@@ -2,17 +2,14 @@ import contextlib
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from unittest.mock import Mock
 
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
 from PIL import Image
 
 from wct_jax import extract_style, load_model, read_image, stylize
@@ -26,7 +23,6 @@ if os.name == "posix":
     import resource
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ("relu3_1", "relu2_1", "relu1_1")
 
 
 def noise(*shape, seed=0):
@@ -43,27 +39,7 @@ def pixels(path):
         return np.asarray(image, int)
 
 
-@pytest.fixture
-def library(files):
-    """The same by the library: pixels in 0..255."""
-    model = load_model(files / "model.safetensors")
-    content, picture = read_image(files / "photo.png"), read_image(files / "picture.png")
-
-    def library(alpha=1.0, layers=None):
-        image = stylize(model, content, extract_style(model, picture), alpha, layers=layers)
-        return np.asarray(image).clip(0, 1) * 255
-
-    return library
-
-
 # Every flag changes the result
-
-
-def test_the_result_is_the_librarys(repaint, library):
-    result = repaint()
-    assert result.shape == (17, 24, 3)
-    assert np.abs(result - library()).max() <= 1
-    assert result.std() > 10
 
 
 def test_content_size_is_the_short_side(repaint):
@@ -75,28 +51,6 @@ def test_style_size_changes_the_style(repaint):
     small, full = repaint("--style-size", 8, "--layers", "relu1_1"), repaint("--layers", "relu1_1")
     assert small.shape == full.shape
     assert np.abs(small - full).mean() > 1
-
-
-def test_layers_are_those_named_deepest_first_in_any_order(repaint, library):
-    chosen = repaint("--layers", "relu1_1", "relu2_1")
-    np.testing.assert_array_equal(chosen, repaint("--layers", "relu2_1", "relu1_1"))
-    assert np.abs(chosen - library(layers=("relu2_1", "relu1_1"))).max() <= 1
-    assert np.abs(chosen - repaint()).mean() > 1
-
-
-def test_one_alpha_is_for_all_layers(repaint, library):
-    half, none = repaint("--alpha", 0.5), repaint("--alpha", 0)
-    assert np.abs(half - library(0.5)).max() <= 1
-    assert np.abs(none - library(0.0)).max() <= 1
-    assert min(np.abs(half - none).mean(), np.abs(half - repaint()).mean()) > 1
-
-
-def test_alphas_are_in_the_order_of_the_layers(repaint, library):
-    named = repaint("--layers", "relu1_1", "relu3_1", "relu2_1", "--alpha", 0.1, 0.9, 0.4)
-    np.testing.assert_array_equal(named, repaint("--layers", *LAYERS, "--alpha", 0.9, 0.4, 0.1))
-    np.testing.assert_array_equal(named, repaint("--alpha", 0.9, 0.4, 0.1))  # without --layers: deepest first
-    assert np.abs(named - library((0.9, 0.4, 0.1), LAYERS)).max() <= 1
-    assert np.abs(named - repaint("--alpha", 0.1, 0.4, 0.9)).mean() > 1
 
 
 def test_another_model_gives_another_picture(repaint, files):
@@ -209,47 +163,24 @@ def test_what_the_photo_says_of_itself_is_kept_without_its_orientation(repaint, 
 # What a user can get wrong
 
 
-def bomb():
-    """A PNG of 100000 x 100000 pixels by its header, small and otherwise in order."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">2I5B", 100_000, 100_000, 8, 2, 0, 0, 0)
-    data = zlib.compress(bytes(1_000_000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("role", ["content", "style"])
 @pytest.mark.parametrize(
-    ("name", "data", "reason"),
+    ("name", "reason"),
     [
-        ("missing.png", None, "No such file"),
-        ("folder.png", "folder", "there is no picture in"),
-        ("text.jpg", b"Dear diary,\n", "is not a picture"),
-        ("cut.jpg", "jpeg", "cut short or damaged"),
-        ("empty.png", b"", "the file is empty"),
-        ("bomb.png", bomb(), "claims more than"),
+        ("missing.png", "No such file"),
+        ("folder.png", "there is no picture in"),
+        ("text.jpg", "is not a picture"),
+        ("cut.jpg", "cut short or damaged"),
     ],
 )
-def test_a_bad_picture(refuse, tmp_path, role, name, data, reason):
-    path = tmp_path / name
-    if data == "folder":
-        path.mkdir()
-    elif data == "jpeg":
-        save(path, noise(99, 99, 3))
-        path.write_bytes(path.read_bytes()[:3000])
-    elif data is not None:
-        path.write_bytes(data)
-    sentence = refuse(**{role: path})
-    assert str(path) in sentence
+def test_a_bad_picture(refuse, tmp_path, role, name, reason):
+    save(tmp_path / "cut.jpg", noise(99, 99, 3))
+    os.truncate(tmp_path / "cut.jpg", 3000)
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.jpg").write_text("Dear diary,\n")
+    sentence = refuse(**{role: tmp_path / name})
+    assert str(tmp_path / name) in sentence
     assert reason in sentence
-
-
-@pytest.mark.parametrize("flag", ["--content-size", "--style-size"])
-@pytest.mark.parametrize("size", ["0", "-3", "1.5", "ten", "nan", "", "9" * 5000])
-def test_a_bad_size(refuse, flag, size):
-    assert refuse(flag, size).startswith(f"argument {flag}: ")
 
 
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
@@ -260,11 +191,6 @@ def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert sentence.endswith("and there are 0 MB to take")
 
 
-@pytest.mark.parametrize("size", ["", "0GB", "4", "4 XB", "-1GB", "nanGB", "GB", "4GBB"])
-def test_a_bad_memory(refuse, size):
-    assert refuse(f"--memory={size}").startswith("argument --memory: expected an amount of memory such as 500MB or 4GB")
-
-
 def test_too_little_memory_and_too_small_tiles(refuse):
     assert refuse("--memory", "400MB").endswith("and there are 400 MB to take")
     assert refuse("--tile", 20) == "--tile must be at least 32 with relu3_1, got 20"
@@ -272,15 +198,10 @@ def test_too_little_memory_and_too_small_tiles(refuse):
 
 
 @pytest.mark.parametrize("flags", [["--tile", 48], ["--memory", "0.5007GB"]])
-def test_tiles_make_the_same_picture(files, tmp_path, run, flags):
+def test_tiles_make_the_same_picture(repaint, tmp_path, flags):
     photo = save(tmp_path / "photo.png", noise(99, 150, 4))
-    paths = [tmp_path / "whole.png", tmp_path / "tiled.png"]
-    common = ["--content", photo, "--style", files / "picture.png", "--model", files / "model.safetensors"]
-    for path, more in zip(paths, ([], flags), strict=True):
-        assert run(main, *common, "--output", path, *more)[0] == 0
-    whole, tiled = map(pixels, paths)
-    assert np.abs(whole - tiled).max() <= 1
-    assert sorted(os.listdir(tmp_path)) == ["photo.png", "tiled.png", "whole.png"]
+    assert np.abs(repaint(content=photo) - repaint(*flags, content=photo)).max() <= 1
+    assert sorted(os.listdir(tmp_path)) == ["out.png", "photo.png"]
 
 
 @pytest.mark.parametrize("alpha", ["1.01", "-0.1", "nan", "inf", "half", ""])
@@ -320,38 +241,12 @@ def test_a_layer_the_model_lacks_comes_with_the_command_that_trains_it(refuse, f
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("text", "is not a model file"),
-        ("empty", "is not a model file"),
-        ("truncated", "is not a model file"),
-        ("missing", "there is no model file"),
-        ("folder", "it is a directory"),
-        ("foreign", "convert it with python convert_vgg.py"),
-        ("damaged", "is damaged"),
-    ],
-)
-def test_a_bad_model(refuse, files, tmp_path, kind, reason):
-    path = tmp_path / "bad.safetensors"
-    whole = (files / "model.safetensors").read_bytes()
-    match kind:
-        case "text":
-            path.write_text("not a model")
-        case "empty":
-            path.touch()
-        case "truncated":
-            path.write_bytes(whole[:-9])
-        case "folder":
-            path.mkdir()
-        case "foreign":
-            safetensors.numpy.save_file({"features.0.bias": np.zeros(3, np.float32)}, path)
-        case "damaged":
-            kernel = np.asarray(load_model(files / "model.safetensors").encoder["conv1_1"]["kernel"]).tobytes()
-            path.write_bytes(whole.replace(kernel, kernel[::-1]))
-    sentence = refuse("--model", path)
-    assert str(path) in sentence
-    assert reason in sentence
+def test_a_bad_model(refuse, files, tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes((files / "model.safetensors").read_bytes()[:-9])
+    for path, reason in ((tmp_path / "cut.safetensors", "is not a model file"), (tmp_path, "it is a directory")):
+        sentence = refuse("--model", path)
+        assert str(path) in sentence
+        assert reason in sentence
 
 
 def test_outputs_that_cannot_be(refuse, tmp_path):

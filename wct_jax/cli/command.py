@@ -216,23 +216,20 @@ def memory(text: str) -> int:
 
 def fraction(text: str) -> float:
     """An `argparse` type: a number in 0..1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 1:
+    if not 0 <= (value := _float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value
 
 
 def number(text: str) -> float:
     """An `argparse` type: a number of at least 0 that leaves room to compute with it in single precision."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text[:40]!r}")
-    if value > 1e38:
-        raise argparse.ArgumentTypeError(f"expected a number of at most 1e38, got {text[:40]!r}")
+    if not 0 <= (value := _float(text)) <= 1e38:
+        bound = "at most 1e38" if 1e38 < value < float("inf") else "at least 0"
+        raise argparse.ArgumentTypeError(f"expected a number of {bound}, got {text[:40]!r}")
     return value
+
+
+def _float(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return float("nan")
