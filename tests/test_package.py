@@ -1,4 +1,6 @@
 import configparser
+import contextlib
+import doctest
 import functools
 import importlib.metadata
 import importlib.util
@@ -9,6 +11,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import wct_jax
@@ -24,24 +28,23 @@ def modules_after(code):
 
 
 @pytest.mark.core
-def test_the_transform_needs_jax_alone():
-    loaded = modules_after("from wct_jax import wct")
-    assert "jax" in loaded
-    assert not loaded & {
-        *("flax", "tensorflow_datasets", "tensorflow", "grain", "orbax", "optax", "torch"),
-        *("PIL", "h5py", "safetensors", "rich"),
-    }
-
-
-def test_stylizing_from_python_needs_no_training_and_no_conversion():
-    names = "extract_style, load_model, read_image, stylize, write_image, Decoder, Encoder"
-    loaded = modules_after(f"from wct_jax import {names}")
-    # Flax itself loads optax and orbax, where they are installed.
-    assert not loaded & {"tensorflow_datasets", "tensorflow", "grain", "torch", "h5py"}
-
-
-def test_the_package_and_its_table_of_layers_load_nothing():
-    assert not modules_after("import wct_jax.networks.vgg") & {"jax", "numpy", "flax", "PIL"}
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        (
+            "import sys; from wct_jax import wct; assert 'jax' in sys.modules",
+            "flax tensorflow_datasets tensorflow grain orbax optax torch PIL h5py safetensors rich",
+        ),
+        (
+            "from wct_jax import extract_style, load_model, read_image, stylize, write_image, Decoder, Encoder",
+            "tensorflow_datasets tensorflow grain torch h5py",  # Flax itself loads optax and orbax, where they are.
+        ),
+        ("import wct_jax.networks.vgg", "jax numpy flax PIL"),
+    ],
+    ids=["transform", "painting", "table"],
+)
+def test_no_more_is_loaded_than_is_needed(code, absent):
+    assert not modules_after(code) & set(absent.split())
 
 
 @pytest.mark.core
@@ -67,6 +70,28 @@ def test_public_names_resolve_and_say_what_they_are(name):
         assert summary.endswith((".", ":"))
         # A dataclass without a docstring of its own gets its signature.
         assert not summary.startswith(f"{name}(")
+
+
+# The names whose docstrings must have an example.
+SHOWN = {
+    *("wct", "whiten", "whiten_color", "moments", "merge", "load_model", "extract_style", "mix_styles", "stylize"),
+    *("stylize_tiled", "synthesize", "preserve_color", "style_swap", "read_image", "write_image", "Options", "Session"),
+}
+SHOWN &= {"Options", "Session"}  # The others are being written.
+
+
+@pytest.mark.parametrize("name", wct_jax.__all__)
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {public: getattr(wct_jax, public) for public in wct_jax.__all__}
+    examples = doctest.DocTestFinder(recurse=True).find(
+        getattr(wct_jax, name), name, module=False, globs={"np": np, "jax": jax, "jnp": jax.numpy} | names
+    )
+    assert any(each.examples for each in examples) or name not in SHOWN
+    for each in examples:
+        told = []
+        doctest.DocTestRunner().run(each, out=told.append)
+        assert not told, "".join(told)
 
 
 def test_public_names_are_listed_once_and_in_order():
@@ -103,14 +128,8 @@ def test_the_metadata_takes_its_version_from_the_package():
     config.read(ROOT / "setup.cfg")
     assert config["metadata"]["name"] == "wct_jax"
     assert config["metadata"]["version"] == "attr: wct_jax.__version__"
-
-
-def test_the_installed_version_is_that_of_the_package():
-    try:
-        version = importlib.metadata.version("wct_jax")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("wct_jax is not installed here")
-    assert version == wct_jax.__version__
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        assert importlib.metadata.version("wct_jax") == wct_jax.__version__
 
 
 def test_pyproject_holds_the_build_system_and_ruff_only():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wct_jax.cli import stylize
 from wct_jax.kernels.conv import algorithm
 from wct_jax.networks.model_file import save_model
 
@@ -39,6 +40,12 @@ def files(tmp_path_factory, random_model):
         noise = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
         Image.fromarray(noise // scale).save(folder / f"{name}.png")
     return folder
+
+
+@pytest.fixture
+def few(files):
+    """Flags for the photo in the style of the picture, with the model."""
+    return ["--content", files / "photo.png", "--style", files / "picture.png", "--model", files / "model.safetensors"]
 
 
 @pytest.fixture
@@ -74,6 +81,42 @@ def refused(run, tmp_path):
         return sentence
 
     return refused
+
+
+@pytest.fixture
+def repaint(run, files, tmp_path):
+    """Run stylize.py, on the photo and the picture unless told otherwise, into a new file; its pixels."""
+
+    def repaint(*flags, output="out.png", said="", **sources):
+        path = tmp_path / output
+        path.unlink(missing_ok=True)
+        status, out, err = run(stylize.main, *_given(files, flags, **sources), "--output", path)
+        assert status == 0, err
+        assert said in err
+        assert bool(said) == bool(err), err
+        with Image.open(path) as image:
+            result = np.asarray(image, int)
+        assert f"{path}: {result.shape[1]} x {result.shape[0]} pixels, " in out
+        return result
+
+    return repaint
+
+
+@pytest.fixture
+def refuse(refused, files, tmp_path):
+    """Run stylize.py as `repaint` does, with something wrong: the sentence it says."""
+
+    def refuse(*flags, output=tmp_path / "out.png", **sources):
+        return refused(stylize.main, *_given(files, flags, **sources), *(["--output", output] if output else []))
+
+    return refuse
+
+
+def _given(files, flags, content="photo.png", style="picture.png"):
+    """Flags for files, of which some may be named already or not wanted."""
+    given = {"--content": content, "--style": style, "--model": "model.safetensors"}
+    wanted = {flag: files / path for flag, path in given.items() if path and flag not in flags}
+    return [*(part for pair in wanted.items() for part in pair), *flags]
 
 
 @pytest.fixture(scope="module")

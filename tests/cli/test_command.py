@@ -1,10 +1,17 @@
 """What the commands share: what they say, and that the work does not depend on being able to say it."""
 
+import errno
+import mmap
 import os
+import pickle
 import subprocess
 import sys
+import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
+import jax
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,12 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def process(files, tmp_path):
-    """Run stylize.py as a process, far from the checkout: status, stdout, stderr, and whether it is there."""
+def process(few, tmp_path):
+    """Run stylize.py as a process, far from the checkout: status, stdout, stderr, and whether the result is there."""
 
     def process(*flags, shell='"$@"', output="out.png", **options):
-        arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--layers", "relu1_1", *flags]
-        words = [sys.executable, ROOT / "stylize.py", *arguments, "--model", files / "model.safetensors"]
+        words = [sys.executable, ROOT / "stylize.py", *few, "--layers", "relu1_1", *flags]
         line = ["sh", "-c", shell, "sh", *words, "--output", tmp_path / output]
         done = subprocess.run(line, capture_output=True, cwd=tmp_path, **options)
         return done.returncode, done.stdout, done.stderr, (tmp_path / output).exists()
@@ -102,25 +108,96 @@ def test_control_characters_do_not_reach_the_terminal(run, refused, files, tmp_p
         assert image.size == (24, 17)
 
 
-@pytest.mark.parametrize("text", ["4", "4096", "0.5"])
+@pytest.mark.parametrize("text", ["4", "4096", "0.5", "", "0GB", "4 XB", "-1GB", "nanGB", "GB", "4GBB"])
 def test_an_amount_of_memory_needs_its_unit(refused, text):
-    sentence = refused(stylize.main, "--memory", text)
-    assert sentence.endswith(f"such as 500MB or 4GB, got {text!r} without its unit: {text}MB, {text}GB?")
+    unit = f" without its unit: {text}MB, {text}GB?" if text[-1:].isdigit() else ""
+    expected = f"argument --memory: expected an amount of memory such as 500MB or 4GB, got {text!r}{unit}"
+    assert refused(stylize.main, f"--memory={text}") == expected
 
 
-@pytest.mark.parametrize("flag", ["--passes", "--content-size", "--tile", "--random", "--patch", "--stride", "--seed"])
-@pytest.mark.parametrize("number", ["9" * 20, "9" * 5000, "1e3", "-1", "0x10", "１"])
+WHOLE = ("passes", "content-size", "style-size", "tile", "random", "patch", "stride", "seed")
+
+
+@pytest.mark.parametrize("flag", WHOLE)
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 5000, "1e3", "-1", "0x10", "１", "1.5", "ten", "nan", "", "0"])
 def test_whole_numbers_that_are_none_or_beyond_use(refused, flag, number):
-    sentence = refused(stylize.main, f"{flag}={number}")
-    assert sentence.startswith(f"argument {flag}: expected a whole number from ")
+    if (flag, number) == ("seed", "0"):
+        pytest.skip("0 is a seed")
+    sentence = refused(stylize.main, f"--{flag}={number}")
+    assert sentence.startswith(f"argument --{flag}: expected a whole number from ")
     assert len(sentence) < 150
 
 
-def test_what_the_system_refuses_is_a_sentence():
-    parser = command.Parser("Fail.")
-
-    def body():
-        os.listdir("/nowhere/at/all")
-
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (lambda: os.listdir("/nowhere/at/all"), "cannot read or write /nowhere/at/all: No such file or directory"),
+        (lambda: mmap.mmap(-1, 2**60), "there is not enough memory: make it smaller"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(capsys, body, sentence):
     with pytest.raises(SystemExit, match="2"):
-        command.run(parser, body)
+        command.run(command.Parser("Fail.", prog="program"), body, ": make it smaller")
+    assert capsys.readouterr().err == f"program: error: {sentence}\n"
+
+
+# Which errors are about memory, and which only look like it
+
+
+SAID_BY_JAX = [
+    "RESOURCE_EXHAUSTED: Out of memory allocating 68719476736 bytes.",
+    "INTERNAL: Out of memory allocating 96000000 bytes.",
+    "INTERNAL: Failed to allocate 1.2GiB for new constant",
+    "RESOURCE_EXHAUSTED: Failed to allocate request for 4.00GiB (4294967296B) on device ordinal 0",
+    "INTERNAL: std::bad_alloc",
+    "UNKNOWN: Cannot allocate memory",
+    "INTERNAL: the library was not initialized: CUDNN_STATUS_ALLOC_FAILED",
+    "INTERNAL: CUDA error: CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(jax.errors.JaxRuntimeError, SAID_BY_JAX),
+        RuntimeError("can't start new thread"),
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object: Cannot allocate memory"),
+    ],
+    ids=str,
+)
+def test_what_is_about_memory(error):
+    assert command.is_out_of_memory(error)
+
+
+def test_numpy_says_it_in_its_own_way():
+    with pytest.raises(MemoryError) as raised:
+        np.empty(2**56)
+    assert command.is_out_of_memory(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        jax.errors.JaxRuntimeError("INVALID_ARGUMENT: Executable expected parameter 0 of size 12 but got 16"),
+        jax.errors.JaxRuntimeError("INTERNAL: during context [pre-optimization]: RET_CHECK failure"),
+        RuntimeError("dictionary changed size during iteration"),
+        ValueError("cannot read out of memory.jpg: it is no picture"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "out of memory.jpg"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        ImportError("No module named 'rich'"),
+        KeyError("RESOURCE_EXHAUSTED"),
+        AssertionError("out of memory"),
+        zlib.error("Error -3 while decompressing data"),
+        pickle.UnpicklingError("pickle data was truncated"),
+    ],
+    ids=repr,
+)
+def test_what_is_not(error):
+    assert not command.is_out_of_memory(error)
+
+
+def test_other_errors_are_told_in_full():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RET_CHECK"):
+        command.run(command.Parser("Test."), Mock(side_effect=jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK")))

@@ -46,20 +46,16 @@ def test_the_folder_is_this_users_alone(homes, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o2770])
-def test_a_home_that_users_share_holds_no_code(homes, mode):
+def test_what_others_can_write_to_holds_no_code(homes, mode):
     homes[0].mkdir()
     homes[0].chmod(mode)
     assert kept._folder("executables") == homes[1] / "executables"
     assert list(homes[0].iterdir()) == []
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o770])
-def test_a_folder_that_others_can_write_to_is_not_used(homes, mode):
-    (homes[0] / "executables").mkdir(parents=True)
-    (homes[0] / "executables").chmod(mode)
-    assert kept._folder("executables") == homes[1] / "executables"
-    (homes[1] / "executables").chmod(mode)
-    assert kept._folder("executables") is None
+    homes[0].chmod(0o755)
+    for home, other in zip(homes, (homes[1] / "executables", None), strict=True):
+        (home / "executables").mkdir(exist_ok=True)
+        (home / "executables").chmod(mode)
+        assert kept._folder("executables") == other
 
 
 def test_another_users_home_is_not_used(homes, monkeypatch):
@@ -154,17 +150,17 @@ class Planted:
         return os.mkdir, (str(self.witness),)
 
 
-def command(files, output, *options):
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
-    return [sys.executable, "stylize.py", *arguments, "--model", files / "model.safetensors", "--overwrite", *options]
+def start(files, output, *options, before=(), env=None):
+    given = {"--content": "photo.png", "--style": "picture.png", "--model": "model.safetensors"}
+    flags = [part for flag, name in given.items() for part in (flag, files / name)]
+    command = [*before, sys.executable, "stylize.py", *flags, "--output", output, "--overwrite", *options]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
-def repaint(files, output, environment, *options, before=()):
+def repaint(files, output, environment, before=()):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "WCT_"))}
     clean = {name: value for name, value in (clean | environment).items() if value is not None}
-    process = subprocess.run(
-        [*before, *command(files, output, *options)], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=300
-    )
+    process = start(files, output, before=before, env=clean)
     assert (process.returncode, process.stderr) == (0, ""), (process.returncode, process.stderr)
     return np.asarray(Image.open(output))
 
@@ -174,12 +170,14 @@ def checksums(folder):
 
 
 @pytest.mark.slow
-def test_damaged_and_planted_files_are_compiled_again(files, tmp_path):
+def test_what_is_kept_serves_again_unless_damaged_or_planted(files, tmp_path):
     environment = {"WCT_JAX_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     output, folder, witness = tmp_path / "out.png", tmp_path / "home" / "executables", tmp_path / "witness"
     first = repaint(files, output, environment)
     whole = checksums(folder)
     assert whole
+    np.testing.assert_array_equal(repaint(files, output, environment), first)
+    assert checksums(folder) == whole
     for n, path in enumerate(sorted(folder.iterdir())):
         content = bytearray(path.read_bytes())
         content[n * len(content) // len(whole)] ^= 1 << n % 8
@@ -189,6 +187,9 @@ def test_damaged_and_planted_files_are_compiled_again(files, tmp_path):
     mended = checksums(folder)
     assert mended.keys() == whole.keys()
     assert all(mended[name] != damaged[name] for name in damaged)
+    # Nor is a home that cannot be made a mistake.
+    nowhere = dict.fromkeys(environment, str(files / "photo.png"))
+    np.testing.assert_array_equal(repaint(files, output, nowhere), first)
     # In turn a pickle, a pipe, a link, and a folder.
     for n, path in enumerate(sorted(folder.iterdir())):
         path.unlink()
@@ -249,8 +250,7 @@ def test_an_unknown_user_without_a_home(files):
         home.chmod(0o700)
         np.testing.assert_array_equal(repaint(files, output, environment, before=before), first)
         assert (home / "executables").stat().st_uid == 12345
-        vgg19 = [*before, "env", "-u", "HOME", "-u", "WCT_JAX_HOME", "-u", "XDG_CACHE_HOME"]
-        vgg19 += [*command(files, output), "--model", "vgg19"]
-        process = subprocess.run(vgg19, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        before += ["env", "-u", "HOME", "-u", "WCT_JAX_HOME", "-u", "XDG_CACHE_HOME"]
+        process = start(files, output, "--model", "vgg19", before=before)
         assert (process.returncode, len(process.stderr.splitlines())) == (2, 1), process.stderr
         assert "set WCT_JAX_HOME" in process.stderr

@@ -33,10 +33,9 @@ def test_without_a_verb(run, arguments, status, said):
     assert said in out + err
 
 
-def test_as_a_module_it_is_the_command(files, tmp_path):
+def test_as_a_module_it_is_the_command(few, tmp_path):
     output = tmp_path / "out.png"
-    flags = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
-    command = [sys.executable, "-m", "wct_jax", "stylize", *flags, "--model", files / "model.safetensors"]
+    command = [sys.executable, "-m", "wct_jax", "stylize", *few, "--output", output]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{output}: 24 x 17 pixels, ")

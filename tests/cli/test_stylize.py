@@ -2,16 +2,14 @@ import contextlib
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
 from PIL import Image
 
 from wct_jax import extract_style, load_model, read_image, stylize
@@ -25,7 +23,6 @@ if os.name == "posix":
     import resource
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ("relu3_1", "relu2_1", "relu1_1")
 
 
 def noise(*shape, seed=0):
@@ -42,44 +39,7 @@ def pixels(path):
         return np.asarray(image, int)
 
 
-@pytest.fixture
-def repaint(run, files, tmp_path):
-    """Run the command on the files, where nothing else is said, into a new file; its pixels."""
-
-    def repaint(*flags, output="out.png", content=files / "photo.png", style=files / "picture.png"):
-        path = tmp_path / output
-        path.unlink(missing_ok=True)
-        model = [] if "--model" in flags else ["--model", files / "model.safetensors"]
-        status, out, err = run(main, "--content", content, "--style", style, "--output", path, *model, *flags)
-        assert (status, err) == (0, "")
-        result = pixels(path)
-        assert out.startswith(f"{path}: {result.shape[1]} x {result.shape[0]} pixels, ")
-        return result
-
-    return repaint
-
-
-@pytest.fixture
-def library(files):
-    """The same by the library: pixels in 0..255."""
-    model = load_model(files / "model.safetensors")
-    content, picture = read_image(files / "photo.png"), read_image(files / "picture.png")
-
-    def library(alpha=1.0, layers=None):
-        image = stylize(model, content, extract_style(model, picture), alpha, layers=layers)
-        return np.asarray(image).clip(0, 1) * 255
-
-    return library
-
-
 # Every flag changes the result
-
-
-def test_the_result_is_the_librarys(repaint, library):
-    result = repaint()
-    assert result.shape == (17, 24, 3)
-    assert np.abs(result - library()).max() <= 1
-    assert result.std() > 10
 
 
 def test_content_size_is_the_short_side(repaint):
@@ -93,56 +53,28 @@ def test_style_size_changes_the_style(repaint):
     assert np.abs(small - full).mean() > 1
 
 
-def test_layers_are_those_named_deepest_first_in_any_order(repaint, library):
-    chosen = repaint("--layers", "relu1_1", "relu2_1")
-    np.testing.assert_array_equal(chosen, repaint("--layers", "relu2_1", "relu1_1"))
-    assert np.abs(chosen - library(layers=("relu2_1", "relu1_1"))).max() <= 1
-    assert np.abs(chosen - repaint()).mean() > 1
-
-
-def test_one_alpha_is_for_all_layers(repaint, library):
-    half, none = repaint("--alpha", 0.5), repaint("--alpha", 0)
-    assert np.abs(half - library(0.5)).max() <= 1
-    assert np.abs(none - library(0.0)).max() <= 1
-    assert min(np.abs(half - none).mean(), np.abs(half - repaint()).mean()) > 1
-
-
-def test_alphas_are_in_the_order_of_the_layers(repaint, library):
-    named = repaint("--layers", "relu1_1", "relu3_1", "relu2_1", "--alpha", 0.1, 0.9, 0.4)
-    np.testing.assert_array_equal(named, repaint("--layers", *LAYERS, "--alpha", 0.9, 0.4, 0.1))
-    np.testing.assert_array_equal(named, repaint("--alpha", 0.9, 0.4, 0.1))  # without --layers: deepest first
-    assert np.abs(named - library((0.9, 0.4, 0.1), LAYERS)).max() <= 1
-    assert np.abs(named - repaint("--alpha", 0.1, 0.4, 0.9)).mean() > 1
-
-
 def test_another_model_gives_another_picture(repaint, files):
     other = repaint("--model", files / "other.safetensors")
     assert np.abs(other - repaint()).mean() > 1
 
 
 @pytest.mark.core
-def test_the_model_in_the_box_is_the_default(run, files, tmp_path):
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output"]
-    status, out, err = run(main, *arguments, tmp_path / "out.png")
+def test_the_model_in_the_box_is_the_default(run, few, tmp_path):
+    status, out, err = run(main, *few[:4], "--output", tmp_path / "out.png")
     assert status == 0, err
     assert "relu" not in out  # All the layers there are.
-    assert run(main, *arguments, tmp_path / "named.png", "--model", "compact")[0] == 0
+    assert run(main, *few[:4], "--output", tmp_path / "named.png", "--model", "compact")[0] == 0
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "named.png").read_bytes()
 
 
-def test_the_model_named_vgg19_is_in_the_cache(run, files, tmp_path, monkeypatch):
-    monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / "home"))
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output"]
-    named = [*arguments, tmp_path / "out.png", "--model", "vgg19"]
-    status, _, err = run(main, *named)
-    assert status == 2
-    assert f"there is no model file {tmp_path / 'home' / 'vgg19.safetensors'}: expected compact, or a file" in err
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "vgg19.safetensors").write_bytes((files / "model.safetensors").read_bytes())
-    assert run(main, *named)[0] == 0
-    explicit = run(main, *arguments, tmp_path / "explicit.png", "--model", files / "model.safetensors")
-    assert explicit[0] == 0
-    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), pixels(tmp_path / "explicit.png"))
+def test_the_model_named_vgg19_is_in_the_cache(repaint, refuse, files, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("WCT_JAX_HOME", str(home))
+    sentence = refuse("--model", "vgg19")
+    assert f"there is no model file {home / 'vgg19.safetensors'}: expected compact, or a file" in sentence
+    home.mkdir()
+    (home / "vgg19.safetensors").write_bytes((files / "model.safetensors").read_bytes())
+    np.testing.assert_array_equal(repaint("--model", "vgg19"), repaint())
 
 
 @pytest.mark.parametrize(
@@ -231,58 +163,24 @@ def test_what_the_photo_says_of_itself_is_kept_without_its_orientation(repaint, 
 # What a user can get wrong
 
 
-@pytest.fixture
-def refuse(refused, files, tmp_path):
-    """Run the command on the files with something wrong: the sentence it says."""
-
-    def refuse(*flags, content=files / "photo.png", style=files / "picture.png", output=tmp_path / "out.png"):
-        model = [] if "--model" in flags else ["--model", files / "model.safetensors"]
-        return refused(main, "--content", content, "--style", style, "--output", output, *model, *flags)
-
-    return refuse
-
-
-def bomb():
-    """A PNG of 100000 x 100000 pixels by its header, small and otherwise in order."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">2I5B", 100_000, 100_000, 8, 2, 0, 0, 0)
-    data = zlib.compress(bytes(1_000_000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("role", ["content", "style"])
 @pytest.mark.parametrize(
-    ("name", "data", "reason"),
+    ("name", "reason"),
     [
-        ("missing.png", None, "No such file"),
-        ("folder.png", "folder", "there is no picture in"),
-        ("text.jpg", b"Dear diary,\n", "is not a picture"),
-        ("cut.jpg", "jpeg", "cut short or damaged"),
-        ("empty.png", b"", "the file is empty"),
-        ("bomb.png", bomb(), "claims more than"),
+        ("missing.png", "No such file"),
+        ("folder.png", "there is no picture in"),
+        ("text.jpg", "is not a picture"),
+        ("cut.jpg", "cut short or damaged"),
     ],
 )
-def test_a_bad_picture(refuse, tmp_path, role, name, data, reason):
-    path = tmp_path / name
-    if data == "folder":
-        path.mkdir()
-    elif data == "jpeg":
-        save(path, noise(99, 99, 3))
-        path.write_bytes(path.read_bytes()[:3000])
-    elif data is not None:
-        path.write_bytes(data)
-    sentence = refuse(**{role: path})
-    assert str(path) in sentence
+def test_a_bad_picture(refuse, tmp_path, role, name, reason):
+    save(tmp_path / "cut.jpg", noise(99, 99, 3))
+    os.truncate(tmp_path / "cut.jpg", 3000)
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.jpg").write_text("Dear diary,\n")
+    sentence = refuse(**{role: tmp_path / name})
+    assert str(tmp_path / name) in sentence
     assert reason in sentence
-
-
-@pytest.mark.parametrize("flag", ["--content-size", "--style-size"])
-@pytest.mark.parametrize("size", ["0", "-3", "1.5", "ten", "nan", "", "9" * 5000])
-def test_a_bad_size(refuse, flag, size):
-    assert refuse(flag, size).startswith(f"argument {flag}: ")
 
 
 def test_a_size_that_no_memory_holds(refuse, monkeypatch):
@@ -293,11 +191,6 @@ def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert sentence.endswith("and there are 0 MB to take")
 
 
-@pytest.mark.parametrize("size", ["", "0GB", "4", "4 XB", "-1GB", "nanGB", "GB", "4GBB"])
-def test_a_bad_memory(refuse, size):
-    assert refuse(f"--memory={size}").startswith("argument --memory: expected an amount of memory such as 500MB or 4GB")
-
-
 def test_too_little_memory_and_too_small_tiles(refuse):
     assert refuse("--memory", "400MB").endswith("and there are 400 MB to take")
     assert refuse("--tile", 20) == "--tile must be at least 32 with relu3_1, got 20"
@@ -305,15 +198,10 @@ def test_too_little_memory_and_too_small_tiles(refuse):
 
 
 @pytest.mark.parametrize("flags", [["--tile", 48], ["--memory", "0.5007GB"]])
-def test_tiles_make_the_same_picture(files, tmp_path, run, flags):
+def test_tiles_make_the_same_picture(repaint, tmp_path, flags):
     photo = save(tmp_path / "photo.png", noise(99, 150, 4))
-    paths = [tmp_path / "whole.png", tmp_path / "tiled.png"]
-    common = ["--content", photo, "--style", files / "picture.png", "--model", files / "model.safetensors"]
-    for path, more in zip(paths, ([], flags), strict=True):
-        assert run(main, *common, "--output", path, *more)[0] == 0
-    whole, tiled = map(pixels, paths)
-    assert np.abs(whole - tiled).max() <= 1
-    assert sorted(os.listdir(tmp_path)) == ["photo.png", "tiled.png", "whole.png"]
+    assert np.abs(repaint(content=photo) - repaint(*flags, content=photo)).max() <= 1
+    assert sorted(os.listdir(tmp_path)) == ["out.png", "photo.png"]
 
 
 @pytest.mark.parametrize("alpha", ["1.01", "-0.1", "nan", "inf", "half", ""])
@@ -353,38 +241,12 @@ def test_a_layer_the_model_lacks_comes_with_the_command_that_trains_it(refuse, f
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("text", "is not a model file"),
-        ("empty", "is not a model file"),
-        ("truncated", "is not a model file"),
-        ("missing", "there is no model file"),
-        ("folder", "it is a directory"),
-        ("foreign", "convert it with python convert_vgg.py"),
-        ("damaged", "is damaged"),
-    ],
-)
-def test_a_bad_model(refuse, files, tmp_path, kind, reason):
-    path = tmp_path / "bad.safetensors"
-    whole = (files / "model.safetensors").read_bytes()
-    match kind:
-        case "text":
-            path.write_text("not a model")
-        case "empty":
-            path.touch()
-        case "truncated":
-            path.write_bytes(whole[:-9])
-        case "folder":
-            path.mkdir()
-        case "foreign":
-            safetensors.numpy.save_file({"features.0.bias": np.zeros(3, np.float32)}, path)
-        case "damaged":
-            kernel = np.asarray(load_model(files / "model.safetensors").encoder["conv1_1"]["kernel"]).tobytes()
-            path.write_bytes(whole.replace(kernel, kernel[::-1]))
-    sentence = refuse("--model", path)
-    assert str(path) in sentence
-    assert reason in sentence
+def test_a_bad_model(refuse, files, tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes((files / "model.safetensors").read_bytes()[:-9])
+    for path, reason in ((tmp_path / "cut.safetensors", "is not a model file"), (tmp_path, "it is a directory")):
+        sentence = refuse("--model", path)
+        assert str(path) in sentence
+        assert reason in sentence
 
 
 def test_outputs_that_cannot_be(refuse, tmp_path):
@@ -436,31 +298,21 @@ def test_a_file_that_cannot_grow(refuse, tmp_path):
 )
 @pytest.mark.parametrize("where", ["wct_jax.studio.session.extract_style", "wct_jax.painting.cascade.stylize_level"])
 def test_out_of_memory(refuse, monkeypatch, where, error):
-    def fail(*arguments, **options):
-        raise error
-
-    monkeypatch.setattr(where, fail)
+    monkeypatch.setattr(where, Mock(side_effect=error))
     assert refuse() == (
         "there is not enough memory for pictures of this size: make them smaller, as with --content-size 512"
     )
 
 
 def test_a_mistake_of_ours_is_not_hidden(refuse, monkeypatch):
-    def fail(*arguments, **options):
-        raise RuntimeError("INTERNAL")
-
-    monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", fail)
+    monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", Mock(side_effect=RuntimeError("INTERNAL")))
     with pytest.raises(RuntimeError, match="INTERNAL"):
         refuse()
 
 
-def test_an_interrupt(run, files, tmp_path, monkeypatch):
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("wct_jax.pictures.images.Image.Image.save", interrupt)
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
-    status, out, err = run(main, *arguments, "--model", files / "model.safetensors")
+def test_an_interrupt(run, few, tmp_path, monkeypatch):
+    monkeypatch.setattr("wct_jax.pictures.output.Image.Image.save", Mock(side_effect=KeyboardInterrupt))
+    status, out, err = run(main, *few, "--output", tmp_path / "out.png")
     assert (status, out) == (130, "")
     assert err.endswith(": interrupted\n")
     assert not os.listdir(tmp_path)
@@ -469,58 +321,28 @@ def test_an_interrupt(run, files, tmp_path, monkeypatch):
 # As a program
 
 
-def program(*arguments):
-    command = [sys.executable, "-W", "error", "stylize.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def start(*flags, start=subprocess.run, **streams):
+    command = [sys.executable, "-W", "error", "stylize.py", *map(str, flags)]
+    piped = {name: subprocess.PIPE for name in ("stdout", "stderr") if name not in streams}
+    return start(command, cwd=ROOT, text=True, **piped, **streams)
 
 
 @pytest.mark.core
-def test_the_program_repaints(files, tmp_path):
+def test_the_program_repaints(few, tmp_path):
     output = tmp_path / "out.png"
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
-    process = program(*arguments, "--model", files / "model.safetensors", "--layers", "relu1_1")
+    process = start(*few, "--output", output, "--layers", "relu1_1")
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.startswith(f"{output}: 24 x 17 pixels, relu1_1, ")
     assert pixels(output).shape == (17, 24, 3)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX")
-def test_what_was_compiled_is_kept_for_the_next_run(files, tmp_path):
-    def repaint(number, home):
-        output = tmp_path / f"{number}.png"
-        command = [sys.executable, "stylize.py", "--content", files / "photo.png", "--style", files / "picture.png"]
-        command += ["--model", files / "model.safetensors", "--output", output]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-        environment |= {"WCT_JAX_HOME": str(home), "XDG_CACHE_HOME": str(files / "photo.png")}
-        process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert (process.returncode, process.stderr) == (0, ""), process.stderr
-        return pixels(output)
-
-    first = repaint(1, tmp_path / "home")
-
-    def kept():
-        return {path.name for path in (tmp_path / "home" / "executables").iterdir()}
-
-    before = kept()
-    assert before
-    np.testing.assert_array_equal(repaint(2, tmp_path / "home"), first)
-    assert kept() == before
-    # Neither what is damaged nor a home that cannot be made is a mistake.
-    for path in (tmp_path / "home" / "executables").iterdir():
-        path.write_bytes(b"damaged")
-    np.testing.assert_array_equal(repaint(3, tmp_path / "home"), first)
-    np.testing.assert_array_equal(repaint(4, files / "photo.png"), first)
-
-
-def test_ctrl_c_ends_the_program_at_once(files, tmp_path):
-    # Whatever started the tests may have it ignored, as for jobs in the background.
+def test_ctrl_c_ends_the_program_at_once(few, tmp_path):
+    # The tests themselves may have been started with it ignored, as jobs in the background are.
     heeding = (
         "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "sys.path.insert(0, '.'); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    arguments = ["stylize.py", "--content", "-", "--style", files / "picture.png", "--output", tmp_path / "out.png"]
-    command = [sys.executable, "-c", heeding, *arguments, "--model", files / "model.safetensors"]
+    command = [sys.executable, "-c", heeding, "stylize.py", *few, "--content", "-", "--output", tmp_path / "out.png"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         # A photo that never ends, and more of it than a pipe holds: this returns once the program is reading it.
@@ -534,34 +356,27 @@ def test_ctrl_c_ends_the_program_at_once(files, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_standard_output_that_takes_nothing(files, tmp_path):
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--layers", "relu1_1"]
-    command = [sys.executable, "stylize.py", *arguments, "--model", files / "model.safetensors", "--output"]
+def test_standard_output_that_takes_nothing(few, tmp_path):
+    few += ["--layers", "relu1_1", "--output"]
     with open("/dev/full", "w") as full:
-        process = subprocess.run(
-            [*command, tmp_path / "one.png"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
-        )
+        process = start(*few, tmp_path / "one.png", stdout=full)
     # The picture is there, whether or not that can be said.
     assert process.returncode == 0
     assert process.stderr == "cannot write to standard output: No space left on device\n"
     # Nobody who listens is no mistake.
     reader, writer = os.pipe()
     os.close(reader)
-    process = subprocess.run(
-        [*command, tmp_path / "two.png"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True
-    )
+    process = start(*few, tmp_path / "two.png", stdout=writer)
     os.close(writer)
     assert (process.returncode, process.stderr) == (0, "")
     assert sorted(os.listdir(tmp_path)) == ["one.png", "two.png"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudoterminals are POSIX")
-def test_the_bar_leaves_standard_output_alone(files, tmp_path):
+def test_the_bar_leaves_standard_output_alone(few, tmp_path):
     output = tmp_path / "out.png"
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--layers", "relu1_1"]
-    command = [sys.executable, "stylize.py", *arguments, "--model", files / "model.safetensors", "--output", output]
     terminal, theirs = os.openpty()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    process = start(*few, "--layers", "relu1_1", "--output", output, start=subprocess.Popen, stderr=theirs)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # How a terminal on Linux ends.
@@ -574,7 +389,7 @@ def test_the_bar_leaves_standard_output_alone(files, tmp_path):
     assert b"relu1_1" in shown
 
 
-def test_an_output_that_appears_meanwhile_is_not_overwritten(run, files, monkeypatch, tmp_path):
+def test_an_output_that_appears_meanwhile_is_not_overwritten(run, few, monkeypatch, tmp_path):
     output = tmp_path / "out.png"
 
     def meanwhile(*arguments, **options):
@@ -582,8 +397,7 @@ def test_an_output_that_appears_meanwhile_is_not_overwritten(run, files, monkeyp
         return stylize_level(*arguments, **options)
 
     monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", meanwhile)
-    arguments = ["--content", files / "photo.png", "--style", files / "picture.png", "--output", output]
-    status, _, err = run(main, *arguments, "--model", files / "model.safetensors", "--layers", "relu1_1")
+    status, _, err = run(main, *few, "--output", output, "--layers", "relu1_1")
     assert status == 2
     assert "it exists" in err
     assert pixels(output).shape == (1, 1, 3)
@@ -600,13 +414,12 @@ def test_a_style_that_cannot_be_seen(refuse, tmp_path):
     assert "clear.png is wholly transparent" in refuse(style=tmp_path / "clear.png")
 
 
-def test_a_missing_photo_is_what_is_missing(refused, files):
-    arguments = ["--content", files / "none" / "photo.png", "--style", files / "picture.png"]
-    assert "cannot read" in refused(main, *arguments, "--model", files / "model.safetensors")
+def test_a_missing_photo_is_what_is_missing(refuse, files):
+    assert "cannot read" in refuse(content=files / "none" / "photo.png", output=None)
 
 
 def test_the_program_refuses(files, tmp_path):
-    process = program("--content", tmp_path / "missing.png", "--style", files / "picture.png")
+    process = start("--content", tmp_path / "missing.png", "--style", files / "picture.png")
     assert (process.returncode, process.stdout) == (2, "")
     assert process.stderr == f"stylize.py: error: cannot read {tmp_path / 'missing.png'}: No such file or directory\n"
     assert not os.listdir(tmp_path)
@@ -615,7 +428,7 @@ def test_the_program_refuses(files, tmp_path):
 def test_the_program_says_its_version():
     import wct_jax
 
-    assert program("--version").stdout == f"wct_jax {wct_jax.__version__}\n"
+    assert start("--version").stdout == f"wct_jax {wct_jax.__version__}\n"
 
 
 # Against the published networks

@@ -106,17 +106,15 @@ def test_a_file_counts_once(tmp_path):
 
 @pytest.mark.parametrize("kind", ["read-only", "without a disk", "in a file"])
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, kind):
-    if kind == "read-only":
-        folder = tmp_path / "sealed"
-        folder.mkdir(mode=0o500)
-        if os.access(folder, os.W_OK):
-            pytest.skip("permissions do not bind this user")
-    elif kind == "without a disk":
-        folder = Path("/proc/self")
-        if not folder.exists():
-            pytest.skip("needs a file system in which nothing can be made")
-    else:
-        folder = touch(tmp_path, "file") / "file" / "out"
+    folder = {"read-only": tmp_path / "sealed", "without a disk": Path("/proc/self")}.get(
+        kind, tmp_path / "file" / "out"
+    )
+    touch(tmp_path, "file")
+    (tmp_path / "sealed").mkdir(mode=0o500)
+    if os.access(folder, os.W_OK) and kind == "read-only":
+        pytest.skip("permissions do not bind this user")
+    if not folder.exists() and kind == "without a disk":
+        pytest.skip("needs a file system in which nothing can be made")
     for target in (folder, folder / "new"):
         with pytest.raises(ValueError, match=f"cannot write to {target}: "):
             check_folder(target, [])
@@ -125,20 +123,16 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, ki
 def test_results_do_not_go_where_photos_are_read(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
+    (tmp_path / "link").symlink_to(photos)
+    touch(tmp_path, "file")
     for folder in (photos, photos / "out", tmp_path / "link"):
-        if folder.name == "link":
-            folder.symlink_to(photos)
         with pytest.raises(ValueError, match=rf"the output {folder} is inside {photos}, whose files are read"):
             check_folder(folder, [photos])
     check_folder(tmp_path / "new", [photos])
     check_folder(tmp_path, [photos])
-    touch(tmp_path, "file")
-    with pytest.raises(ValueError, match="expected a folder for several results, got a file"):
-        check_folder(tmp_path / "file", [])
-    with pytest.raises(ValueError, match="expected a folder for several results, got a file"):
-        check_folder(tmp_path / "new.png", [])
-    with pytest.raises(ValueError, match="does not exist"):
-        check_folder(tmp_path / "a" / "b", [])
+    for name, reason in (("file", "got a file"), ("new.png", "got a file"), ("a/b", "does not exist")):
+        with pytest.raises(ValueError, match=reason):
+            check_folder(tmp_path / name, [])
 
 
 def paint(path, *colour):
@@ -146,36 +140,33 @@ def paint(path, *colour):
     return path
 
 
-def at(sheet, row, column):
-    """The middle of a cell."""
-    return sheet[row * 270 + 128, column * 248 + 128].tolist()
+@pytest.fixture
+def photos(tmp_path):
+    return [paint(tmp_path / f"{name}.png", 200, i, 0) for i, name in enumerate("ab")]
 
 
-def test_a_sheet_of_a_grid_has_photos_down_and_styles_across(tmp_path):
-    photos = [paint(tmp_path / f"{name}.png", 200, i, 0) for i, name in enumerate("ab")]
+def cells(jobs, path):
+    """The colours in the middle of a sheet's cells."""
+    draw_sheet(path, jobs)
+    with Image.open(path) as image:
+        sheet = np.asarray(image)
+    assert [(side - 8) % step for side, step in zip(sheet.shape, (270, 248), strict=False)] == [0, 0]
+    return sheet[128::270, 128::248].tolist()
+
+
+def test_a_sheet_of_a_grid_has_photos_down_and_styles_across(photos, tmp_path):
     styles = [paint(tmp_path / f"{name}.png", 0, 200, i) for i, name in enumerate("xyz")]
-    jobs = named(grid(photos, [Look((style,)) for style in styles]), tmp_path / "out")
-    (tmp_path / "out").mkdir()
+    jobs = named(grid(photos, [Look((style,)) for style in styles]), tmp_path)
     for i, job in enumerate(jobs):
         paint(job.output, 0, i, 200)
-    draw_sheet(tmp_path / "sheet.png", jobs)
-    with Image.open(tmp_path / "sheet.png") as image:
-        sheet = np.asarray(image)
-    assert at(sheet, 0, 0) == [255, 255, 255]
-    assert [at(sheet, 0, 1 + i) for i in range(3)] == [[0, 200, i] for i in range(3)]
-    assert [at(sheet, 1 + i, 0) for i in range(2)] == [[200, i, 0] for i in range(2)]
-    assert [at(sheet, 1 + i, 1 + j) for i in range(2) for j in range(3)] == [[0, i, 200] for i in range(6)]
+    expected = [[[255, 255, 255], *([0, 200, i] for i in range(3))]]
+    expected += [[[200, i, 0], *([0, 3 * i + j, 200] for j in range(3))] for i in range(2)]
+    assert cells(jobs, tmp_path / "sheet.png") == expected
 
 
-def test_a_sheet_of_pairs_has_a_row_for_each_photo(tmp_path):
-    photos = [paint(tmp_path / f"{name}.png", 200, i, 0) for i, name in enumerate("ab")]
+def test_a_sheet_of_pairs_has_a_row_for_each_photo(photos, tmp_path):
     jobs = [
         Job(photo, Look((Path(f"{i}.safetensors"),)), paint(tmp_path / f"{i}.png", 0, i, 200))
         for i, photo in enumerate(photos)
     ]
-    draw_sheet(tmp_path / "sheet.png", jobs)
-    with Image.open(tmp_path / "sheet.png") as image:
-        sheet = np.asarray(image)
-    assert sheet.shape == (2 * 270 + 8, 2 * 248 + 8, 3)
-    assert [at(sheet, i, 0) for i in range(2)] == [[200, i, 0] for i in range(2)]
-    assert [at(sheet, i, 1) for i in range(2)] == [[0, i, 200] for i in range(2)]
+    assert cells(jobs, tmp_path / "sheet.png") == [[[200, i, 0], [0, i, 200]] for i in range(2)]

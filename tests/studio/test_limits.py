@@ -20,36 +20,31 @@ def present(monkeypatch):
     return has
 
 
-def tile(model, sides, most=None):
-    return Limits(most).tile_of(sides, "photo.png", model, LAYERS)
+def tile(model, most=None):
+    return Limits(most).tile_of((4000, 4000), "photo.png", model, LAYERS)
 
 
-def test_half_of_what_there_is(model, present):
-    sides = (4000, 4000)
-    present(8 * GB)
-    assert tile(model, sides) == tile(model, sides, 4 * GB) is None
-    present(2 * GB)
-    assert tile(model, sides) == tile(model, sides, 1 * GB) > 0
-
-
-def test_no_more_than_others_leave(model, present):
-    present(16 * GB, free=1 * GB)
-    assert tile(model, (4000, 4000)) == tile(model, (4000, 4000), 1 * GB) > 0
-
-
-def test_all_if_half_is_too_little(model, present):
-    present(0.9 * GB)
-    assert tile(model, (4000, 4000)) == tile(model, (4000, 4000), 0.9 * GB) > 0
-    # What others have now they may give back; without it there would be no result.
-    present(0.9 * GB, free=0.1 * GB)
-    assert tile(model, (4000, 4000)) > 0
+@pytest.mark.parametrize(
+    ("most", "free", "taken"),
+    [
+        (8, 8, 4),  # Half of what there is,
+        (2, 2, 1),
+        (16, 1, 1),  # no more than others leave,
+        (0.9, 0.9, 0.9),  # all if half is too little,
+        (0.9, 0.1, 0.9),  # and what others may give back, since without it there would be no result.
+    ],
+)
+def test_what_is_taken_of_the_memory(model, present, most, free, taken):
+    present(most * GB, free * GB)
+    assert tile(model) == tile(model, taken * GB)
+    assert (tile(model) is None) == (taken == 4)
 
 
 @pytest.mark.parametrize("most", [1e6, 0.4 * GB, 0.4999 * GB, 0.5 * GB, 0.69 * GB, 0.692 * GB])
 def test_a_refusal_does_not_contradict_itself(model, present, most):
     present(most)
     with pytest.raises(ValueError, match=r"photo\.png cannot be repainted: 4000 x 4000 pixels take") as refusal:
-        tile(model, (4000, 4000))
+        tile(model)
     need, have = (
         float(n) * {"MB": 1e6, "GB": 1e9}[unit] for n, unit in re.findall(r"([\d.]+) ([MG]B)", str(refusal.value))
     )

@@ -14,8 +14,9 @@ from wct_jax.studio.request import Look, Request, Texture
         ({"files": ("a",), "weights": (-1.0,)}, "style_weights must be at least 0"),
         ({"files": ("a", "b"), "weights": (1.0, 2.0), "masks": ("m",)}, "`mask` puts each in its place"),
         ({"files": ("a",), "masks": ("m", "n")}, "got 2 masks and 1 styles"),
-        ({"files": ("a",), "style_masks": ("m", "n")}, "a `style_mask` for each style"),
-        ({"files": (None,), "masks": ("m",)}, "a style for one of the masks at least, got none"),
+        ({"files": ("a", "b", "c"), "masks": ("m",)}, "got 1 masks and 3 styles"),
+        ({"files": ("a",), "style_masks": ("m", "n")}, "a `style_mask` for each style.* got 2 for 1 styles"),
+        ({"files": (None, None), "masks": ("m", "n")}, "a style for one of the masks at least, got none"),
         ({"files": ("a", None)}, "got no mask"),
     ],
 )
@@ -29,7 +30,7 @@ def test_looks(values, sentence):
     [
         ("p", Look(), {}, "expected a `style`, or `whiten_only`, got neither"),
         ("p", Look(("a",)), {"whiten_only": True}, "`whiten_only` takes no `style`"),
-        ("p", Look(("a", "b")), {"swap_layers": ["relu1_1"]}, "styles that are mixed have none"),
+        ("p", Look(("a", "b")), {"swap_layers": ["relu1_1"]}, "mixed styles have none"),
         (Texture(2, 2), Look(("a",)), {"preserve_color": "coral"}, "a texture has no photo"),
         (Texture(2, 2), Look(("a",)), {"strength": 0.5}, "`strength` keeps some of the photo"),
         (Texture(2, 2), Look(("a",)), {"content_size": 5}, "`content_size` resizes photos"),

@@ -1,4 +1,4 @@
-"""What the command lines share: one sentence and exit status 2 for whatever a user can get wrong."""
+"""Parsing, printing and errors of all commands: one sentence and exit status 2 for whatever a user can get wrong."""
 
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ from wct_jax.system.atomic import discard_unfinished
 
 
 class Parser(argparse.ArgumentParser):
-    """`argparse` that says what is wrong in one sentence, without the usage before it."""
+    """An `argparse` parser that reports a mistake in one sentence, without the usage."""
 
     def __init__(self, description: str, epilog: str | None = None, prog: str | None = None) -> None:
         _open_standard_streams()
@@ -37,12 +37,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
-    """Run a command's body and turn the exceptions that a user can cause into a sentence.
+    """Run a command's body and turn exceptions that a user can cause into a sentence.
 
     Args:
-        parser: Its `error` prints the sentence and ends the process.
+        parser: Parser whose `error` prints the sentence and ends the process.
         body: The command, its arguments bound.
-        remedy: What to do when there is not enough memory, worded to follow that.
+        remedy: Advice that follows "there is not enough memory".
     """
     try:
         with _interruptible(parser.prog):
@@ -89,8 +89,8 @@ def start_jax() -> None:
         ) from None
 
 
-# What JAX, its libraries and CUDA's say, in a RuntimeError, when they could not have memory; Python, when a thread
-# could not have a stack; and the loader of shared libraries, in an ImportError. LLVM aborts the process instead.
+# How JAX, its libraries and CUDA's report a lack of memory in a RuntimeError, Python that of a thread's stack, and the
+# loader of shared libraries in an ImportError. LLVM aborts the process instead.
 _OUT_OF_MEMORY = re.compile(
     r"RESOURCE_EXHAUSTED|\bout of memory\b|\bbad_alloc\b|cannot allocate memory|failed to allocate|_ALLOC_FAILED"
     r"|can't start new thread",
@@ -99,38 +99,38 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is about memory, the machine's or a device's."""
+    """Whether an error reports a lack of memory, of the machine or of a device."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    # A sentence about a file can have any words in it, and is a ValueError.
+    # Not a ValueError, whose sentence may quote any words.
     by_words = isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
     return isinstance(error, MemoryError) or bool(by_words)
 
 
 def tell(*lines: str) -> None:
-    """Print a command's report on standard output. The work is done, whether or not this can be printed."""
+    """Print a command's report on standard output; the work is done even if this cannot be printed."""
     complaint = _write(sys.stdout, "".join(f"{_escaped(line)}\n" for line in lines))
     if complaint:
         say(f"cannot write to standard output: {complaint}")
 
 
 def say(text: str) -> None:
-    """Print a line for the person at the terminal on standard error, if that can be printed."""
+    """Print a line on standard error, if possible."""
     _write(sys.stderr, f"{_escaped(text)}\n")
 
 
 def _escaped(text: str) -> str:
-    # The names of files may have control characters, which could steer a terminal.
+    # Control characters in the names of files could steer a terminal.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _write(stream: TextIO, text: str) -> str:
-    """Write and flush; return why that failed, or nothing. It is no failure that nobody reads."""
+    """Write and flush; return why that failed, or nothing. A closed pipe is no failure."""
     try:
         stream.write(text)
         stream.flush()
     except (OSError, ValueError) as error:
-        # Python would try again as it ends, and complain.
+        # Otherwise Python would try again at exit, and complain.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return "" if isinstance(error, BrokenPipeError) else str(getattr(error, "strerror", error))
@@ -138,15 +138,15 @@ def _write(stream: TextIO, text: str) -> str:
 
 
 def _open_standard_streams() -> None:
-    """Give the process the standard streams that it was started without, and let them take any text."""
-    # Otherwise the next file that is opened would be standard output to every library that prints there.
+    """Open the standard streams that the process was started without, and let them take any text."""
+    # Otherwise the next open file would become standard output for every library that prints.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
-        with contextlib.suppress(AttributeError):  # Whoever calls `main` may have put anything in their place.
+        with contextlib.suppress(AttributeError):  # A caller of `main` may have replaced them.
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
@@ -162,8 +162,7 @@ def _has_current_folder() -> bool:
 def _interruptible(prog: str) -> Iterator[None]:
     """End the process at once on Ctrl-C.
 
-    Not by Python's KeyboardInterrupt: raised in one of JAX's callbacks it is swallowed, and raised while an
-    extension is being imported it can crash the interpreter.
+    A KeyboardInterrupt would be swallowed in JAX's callbacks, and can crash the interpreter during an import.
     """
 
     def end(*_: object) -> None:
@@ -172,7 +171,7 @@ def _interruptible(prog: str) -> Iterator[None]:
         os.write(2, f"{show_cursor}{prog}: interrupted\n".encode())
         os._exit(130)
 
-    # An interrupt that whoever started the process has it ignore, as of a job in the background, stays ignored.
+    # A process that was started to ignore interrupts, such as a job in the background, goes on ignoring them.
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         yield
         return
@@ -217,23 +216,20 @@ def memory(text: str) -> int:
 
 def fraction(text: str) -> float:
     """An `argparse` type: a number in 0..1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 1:
+    if not 0 <= (value := _float(text)) <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value
 
 
 def number(text: str) -> float:
     """An `argparse` type: a number of at least 0 that leaves room to compute with it in single precision."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text[:40]!r}")
-    if value > 1e38:
-        raise argparse.ArgumentTypeError(f"expected a number of at most 1e38, got {text[:40]!r}")
+    if not 0 <= (value := _float(text)) <= 1e38:
+        bound = "at most 1e38" if 1e38 < value < float("inf") else "at least 0"
+        raise argparse.ArgumentTypeError(f"expected a number of {bound}, got {text[:40]!r}")
     return value
+
+
+def _float(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return float("nan")

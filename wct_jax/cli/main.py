@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command that a verb names.
 
     Args:
-        argv: Arguments, the verb first; None for those of the process.
+        argv: Arguments, the verb first; None for the arguments of the process.
     """
     given = sys.argv[1:] if argv is None else list(argv)
     parser = Parser("Universal style transfer by whitening and coloring transforms.", prog="wct-jax")

@@ -1,4 +1,4 @@
-"""What a command line of `stylize.py` asks for: whether it makes sense, and what results it stands for."""
+"""Orders: the results that a command line of `stylize.py` asks for, checked before any work."""
 
 import argparse
 import errno
@@ -14,32 +14,23 @@ from wct_jax.painting.options import Options
 from wct_jax.pictures.formats import PICTURE_SUFFIXES
 from wct_jax.pictures.output import OUTPUT_SUFFIXES, check_output
 from wct_jax.pictures.scan import is_many, scan
-from wct_jax.studio.jobs import (
-    Job,
-    by_name,
-    check_folder,
-    draw,
-    each_once,
-    grid,
-    named,
-    plain_name,
-)
+from wct_jax.studio.jobs import Job, by_name, check_folder, draw, each_once, grid, named, plain_name
 from wct_jax.studio.request import Look, Request, Texture
 
 _NONE = Path("none")
 
 
 class Order(NamedTuple):
-    """What is to be done.
+    """The work to do.
 
     Attributes:
-        jobs: A result each.
-        look: The styles, if they are the same for all.
-        options: How they are painted.
-        request: Of the first job; the others differ in photo and look.
-        many: Whether one failure is to leave the others alone.
-        notes: What the person should know of the files, in sentences.
-        streams: What was read of the streams among the files.
+        jobs: One job for each result.
+        look: The styles, if all results share them.
+        options: Options of the painting.
+        request: Request of the first job; the others differ in photo and look.
+        many: Whether the other results are made when one fails.
+        notes: Sentences that a person should know about the files.
+        streams: The content of the streams among the files.
     """
 
     jobs: list[Job]
@@ -51,36 +42,29 @@ class Order(NamedTuple):
     streams: dict[Path, BinaryIO]
 
     def request_of(self, job: Job) -> Request:
-        """What a job asks for."""
-        request = self.request
-        assert request
-        photo = self._opened(job.content) or request.photo
-        alpha_map, strength = map(self._opened, (request.alpha_map, request.strength))
-        return replace(request, photo=photo, look=self.opened(job.look), alpha_map=alpha_map, strength=strength)
+        """The request of a job."""
+        assert self.request
+        photo = self._opened(job.content) or self.request.photo
+        maps = {name: self._opened(getattr(self.request, name)) for name in ("alpha_map", "strength")}
+        return replace(self.request, photo=photo, look=self.opened(job.look), **maps)
 
     def opened(self, look: Look) -> Look:
-        """A look whose streams can be read again and again."""
-        files, style_masks, masks = (
-            tuple(map(self._opened, paths)) for paths in (look.files, look.style_masks, look.masks)
-        )
-        return replace(look, files=files, style_masks=style_masks, masks=masks)
+        """A look whose streams can be read more than once."""
+        names = ("files", "style_masks", "masks")
+        return replace(look, **{name: tuple(map(self._opened, getattr(look, name))) for name in names})
 
     def _opened(self, path: Any) -> Any:
         return self.streams.get(path, path)
 
 
 def order_of(arguments: argparse.Namespace) -> Order:
-    """Check what was asked for and find out what it comes to; what was left open is filled in.
-
-    Args:
-        arguments: Of the command line.
+    """Check the arguments and find out which results they stand for.
 
     Raises:
-        ValueError: It contradicts itself, or names files that are not there or results that cannot be written.
+        ValueError: The arguments contradict each other, or name files that are missing or cannot be written.
     """
     _check(arguments)
     check_streams(arguments)
-    arguments.seed = arguments.seed or 0
     options = options_of(arguments)
     masks, style_masks = tuple(arguments.mask or ()), tuple(_or_none(path) for path in arguments.style_mask or ())
     styles = [_or_none(path) if masks else path for path in arguments.style or []]
@@ -99,36 +83,30 @@ def order_of(arguments: argparse.Namespace) -> Order:
         notes.append(f"mixing {len(styles)} styles; to take each alone, name their folder or put a pattern in quotes")
     many = bool(several) or len(contents) > 1 or any(map(is_many, arguments.content or [])) or _is_folder(arguments)
     if not contents:
-        _check_style_target(arguments)
-        _check_readable(path for path in styles if path)
+        _check_target(arguments, arguments.save_style, [".safetensors"])
+        _check_readable(styles)
         return Order([], look, options, None, False, notes, _held([*styles, *style_masks]))
     if arguments.pair:
         pairs = by_name([path for path in contents if path], looks)
     elif arguments.random:
-        pairs = draw(contents, looks, arguments.random, arguments.seed)
+        pairs = draw(contents, looks, arguments.random, arguments.seed or 0)
     else:
         pairs = grid(contents, looks)
     strength = arguments.strength if isinstance(arguments.strength, Path) else None
     content, first = pairs[0]
-    request = Request(content or _texture(arguments), first, options, arguments.alpha_map, strength)
-    _check_style_target(arguments)
-    if arguments.sheet:
-        _check_target(arguments, arguments.sheet)
+    photo = content or Texture(*(*arguments.synthesize, arguments.seed or 0))
+    request = Request(photo, first, options, arguments.alpha_map, strength)
+    _check_target(arguments, arguments.save_style, [".safetensors"])
+    _check_target(arguments, arguments.sheet)
     maps = [*masks, *style_masks, arguments.alpha_map, strength]
-    _check_readable(path for path in maps if path)
+    _check_readable(maps)
     if many:
         sources = [path for path in (*(arguments.content or []), *several) if os.path.isdir(path)]
         jobs = _jobs_in_a_folder(arguments, pairs, sources)
     else:
         jobs = _one_job(arguments, *pairs[0])
     _check_apart(arguments, jobs, maps)
-    streams = _held([*contents, *styles, *maps])
-    return Order(jobs, look, options, request, many, notes, streams)
-
-
-def _texture(arguments: argparse.Namespace) -> Texture:
-    width, height = arguments.synthesize
-    return Texture(width, height, arguments.seed)
+    return Order(jobs, look, options, request, many, notes, _held([*contents, *styles, *maps]))
 
 
 def _held(paths: Iterable[Path | None]) -> dict[Path, BinaryIO]:
@@ -136,7 +114,7 @@ def _held(paths: Iterable[Path | None]) -> dict[Path, BinaryIO]:
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
-    """The options that a command line gives."""
+    """The painting options among the arguments."""
     names = {field.name for field in fields(Options)} & set(vars(arguments))
     values = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if isinstance(arguments.strength, Path):
@@ -145,7 +123,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
 
 
 def _is_folder(arguments: argparse.Namespace) -> bool:
-    """Whether the output is a folder also for a single result: it is one, or several photos were named."""
+    """Whether even a single result goes into a folder: the output is one, or several photos were named."""
     output = arguments.output
     if output is None or output == STANDARD:
         return False
@@ -153,7 +131,7 @@ def _is_folder(arguments: argparse.Namespace) -> bool:
 
 
 def _files(path: Path, suffixes: Sequence[str], notes: list[str]) -> list[Path]:
-    """The files that a name stands for; what was passed over is added to the notes."""
+    """The files that a name stands for; those passed over are added to the notes."""
     if not is_many(path):
         return [path]
     found = scan(path, suffixes)
@@ -162,7 +140,7 @@ def _files(path: Path, suffixes: Sequence[str], notes: list[str]) -> list[Path]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what contradicts itself, whatever the files are."""
+    """Refuse arguments that contradict each other, whatever the files are."""
     a, styles, masks = arguments, arguments.style or [], arguments.mask or []
     folders = [path for path in styles if is_many(path)]
     alone = "a folder or pattern of styles, of which each is taken alone"
@@ -192,14 +170,9 @@ def _or_none(path: Path) -> Path | None:
     return None if path == _NONE else path
 
 
-def _check_style_target(arguments: argparse.Namespace) -> None:
-    if arguments.save_style:
-        _check_target(arguments, arguments.save_style, [".safetensors"])
-
-
-def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
+def _check_target(arguments: argparse.Namespace, path: Path | None, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
     may_exist = arguments.overwrite or arguments.skip_existing
-    if path == STANDARD:
+    if path in (None, STANDARD):
         return
     if not may_exist and (os.path.islink(path) or os.path.isfile(path)):
         raise ValueError(f"cannot write {path}: it exists, expected --overwrite to replace it or another name")
@@ -207,7 +180,7 @@ def _check_target(arguments: argparse.Namespace, path: Path, suffixes: Sequence[
 
 
 def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job], masks: Sequence[Path | None]) -> None:
-    """Refuse to write two files to one place, or one over a file that is read."""
+    """Refuse to write two files to one place, or over a file that is read."""
     a = arguments
     written = {"--output": [job.output for job in jobs], "--sheet": [a.sheet], "--save-style": [a.save_style]}
     places: dict[str, str] = {}
@@ -228,10 +201,10 @@ def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job], masks: Sequ
             places[place] = f"what {option} writes"
 
 
-def _check_readable(paths: Iterable[Path]) -> None:
+def _check_readable(paths: Iterable[Path | None]) -> None:
     # Before the long work, and before JAX is loaded.
     for path in paths:
-        if path == STANDARD:
+        if path in (None, STANDARD):
             continue
         try:
             mode = os.stat(path).st_mode
@@ -251,8 +224,8 @@ def _one_job(arguments: argparse.Namespace, content: Path | None, look: Look) ->
     if arguments.output:
         job = job._replace(output=arguments.output)
         _check_target(arguments, job.output)
-    # Only now the default, lest a mistyped photo is taken for an output that cannot be.
-    _check_readable(path for path in (content, *look.files) if path)
+    # Before the default output, whose folder is missing where a photo's path is mistyped.
+    _check_readable((content, *look.files))
     _check_target(arguments, job.output)
     return [job]
 

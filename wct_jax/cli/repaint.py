@@ -22,14 +22,14 @@ Report = Callable[[str, int, int], None]
 
 
 def repaint(arguments: argparse.Namespace, program: str) -> None:
-    """Make all that was asked for.
+    """Make the results of a command line.
 
     Args:
-        arguments: Of the command line.
-        program: What the command is called, for what it has to say on the way.
+        arguments: The command line's arguments.
+        program: Name of the command, which begins its notes.
 
     Raises:
-        ValueError: Anything a user can get wrong. Of several results those that can be made are made first.
+        ValueError: Anything a user can get wrong, after those of several results that can be made were made.
     """
     start = time.perf_counter()
     order = order_of(arguments)
@@ -41,14 +41,14 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
         note(text)
     start_jax()
 
-    # Late, since JAX takes its time and a mistyped name should not have to wait for it.
+    # Late, so that a mistyped name is reported before JAX has loaded.
     from wct_jax.studio.contact import draw_sheet
     from wct_jax.studio.limits import Limits
     from wct_jax.studio.session import Session
 
     max_pixels = None if arguments.max_megapixels is None else arguments.max_megapixels * 10**6
     limits = Limits(arguments.memory, arguments.tile, max_pixels)
-    # Unfinished images go where the results go, which has room for them.
+    # Unfinished images go where the results go, since there is room for these.
     folder = order.jobs[0].output.parent if order.jobs else None
     session = Session(arguments.model, limits, folder=folder, keep_compiled=True, note=note)
     session.layers(order.options)
@@ -72,7 +72,7 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
 
 
 def _is_left(arguments: argparse.Namespace, path: "os.PathLike[str]") -> bool:
-    """Whether a file is there that is to be left, after saying so."""
+    """Whether an existing file is left as it is; say so if it is."""
     left = bool(arguments.skip_existing) and os.path.lexists(path)
     if left:
         say(f"{path}: there before, and left")
@@ -91,7 +91,7 @@ def _save_style(arguments: argparse.Namespace, order: Order, session: "Session")
 
 
 def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", report: Report) -> tuple[int, list[str]]:
-    """Make the results: how many were made, and why those of many that could not be made could not."""
+    """Make the results; return how many were made, and why the others of several failed."""
     failures: list[str] = []
     made, jobs, many = 0, order.jobs, order.many
     if many:
@@ -143,14 +143,13 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
 
 @contextlib.contextmanager
 def _progress(jobs: int) -> Iterator[Report]:
-    """A bar on the terminal, as long as there are results to make."""
+    """Show a bar on the terminal while results are made."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # What is said meanwhile goes above the bar, but for what goes elsewhere.
-    above = sys.stdout.isatty()
+    above = sys.stdout.isatty()  # What goes elsewhere must not be redirected.
     with Progress(*columns, console=console, redirect_stdout=above, disable=not console.is_terminal or not jobs) as bar:
         task = bar.add_task("style", total=None)
 

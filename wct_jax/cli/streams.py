@@ -1,35 +1,30 @@
-"""`-` in the place of a file: standard input, or standard output."""
+"""`-` in place of a file: standard input or standard output."""
 
 import argparse
-import io
 import os
-import re
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from wct_jax.pictures.source import open_source, source_name
+from wct_jax.studio import sources
 
 STANDARD = Path("-")
 
 
 def is_stream(path: Path) -> bool:
     """Whether a path stands for a file that this process was started with: `-`, `/dev/stdin`, or `<(command)`."""
-    return path == STANDARD or re.match(r"/dev/(stdin$|fd/)|/proc/self/fd/", os.path.abspath(path)) is not None
+    return path == STANDARD or sources.is_stream(path)
 
 
 def check_streams(arguments: argparse.Namespace) -> None:
-    """Refuse what cannot be asked of standard input and output.
-
-    Args:
-        arguments: Of the command line.
+    """Refuse what standard input and output cannot do.
 
     Raises:
-        ValueError: A stream is to be read twice, is a terminal, or leaves open what the result is to be called.
+        ValueError: A stream would be read twice, is a terminal, or does not give the result a name.
     """
     a = arguments
-    groups = (a.content, a.style, a.mask, a.style_mask, [a.alpha_map])
-    read = [path for group in groups for path in group or () if path and is_stream(path)]
+    groups = (a.content, a.style, a.mask, a.style_mask, [a.alpha_map, a.strength])
+    read = [path for group in groups for path in group or () if isinstance(path, Path) and is_stream(path)]
     if sum(path == STANDARD or os.path.abspath(path) == "/dev/stdin" for path in read) > 1:
         raise ValueError("standard input can be read once: expected - for one file, got it for several")
     if STANDARD in read and (sys.stdin is None or sys.stdin.isatty()):
@@ -45,26 +40,10 @@ def check_streams(arguments: argparse.Namespace) -> None:
         raise ValueError("--output - writes a PNG to standard output: expected a pipe or a file there, got a terminal")
 
 
-class _Held(io.BytesIO):
-    """What a stream had, under its name."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
-
-
 def hold(path: Path) -> BinaryIO:
-    """Read a stream to its end, so that it can be read again and again.
-
-    Args:
-        path: A path that stands for one.
+    """Read what a stream holds, so that several results can be made of it.
 
     Raises:
         ValueError: It cannot be read.
     """
-    source = sys.stdin.buffer if path == STANDARD else path
-    try:
-        with open_source(source) as file:
-            return _Held(file.read(), source_name(source))
-    except OSError as error:
-        raise ValueError(f"cannot read {source_name(source)}: {error.strerror or error}") from None
+    return sources.held(sys.stdin.buffer if path == STANDARD else path)

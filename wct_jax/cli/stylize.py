@@ -1,4 +1,4 @@
-"""The command `stylize.py`: a parser, then one library call for each result."""
+"""The parser of `stylize.py`."""
 
 import argparse
 import contextlib
@@ -6,26 +6,28 @@ import functools
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
 from wct_jax.painting.options import COLORS, TRANSFORMS, Options
 
 _EPILOG = """\
-Files named together after --style are mixed, or with --mask put where their masks are; a folder, or a pattern in quotes
-such as 'art/*.jpg', stands for files of which each makes a result of its own."""
+Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
+pattern in quotes such as 'art/*.jpg', makes a result of its own."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and repaint photos.
 
     Args:
-        argv: Arguments; None for those of the process.
-        prog: The name of the command; None for that of the process.
+        argv: Arguments; None for the arguments of the process.
+        prog: Name of the command; None for the name of the process.
     """
     parser = Parser("Repaint photos in the style of pictures.", _EPILOG, prog=prog)
-    # Argparse would name all options here, and once more below.
+    # By default argparse lists every option here, and again below.
     parser.usage = "%(prog)s --content PHOTO ... --style PICTURE ... [--output FILE] [options]"
     _add_files(parser)
     _add_styles(parser)
@@ -33,51 +35,53 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     _add_many(parser)
     _add_machine(parser)
 
-    def body(arguments: argparse.Namespace) -> None:
-        from wct_jax.cli.repaint import repaint
-
-        repaint(arguments, parser.prog)
-
     arguments = parser.parse_args(argv)
     if arguments.like:
         run(parser, functools.partial(_take_options, parser, arguments.like))
         arguments = parser.parse_args(argv)
+
+    def body() -> None:
+        from wct_jax.cli.repaint import repaint
+
+        repaint(arguments, parser.prog)
+
     smaller = "a smaller --synthesize" if arguments.synthesize else "--content-size 512"
-    remedy = f" for pictures of this size: make them smaller, as with {smaller}"
-    run(parser, functools.partial(body, arguments), remedy)
+    run(parser, body, f" for pictures of this size: make them smaller, as with {smaller}")
 
 
 def _take_options(parser: Parser, path: Path) -> None:
     """Make the options of a result the defaults."""
     from wct_jax.pictures.output import read_settings
 
-    settings = json.loads(read_settings(path))
-    parser.set_defaults(**Options.from_json(json.dumps(settings["options"])).changed)
+    settings = read_settings(path)
+    try:
+        options = json.dumps(json.loads(settings)["options"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise ValueError(f"{path} is damaged where it should say how it was made: expected JSON with options") from None
+    try:
+        parser.set_defaults(**Options.from_json(options).changed)
+    except ValueError as error:
+        raise ValueError(f"cannot take the options of {path}: {printable(error)}") from None
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is repainted, and where the result goes")
+    add = group.add_argument
     what = group.add_mutually_exclusive_group()
     what.add_argument(
-        "--content",
-        nargs="+",
-        type=file_path,
-        metavar="PHOTO",
-        help="photos, a folder, or a pattern; - is standard input",
+        "--content", **_several(file_path, "PHOTO"), help="photos, a folder, or a pattern; - is standard input"
     )
     what.add_argument(
         "--synthesize", type=_size, metavar="WxH", help="instead: make a texture of that size from the style alone"
     )
-    group.add_argument(
-        "--content-size", type=positive, metavar="N", help="resize photos to a short side of N pixels (default: as is)"
-    )
-    group.add_argument(
+    add("--content-size", type=positive, metavar="N", help="resize photos to a short side of N pixels (default: as is)")
+    add(
         "--max-megapixels",
         type=positive,
         metavar="N",
         help="read pictures of up to N million pixels (default: 178, beyond which a file is taken for a trap)",
     )
-    group.add_argument(
+    add(
         "-o",
         "--output",
         type=file_path,
@@ -85,59 +89,43 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="a .png, .jpg, .webp or .tif, - for a PNG on standard output, or for several results a folder (default: "
         "PHOTO__PICTURE.png by the photo)",
     )
-    group.add_argument(
-        "--no-settings", action="store_true", help="leave out of a PNG what options, styles and model it was made with"
-    )
+    add("--no-settings", action="store_true", help="leave out of a PNG what options, styles and model it was made with")
     there = group.add_mutually_exclusive_group()
     there.add_argument("--overwrite", action="store_true", help="replace results that exist")
     there.add_argument("--skip-existing", action="store_true", help="leave results that exist, and make the others")
 
 
 def _add_styles(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("styles")
-    group.add_argument(
+    add = parser.add_argument_group("styles").add_argument
+    add(
         "--style",
-        nargs="+",
-        type=file_path,
-        metavar="PICTURE",
+        **_several(file_path, "PICTURE"),
         help="pictures or style files, which are mixed; a folder or a pattern, of which each is taken alone",
     )
-    group.add_argument(
-        "--style-size", type=positive, metavar="N", help="resize pictures to a short side of N pixels (default: as is)"
-    )
-    group.add_argument(
+    add("--style-size", type=positive, metavar="N", help="resize pictures to a short side of N pixels (default: as is)")
+    add(
         "--style-weights",
-        nargs="+",
-        type=number,
-        metavar="W",
+        **_several(number, "W"),
         help="how much there is of each in the mixture, in any scale (default: as much of all)",
     )
-    group.add_argument(
+    add(
         "--mask",
-        nargs="+",
-        type=file_path,
-        metavar="MASK",
+        **_several(file_path, "MASK"),
         help="grey pictures, white where the styles go that are named in the same order; one style more takes what is "
         "left, and 'none' as a style leaves a region as it is",
     )
-    group.add_argument(
+    add(
         "--style-mask",
-        nargs="+",
-        type=file_path,
-        metavar="MASK",
+        **_several(file_path, "MASK"),
         help="for each style a grey picture, white where the style is taken from, or 'none' for all of it",
     )
-    group.add_argument(
-        "--save-style", type=file_path, metavar="FILE", help="keep the style, mixed, in a .safetensors for --style"
-    )
+    add("--save-style", type=file_path, metavar="FILE", help="keep the style, mixed, in a .safetensors for --style")
 
 
 def _add_looks(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how it looks")
-    group.add_argument(
-        "--like", type=file_path, metavar="RESULT", help="take the options from a PNG that this program wrote"
-    )
-    group.add_argument(
+    add = parser.add_argument_group("how it looks").add_argument
+    add("--like", type=file_path, metavar="RESULT", help="take the options from a PNG that this program wrote")
+    add(
         "--strength",
         type=_strength,
         default=1.0,
@@ -145,70 +133,59 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
         help="from 0, the photo as it is, evenly to 1, the whole of the style; or a grey picture of it at each pixel "
         "(default: 1)",
     )
-    group.add_argument(
+    add(
         "--alpha",
-        nargs="+",
-        type=fraction,
         default=[1.0],
-        metavar="A",
+        **_several(fraction, "A"),
         help="the paper's blend of features, from 0 to 1: one number, or one for each layer, in the order of --layers "
         "or, without it, deepest first (default: 1)",
     )
-    group.add_argument(
-        "--alpha-map",
-        type=file_path,
-        metavar="MASK",
-        help="a grey picture of alpha at each pixel, times --alpha",
-    )
-    group.add_argument(
+    add("--alpha-map", type=file_path, metavar="MASK", help="a grey picture of alpha at each pixel, times --alpha")
+    add(
         "--layers",
         nargs="+",
         metavar="LAYER",
         help="layers to use, of relu1_1 ... relu5_1; always run deepest first (default: all the model can decode)",
     )
-    group.add_argument(
-        "--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)"
-    )
-    group.add_argument(
+    add("--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)")
+    add(
         "--margin",
         type=whole(0, 256),
         metavar="N",
         help="paint N pixels more on each side, mirrored, and cut them off: with 16 the border has strokes like the "
         "middle (default: none)",
     )
-    group.add_argument(
+    add(
         "--preserve-color",
         choices=COLORS,
         help="the photo's colours, by its hues, by the distribution of red, green and blue, or by mean and covariance",
     )
-    group.add_argument(
+    add(
         "--transform",
         choices=TRANSFORMS,
         default="zca",
         help="the paper's, optimal transport, triangular, or mean and variance of channels (default: %(default)s)",
     )
-    group.add_argument(
-        "--whiten-only", action="store_true", help="instead of a style: what is whitened, at relu4_1 or --layers"
-    )
-    group.add_argument(
-        "--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's"
-    )
-    group.add_argument("--patch", type=whole(1, 32), metavar="N", help="side of a patch in the feature (default: 3)")
-    group.add_argument("--stride", type=whole(1, 32), metavar="N", help="from patch to patch (default: 1)")
+    add("--whiten-only", action="store_true", help="instead of a style: what is whitened, at relu4_1 or --layers")
+    add("--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's")
+    add("--patch", type=whole(1, 32), metavar="N", help="side of a patch in the feature (default: 3)")
+    add("--stride", type=whole(1, 32), metavar="N", help="from patch to patch (default: 1)")
 
 
 def _add_many(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("many results")
+    add = group.add_argument
     which = group.add_mutually_exclusive_group()
     which.add_argument("--pair", action="store_true", help="each photo in the style of its name, not in all")
     which.add_argument("--random", type=positive, metavar="K", help="each photo in K of the styles, drawn at random")
-    group.add_argument("--seed", type=seed, metavar="N", help="of --random and of a texture's noise (default: 0)")
-    group.add_argument("--sheet", type=file_path, metavar="FILE", help="a picture with all of them, small")
+    add("--seed", type=seed, metavar="N", help="of --random and of a texture's noise (default: 0)")
+    add("--sheet", type=file_path, metavar="FILE", help="a picture with all of them, small")
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model and machine")
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--model",
         type=file_path,
         default="compact",
@@ -225,6 +202,10 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     most.add_argument(
         "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
     )
+
+
+def _several(kind: Callable[[str], Any], metavar: str) -> dict[str, Any]:
+    return {"nargs": "+", "type": kind, "metavar": metavar}
 
 
 def _strength(text: str) -> float | Path:

@@ -1,4 +1,4 @@
-"""A contact sheet: photos, their styles, and the results."""
+"""Contact sheets of photos, their styles and the results."""
 
 import functools
 from collections.abc import Sequence
@@ -17,14 +17,12 @@ _CELL, _LABEL, _GAP = 240, 22, 8
 
 
 def draw_sheet(path: Path, jobs: Sequence[Job], max_pixels: int | None = None) -> None:
-    """Draw results small: a row for each photo, which comes first.
-
-    Where all photos have the same styles these make a row of their own, above.
+    """Draw results small, in a row for each photo, below a row of the styles if all photos have the same.
 
     Args:
-        path: Where it is to be; an existing file is replaced.
-        jobs: Those whose results are there, by photo.
-        max_pixels: The most pixels that a picture may have, as for `read_image`.
+        path: File to write; an existing one is replaced.
+        jobs: Jobs whose results exist, ordered by photo.
+        max_pixels: The most pixels that a picture may have; None for the default of `read_image`.
 
     Raises:
         ValueError: A picture cannot be read, or the sheet cannot be written.
@@ -56,7 +54,7 @@ def _title(look: Look) -> str:
 
 
 def _cell(path: Path | None, label: str, max_pixels: int | None) -> Image.Image:
-    """A picture in a square, empty for what is none, with its name beneath."""
+    """A picture in a square with its name beneath, or an empty square."""
     cell = Image.new("RGB", (_CELL, _CELL + _LABEL), "white")
     if path and path.suffix.lower() != ".safetensors":
         image = Image.fromarray(np.rint(read_image(path, max_pixels=max_pixels) * 255).astype(np.uint8))

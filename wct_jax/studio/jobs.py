@@ -1,4 +1,4 @@
-"""Many photos and styles: which are there, which go together, and what the results are called."""
+"""Jobs: which photos and styles go together, and what their results are called."""
 
 import base64
 import hashlib
@@ -20,8 +20,8 @@ class Job(NamedTuple):
 
     Attributes:
         content: The photo, or None for a texture.
-        look: Its styles.
-        output: Where it goes.
+        look: The styles.
+        output: The file of the result.
     """
 
     content: Path | None
@@ -35,10 +35,10 @@ def grid(contents: Sequence[Path | None], looks: Sequence[Look]) -> list[tuple[P
 
 
 def by_name(contents: Sequence[Path], looks: Sequence[Look]) -> list[tuple[Path | None, Look]]:
-    """Every photo in the style whose file has its name, up to the suffix.
+    """Every photo in the style whose file has the photo's name, up to the suffix.
 
     Raises:
-        ValueError: A photo has no such style, or more than one.
+        ValueError: A photo has no such style, or several.
     """
     pairs: list[tuple[Path | None, Look]] = []
     for content in contents:
@@ -52,15 +52,9 @@ def by_name(contents: Sequence[Path], looks: Sequence[Look]) -> list[tuple[Path 
 def draw(
     contents: Sequence[Path | None], looks: Sequence[Look], count: int, seed: int
 ) -> list[tuple[Path | None, Look]]:
-    """Every photo in some styles, drawn at random.
+    """Every photo in `count` of the styles, drawn at random without repetition.
 
-    What a photo gets depends on its name and the seed, and not on the other photos.
-
-    Args:
-        contents: The photos.
-        looks: What is drawn from, without repetition.
-        count: How many styles each photo gets.
-        seed: From 0 to 2**32 - 1.
+    The styles of a photo depend on its name and the seed, 0 to 2**32 - 1, and not on the other photos.
 
     Raises:
         ValueError: There are fewer styles.
@@ -77,12 +71,8 @@ def draw(
 def named(pairs: Iterable[tuple[Path | None, Look]], folder: Path) -> list[Job]:
     """Give each result a name in a folder: `PHOTO__STYLE__MARK.png`.
 
-    The mark is a hash of where the files lie, seen from the folder. So a result is called the same on every run,
-    whatever else is in the batch, and no two photos or styles share one, however they are called themselves.
-
-    Args:
-        pairs: Photos and their styles; each pair once.
-        folder: Where the results go.
+    The mark is a hash of the files' places relative to the folder. So a result keeps its name from run to run, whatever
+    else is in the batch, and no two results share one, however their photos and styles are called.
     """
     home = os.path.realpath(folder)
     return [
@@ -92,12 +82,7 @@ def named(pairs: Iterable[tuple[Path | None, Look]], folder: Path) -> list[Job]:
 
 
 def plain_name(content: Path | None, look: Look) -> str:
-    """`PHOTO__STYLE`, after the names of the files, shortened to what a file system takes.
-
-    Args:
-        content: The photo, or None for a texture.
-        look: Its styles.
-    """
+    """`PHOTO__STYLE`, after the names of the files, shortened to what a file system takes."""
     style = "+".join(file.stem if file else "none" for file in look.files) or "white"
     return f"{_shortened(content.stem if content else 'texture')}__{_shortened(style)}"
 
@@ -111,12 +96,12 @@ def _shortened(name: str) -> str:
 
 def _mark(content: Path | None, look: Look, home: str) -> str:
     places = "\0".join(_place(file, home) if file else "" for file in (content, *look.files))
-    # 60 bits, in letters that no file system takes for one another.
+    # 60 bits, in letters that differ on every file system.
     return base64.b32encode(hashlib.sha256(os.fsencode(places)).digest()[:10]).decode("ascii").lower()[:12]
 
 
 def _place(file: Path, home: str) -> str:
-    """Where a file lies, seen from a folder: the same after both were moved together."""
+    """A file's place relative to a folder, which stays the same when both are moved together."""
     place = os.path.realpath(file)
     try:
         return os.path.relpath(place, home)
@@ -125,7 +110,7 @@ def _place(file: Path, home: str) -> str:
 
 
 def each_once(paths: Iterable[Path]) -> list[Path]:
-    """Paths without those that lead to the same file as an earlier one."""
+    """The paths, without those that lead to the same file as an earlier one."""
     found: dict[str, Path] = {}
     for path in paths:
         found.setdefault(os.path.realpath(path), path)
@@ -133,14 +118,14 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_folder(folder: Path, sources: Iterable[Path]) -> None:
-    """Find out before long work whether results can be written to a folder, or to one that is still to be made.
+    """Find out before long work whether results can be written to a folder, which may not exist yet.
 
     Args:
-        folder: For results.
-        sources: Folders with photos and styles: the next run would take results in one of them for these.
+        folder: The folder for results.
+        sources: Folders of photos and styles; the next run would read results in one of them as such.
 
     Raises:
-        ValueError: It is within one of the sources, is a file, cannot be made, or cannot be written to.
+        ValueError: The folder is within one of the sources, is a file, cannot be made, or cannot be written to.
     """
     target = Path(os.path.realpath(folder))
     for source in sources:
@@ -154,7 +139,7 @@ def check_folder(folder: Path, sources: Iterable[Path]) -> None:
         state = "is not a folder" if os.path.lexists(there) else "does not exist"
         raise ValueError(f"cannot write to {folder}: the directory {there} {state}")
     try:
-        # Neither permissions nor the kind of file system tell for certain.
+        # Permissions and the kind of file system are no proof.
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise ValueError(f"cannot write to {folder}: {error.strerror}") from None

@@ -21,8 +21,8 @@ def keep_compilations(*, ahead: bool) -> None:
     """Keep compiled code on disk, unless JAX was told where to keep it or there is no place for it.
 
     Args:
-        ahead: Whether `prepare` compiles everything that takes long. On a CPU executables are kept then, which spares
-            tracing too; otherwise JAX keeps what it compiles.
+        ahead: Whether `prepare` compiles everything that takes long; on a CPU executables are kept then, which spares
+            tracing, too. Otherwise JAX keeps what it compiles.
     """
     if jax.config.values["jax_compilation_cache_dir"]:
         return
@@ -51,7 +51,7 @@ def _folder(name: str) -> Path | None:
 
 
 def _homes() -> Iterator[Path]:
-    """Folders that may hold a user's code, in order of preference. One that several users share holds only models."""
+    """Folders that may hold a user's code, the preferred one first; one that several users share holds only models."""
     if named := os.environ.get("WCT_JAX_HOME"):
         with contextlib.suppress(OSError):
             if not os.path.lexists(named) or is_private(named):

@@ -1,4 +1,4 @@
-"""Limits: how much memory a session may take, and how large a picture may be before it is painted in tiles."""
+"""Limits: the memory a session may take, and the size from which a picture is painted in tiles."""
 
 import contextlib
 import functools
@@ -16,14 +16,14 @@ from wct_jax.system.machine import Memory, usable_memory
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a session may take.
+    """The most that a session may take.
 
     Attributes:
-        memory: About how many bytes the process may take; larger pictures are painted in tiles. None for half of the
-            memory there is, or all that other processes leave if that is less.
+        memory: Bytes, roughly, that the process may take; pictures that need more are painted in tiles. None for half
+            of the memory there is, or all that other processes leave if that is less.
         tile: Side of the tiles in pixels, instead of `memory`.
         max_pixels: The most pixels a picture may have; None for the default of `read_picture`.
-        styles: Bytes of styles to keep: by default 50 of VGG-19, or 900 of the packaged model.
+        styles: Bytes of styles to keep; the default holds 50 styles of VGG-19, or 900 of the packaged model.
     """
 
     memory: int | None = None
@@ -52,7 +52,7 @@ class Limits:
                 raise ValueError(f"`tile` must be at least {least} with {deepest(layers)}, got {self.tile}")
             return None if is_one(sides, self.tile) else self.tile
         present = Memory(self.memory, self.memory) if self.memory else _present_memory()
-        # If half is too little, all that others leave; and at last what they may give back.
+        # If half is too little, take all that others leave, and at last what they may give back.
         for share in () if self.memory else (min(present.most / 2, present.free), present.free):
             with contextlib.suppress(ValueError):
                 return choose_tile(sides, model, layers, share)

@@ -1,17 +1,11 @@
-"""A request: what one result is made of, checked before anything is read."""
+"""Requests: what one result is made of, checked before anything is read."""
 
-import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-
-from wct_jax.checks.arguments import as_integer, as_numbers
+from wct_jax.checks.arguments import as_integer, as_numbers, check_kind
 from wct_jax.painting.options import Options
-from wct_jax.pictures.picture import Picture
-
-Source = str | os.PathLike[str] | BinaryIO | np.ndarray | Picture
-"""A picture: a path, an open binary file, `[H, W, 3]` in 0..1, or what `read_picture` returned."""
+from wct_jax.studio.sources import Source
 
 
 @dataclass(frozen=True)
@@ -21,7 +15,7 @@ class Texture:
     Attributes:
         width: Columns.
         height: Rows.
-        seed: Of its noise, 0 to 2**32 - 1.
+        seed: Seed of the noise, 0 to 2**32 - 1.
     """
 
     width: int
@@ -41,13 +35,13 @@ class Texture:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """The styles of one result, mixed or each in a region. Equal to itself alone.
+    """The styles of one result, mixed or each in a region; equal only to itself.
 
     Attributes:
         files: Pictures, style files (paths that end in .safetensors) or styles; None for a region that stays as it is.
-        weights: How much there is of each in the mixture, in any scale; None for equal shares.
-        style_masks: For each style a grey picture, white where the style is taken from, or None for all of it.
-        masks: Grey pictures, white where the styles of the same order go; one more style takes the rest.
+        weights: The share of each style in a mixture, in any scale; None for equal shares.
+        style_masks: For each style a mask, white where the style is taken from, or None for the whole picture.
+        masks: For each style a mask, white where it goes; one more style takes the rest.
     """
 
     files: tuple[Any, ...] = ()
@@ -56,10 +50,10 @@ class Look:
     masks: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the parts fit each other.
+        """Check that the parts fit together.
 
         Raises:
-            ValueError: They do not.
+            ValueError: They contradict each other.
         """
         files, masks, count = self.files, self.masks, len(self.files)
         if masks and self.weights:
@@ -87,14 +81,14 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What one result is made of. Equal to itself alone.
+    """What one result is made of; equal only to itself.
 
     Attributes:
         photo: The photo, or the size of a texture.
         look: Its styles.
         options: How it is painted.
-        alpha_map: A grey picture of alpha at each pixel.
-        strength: A grey picture of the strength at each pixel, in place of the options'.
+        alpha_map: A mask of alpha at each pixel, which multiplies the options' alpha.
+        strength: A mask of the strength at each pixel, in place of the options' strength.
     """
 
     photo: Source | Texture
@@ -104,12 +98,12 @@ class Request:
     strength: Source | None = None
 
     def __post_init__(self) -> None:
-        """Check that the parts fit each other.
+        """Check that the parts fit together.
 
         Raises:
-            ValueError: They do not.
+            ValueError: They contradict each other.
         """
-        look, options = self.look, self.options
+        look, options = self.look, check_kind("options", self.options, Options, "wct_jax.Options")
         white, texture = options.whiten_only, isinstance(self.photo, Texture)
         strong = self.strength is None and options.strength == 1
         mixed = len(look.files) > 1 and not look.masks
@@ -120,10 +114,7 @@ class Request:
             (texture and options.preserve_color, "a texture has no photo whose colours `preserve_color` could keep"),
             (texture and not strong, "`strength` keeps some of the photo, and `synthesize` has none"),
             (texture and options.content_size, "`content_size` resizes photos, and `synthesize` has none"),
-            (
-                options.swap_layers and mixed,
-                "`swap_layers` needs the patches of one picture: styles that are mixed have none",
-            ),
+            (options.swap_layers and mixed, "`swap_layers` needs the patches of one picture: mixed styles have none"),
         ]
         for broken, sentence in rules:
             if broken:

@@ -1,12 +1,9 @@
-"""A session: a model that serves requests and keeps the styles it has extracted."""
+"""Sessions: a model that serves requests and keeps the styles it has extracted."""
 
 import dataclasses
-import functools
-import hashlib
 import itertools
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +14,6 @@ import numpy as np
 
 import wct_jax
 from wct_jax.checks.arguments import check_kind
-from wct_jax.checks.arrays import as_image, on_host
 from wct_jax.kernels.canvas import canvas_sides
 from wct_jax.kernels.compiler import compiler
 from wct_jax.networks.model import Model
@@ -29,27 +25,27 @@ from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
 from wct_jax.painting.style_file import is_style_file, load_style
 from wct_jax.painting.texture import PASSES, noise
 from wct_jax.painting.tiles.tiling import extract_style_tiled, stylize_tiled
-from wct_jax.pictures.images import Picture, read_picture
-from wct_jax.pictures.mask import fit_mask, mask_of
-from wct_jax.pictures.source import open_source, source_name
+from wct_jax.pictures.picture import Picture
 from wct_jax.studio.kept import keep_compilations
 from wct_jax.studio.limits import Limits
-from wct_jax.studio.request import Look, Request, Source, Texture
-from wct_jax.system.machine import usable_memory
+from wct_jax.studio.reader import Reader
+from wct_jax.studio.request import Look, Request, Texture
+from wct_jax.studio.sources import Source, held, name_of
 from wct_jax.system.recent import Recent
 
 Progress = Callable[[str, int, int], None]
-"""Told a layer (or "style"), how many steps are done, and how many there are."""
+"""Called with a layer or "style", the number of steps done and the number of steps in all."""
 
 
 class Cancelled(Exception):  # noqa: N818 (it is no error)
-    """A request was cancelled before its result was there."""
+    """A request was cancelled before its result was finished."""
 
 
 class Session:
-    """A model that paints, and keeps the styles it has extracted: each picture's once, whatever it is called.
+    """A model that paints and keeps the styles it has extracted, so that each picture is encoded once.
 
-    Several threads may use one session; it paints one result at a time.
+    Pictures are known by their content, not their names. Several threads may use one session; it paints one result at a
+    time.
 
     >>> session = Session("compact")
     >>> photo = np.full((48, 64, 3), 0.5, np.float32)
@@ -70,22 +66,21 @@ class Session:
 
         Args:
             model: A model, or the path or name of one, see `load_model`.
-            limits: How much to take.
-            folder: Where unfinished images too large for memory are; None for the system's folder for such.
-            keep_compiled: Keep what is compiled on disk, for other processes. It changes a setting of JAX.
-            note: Told sentences that a person should know of the files.
+            limits: The memory and the pixels that a result may take.
+            folder: Folder for unfinished images that are too large for memory; None for the system's temporary folder.
+            keep_compiled: Whether compiled code is kept on disk for other processes, which changes a setting of JAX.
+            note: Called, in the thread that paints, with sentences that a person should know about the files.
 
         Raises:
-            ValueError: As `load_model`.
+            ValueError: The model file is missing, damaged or of another kind.
         """
         named = not isinstance(model, Model)
         self.model_name = str(model) if named else "model"
         """What the model is called in messages."""
         self.model: Model = load_model(model) if named else model  # type: ignore[arg-type, assignment]
         self.limits = limits
-        self._folder, self._note = folder, note
+        self._folder, self._reader = folder, Reader(limits, note)
         self._styles: Recent[str, Style] = Recent(limits.styles, _bytes_of)
-        self._photo: tuple[str, Picture] | None = None
         self._keep, self._prepared, self._dropped = keep_compiled, set[object](), compiler().dropped
         # Held while something is computed: one result at a time is as fast, and takes the memory of one.
         self._painting = threading.RLock()
@@ -103,17 +98,17 @@ class Session:
 
         Args:
             photo: A path, an open file, an array `[H, W, 3]` in 0..1, or a picture; or the size of a texture.
-            style: The same, a style file or a style; a `Look` for several of them; None with `whiten_only`.
-            options: How.
-            progress: Told of every step.
-            cancel: Asked between the steps whether to stop, such as `threading.Event().is_set`.
+            style: A photo's kinds of source, a style file or a style; a `Look` for several; None with `whiten_only`.
+            options: Options of the painting.
+            progress: Called before each layer, or after each tile.
+            cancel: Called between layers and tiles to ask whether to stop, such as `threading.Event().is_set`.
 
         Returns:
-            The result, with the photo's alpha and metadata, and the settings that it was made with.
+            The result, with the photo's alpha and metadata and the settings that it was made with.
 
         Raises:
-            ValueError: What was asked for contradicts itself or cannot be read or painted.
-            Cancelled: `cancel` said so.
+            ValueError: The request contradicts itself, or cannot be read or painted.
+            Cancelled: `cancel` returned True.
         """
         look = style if isinstance(style, Look) else Look(() if style is None else (style,))
         return self.serve(Request(photo, look, options), progress=progress, cancel=cancel)
@@ -121,24 +116,31 @@ class Session:
     def serve(
         self, request: Request, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
     ) -> Picture:
-        """Paint what a request asks for; see `paint`, which makes one.
+        """Paint a request; `paint` makes one and explains the rest.
 
         Args:
             request: The request.
             progress: As for `paint`.
             cancel: As for `paint`.
+
+        Raises:
+            ValueError: As `paint`.
+            Cancelled: As `paint`.
         """
-        report = _reporter(progress, cancel)
+        stop, report = _reporter(None, cancel), _reporter(progress, cancel)
+        stop("the start", 0, 0)
         options = dataclasses.replace(request.options, layers=self.layers(request.options))
         if isinstance(request.photo, Texture):
             options = dataclasses.replace(options, passes=options.passes or PASSES)
         photo = self._read_photo(request.photo, options)
         sides = photo.pixels.shape[:2]
-        guides: dict[str, Any] = {"mask": [self._mask(mask, sides) for mask in request.look.masks]}
-        guides["alpha_map"] = None if request.alpha_map is None else self._mask(request.alpha_map, sides)
-        guides["strength"] = options.strength if request.strength is None else self._mask(request.strength, sides)
+        read = self._reader.mask
+        guides: dict[str, Any] = {"mask": [read(mask, sides) for mask in request.look.masks]}
+        guides["alpha_map"] = None if request.alpha_map is None else read(request.alpha_map, sides)
+        guides["strength"] = options.strength if request.strength is None else read(request.strength, sides)
         styles = self._read_styles(request.look, options)
         with self._painting:
+            stop("its turn", 0, 0)  # Others may have taken long.
             self._prepare(photo, request, options, styles)
             style = self._style_of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
@@ -149,12 +151,12 @@ class Session:
         """The style of a look without masks, extracted and mixed.
 
         Args:
-            look: Its styles.
-            options: Layers and the size of pictures.
+            look: The styles.
+            options: Options; layers, swap layers and the size of pictures count.
             progress: As for `paint`.
 
         Raises:
-            ValueError: They cannot be read or mixed, or are several with masks.
+            ValueError: The styles cannot be read or mixed, or have masks.
         """
         options = dataclasses.replace(options, layers=self.layers(options))
         styles = self._read_styles(look, options)
@@ -178,57 +180,35 @@ class Session:
             # Or it is refused, before its noise fills the memory.
             self._tile((source.height, source.width), "the texture", options)
             return Picture(noise(source.height, source.width, source.seed))
-        key = f"{_digest(source)} {options.content_size}"
-        last = self._photo
-        if last is None or last[0] != key:
-            last = self._photo = key, self._picture(source, options.content_size)
-        return last[1]
-
-    def _picture(self, source: Source, size: int | None = None) -> Picture:
-        """Read a picture within the limits, and say what a person should know of it."""
-        if isinstance(source, Picture | np.ndarray):
-            given = source if isinstance(source, Picture) else Picture(source)
-            return dataclasses.replace(given, pixels=on_host("picture", as_image("picture", given.pixels, single=True)))
-        # If nothing was asked for, no more than there is, since a container would be killed; but small ones always.
-        budget = min(self.limits.memory or max(usable_memory().free, 2**28), sys.maxsize)
-        picture = read_picture(source, size, max_pixels=self.limits.max_pixels, budget=int(budget))
-        for sentence in picture.notes:
-            self._note(sentence)
-        return picture
-
-    def _mask(self, source: Source, sides: Sequence[int]) -> np.ndarray:
-        name, mask = _name(source), mask_of(self._picture(source))
-        fitting = fit_mask(name, mask, sides)
-        if fitting.shape != mask.shape:
-            (height, width), (rows, columns) = fitting.shape, mask.shape
-            self._note(f"{name}: resized from {columns} x {rows} to {width} x {height} pixels, the size of its picture")
-        return fitting
+        return self._reader.photo(source, options.content_size)
 
     def _read_styles(self, look: Look, options: Options) -> "list[_Reading | Style | None]":
-        """For each style of a look itself, or its picture if it is not known yet."""
+        """The styles of a look, with the pictures of those that are still to be extracted."""
         masks = look.style_masks or (None,) * len(look.files)
         return [
             None if file is None else self._read_style(file, mask, options)
             for file, mask in zip(look.files, masks, strict=True)
         ]
 
-    def _read_style(self, source: Source | Style, mask: Source | None, options: Options) -> "_Reading | Style":
+    def _read_style(self, source: Any, mask: Any, options: Options) -> "_Reading | Style":
         if isinstance(source, Style) or (isinstance(source, str | os.PathLike) and is_style_file(source)):
             return self._whole_style(source, mask, options)
-        about = [_digest(source), "" if mask is None else _digest(mask), options.style_size, options.layers]
-        key = repr([*about, options.swap_layers])
+        source, mask = held(source), held(mask)
+        digests = [None if each is None else self._reader.digest(each) for each in (source, mask)]
+        key = repr([*digests, options.style_size, options.layers, options.swap_layers])
         known = self._styles.get(key)
         if known is not None:
             return known
-        name, picture = _name(source), self._picture(source, options.style_size)
+        name, picture = _name(source), self._reader.picture(source, options.style_size)
         if picture.alpha is not None and not picture.alpha.any():
             raise ValueError(f"{name} is wholly transparent: expected a picture with a style to take")
         if mask is not None:
-            weights = self._mask(mask, picture.pixels.shape[:2])
+            weights = self._reader.mask(mask, picture.pixels.shape[:2])
             weights = weights if picture.alpha is None else picture.alpha * weights
             if not weights.any():
+                where = name_of(mask, "the mask")
                 raise ValueError(
-                    f"{_name(mask)} leaves nothing of {name}: expected some white where the style is to be taken"
+                    f"{where} leaves nothing of {name}: expected some white where the style is to be taken"
                 )
             picture = Picture(picture.pixels, weights)
         return _Reading(key, name, picture)
@@ -255,7 +235,7 @@ class Session:
     def _prepare(
         self, photo: Picture, request: Request, options: Options, styles: "Sequence[_Reading | Style | None]"
     ) -> None:
-        """Compile what a request will need, once for all requests of such sizes."""
+        """Compile what a request will need, once for all requests of these sizes."""
         name = _name(request.photo)
         new = [each for each in styles if isinstance(each, _Reading)]
         tiled = self._tile(_sides(photo, options.margin), name, options) or any(
@@ -277,21 +257,21 @@ class Session:
         key = canvas_sides(sides), weighted, tuple(sizes), regions, mapped, options.layers, options.transform
         if key in self._prepared:
             return
-        self._prepared.add(key)
         more = {"content_weighted": weighted, "regions": regions, "mapped": mapped}
         prepare(self.model, (*sides, 3), pictures, options, **more)  # type: ignore[arg-type]
+        self._prepared.add(key)
 
     def _style_of(
         self, look: Look, styles: "Sequence[_Reading | Style | None]", options: Options, report: Progress
     ) -> Style | list[Style | None]:
-        """The style of a look, mixed, or one for each region."""
+        """The styles of a look, mixed into one or one for each region."""
         if options.whiten_only:
             return white_style(self.model, options.layers)
         each = [self._extract(style, options, report) if isinstance(style, _Reading) else style for style in styles]
         return each if look.masks else mix_styles([style for style in each if style], look.weights)
 
     def _extract(self, reading: "_Reading", options: Options, report: Progress) -> Style:
-        known = self._styles.get(reading.key)  # Since it was read, another thread or another style may have made it.
+        known = self._styles.get(reading.key)  # Another thread, or the same picture before, may have made it.
         if known is not None:
             return known
         report("style", 0, 1)
@@ -337,7 +317,7 @@ class Session:
         return image
 
     def _tile(self, sides: tuple[int, int], name: str, options: Options) -> int | None:
-        """The side of the tiles to cut a picture into, or None to leave it whole."""
+        """The side of the tiles that a picture is painted in, or None to leave it whole."""
         tile = self.limits.tile_of(sides, name, self.model, options.layers or ())
         if tile and options.swap_layers:
             height, width = sides
@@ -348,8 +328,8 @@ class Session:
         return tile
 
     def _settings(self, request: Request) -> str:
-        """What a result was made with, as JSON: its options, and the names of its styles and of the model."""
-        styles = ["none" if file is None else os.path.basename(_name(file)) for file in request.look.files]
+        """The options of a result and the names of its styles and of the model, without their folders, as JSON."""
+        styles = [os.path.basename(_name(file)) for file in request.look.files]
         return json.dumps(
             {
                 "wct_jax": wct_jax.__version__,
@@ -362,12 +342,12 @@ class Session:
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """A picture of which the style is still to be extracted.
+    """A picture whose style is still to be extracted.
 
     Attributes:
-        key: Of the style, among those that are kept.
-        name: Of the picture.
-        picture: The picture.
+        key: The key of the style among those that are kept.
+        name: The picture's name in messages.
+        picture: The picture, with the style mask in its alpha.
     """
 
     key: str
@@ -384,43 +364,17 @@ def _sides(picture: Picture, margin: int = 0) -> tuple[int, int]:
     return height + 2 * margin, width + 2 * margin
 
 
-def _name(source: object) -> str:
-    """What to call a source in messages."""
-    if isinstance(source, Texture):
-        return "the texture"
-    if isinstance(source, Style):
-        return "style"
-    return "picture" if isinstance(source, Picture | np.ndarray) else source_name(source)  # type: ignore[arg-type]
-
-
-def _digest(source: Source) -> str:
-    """SHA-256 of a picture's file, or of its pixels.
-
-    Raises:
-        ValueError: The file cannot be read.
-    """
-    digest = hashlib.sha256()
-    if isinstance(source, Picture | np.ndarray):
-        given = source if isinstance(source, Picture) else Picture(source)
-        for array in (given.pixels, given.alpha):
-            digest.update(repr(None if array is None else (np.shape(array), np.asarray(array).dtype)).encode())
-            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
-    try:
-        with open_source(source) as file:
-            for chunk in iter(functools.partial(file.read, 2**20), b""):
-                digest.update(chunk)
-    except OSError as error:
-        raise ValueError(f"cannot read {source_name(source)}: {error.strerror or error}") from None
-    return digest.hexdigest()
+def _name(source: Any) -> str:
+    kinds = {Texture: "the texture", Style: "style", type(None): "none"}
+    return name_of(source, kinds.get(type(source), "picture"))
 
 
 def _reporter(progress: Progress | None, cancel: Callable[[], bool] | None) -> Progress:
-    """What is told of progress, and asks whether to go on."""
+    """Report progress, after asking whether to stop."""
 
     def report(name: str, done: int, total: int) -> None:
         if cancel and cancel():
-            raise Cancelled(f"cancelled before {name}")
+            raise Cancelled(f"cancelled at {name}")
         if progress:
             progress(name, done, total)
 
