@@ -37,7 +37,10 @@ KILLS = 3
 def load(name, path):
     spec = importlib.util.spec_from_file_location(name, ROOT / path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # As for a script, the modules beside it come first.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / path.rpartition("/")[0])
+        spec.loader.exec_module(module)
     return module
 
 
