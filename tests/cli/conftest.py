@@ -1,4 +1,4 @@
-"""What the tests of the command lines share: running one in this process, and the writers of checkpoints."""
+"""Fixtures of the commands' tests: running one in this process, and the writers of checkpoints."""
 
 import contextlib
 import dataclasses
@@ -113,7 +113,7 @@ def refuse(refused, files, tmp_path):
 
 
 def _given(files, flags, content="photo.png", style="picture.png"):
-    """Flags for files, of which some may be named already or not wanted."""
+    """The flags, and those for files that they do not name, None for a file that is not wanted."""
     given = {"--content": content, "--style": style, "--model": "model.safetensors"}
     wanted = {flag: files / path for flag, path in given.items() if path and flag not in flags}
     return [*(part for pair in wanted.items() for part in pair), *flags]

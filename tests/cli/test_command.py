@@ -1,4 +1,4 @@
-"""What the commands share: what they say, and that the work does not depend on being able to say it."""
+"""All commands alike: their words, and that the work does not depend on being able to print them."""
 
 import errno
 import mmap

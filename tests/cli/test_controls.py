@@ -199,7 +199,7 @@ def test_colours_are_the_photos(repaint, paths, library, how):
     model, photo, styles, _ = library
     result = repaint("--style", paths["pictures"][0], "--preserve-color", how)
     expected = preserve_color(np.asarray(stylize(model, photo, styles[0])), photo, how)
-    # What float32 rounds differently a histogram may put some levels apart.
+    # A histogram may put values that float32 rounds differently some levels apart.
     assert np.abs(result - levels(expected)).mean() < 0.5
 
 
@@ -547,7 +547,7 @@ def test_the_options_of_a_result_serve_another(run, repaint, refuse, paths, tmp_
     repaint("--style", a, *flags, output="like.png")
     like = ["--like", tmp_path / "like.png"]
     np.testing.assert_array_equal(repaint("--style", b, *like), expected)
-    # What is given beside it comes first.
+    # Other flags come first.
     np.testing.assert_array_equal(
         repaint("--style", b, *like, "--passes", 1), repaint("--style", b, *flags[:4], *flags[6:])
     )

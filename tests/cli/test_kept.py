@@ -141,7 +141,7 @@ def test_jax_keeps_what_is_not_compiled_ahead(homes, monkeypatch):
 
 
 class Planted:
-    """What runs when it is unpickled."""
+    """It makes a folder when it is unpickled."""
 
     def __init__(self, witness):
         self.witness = witness

@@ -149,7 +149,7 @@ def _progress(jobs: int) -> Iterator[Report]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    above = sys.stdout.isatty()  # What goes elsewhere must not be redirected.
+    above = sys.stdout.isatty()  # Output to elsewhere must not be redirected.
     with Progress(*columns, console=console, redirect_stdout=above, disable=not console.is_terminal or not jobs) as bar:
         task = bar.add_task("style", total=None)
 

@@ -1,4 +1,4 @@
-"""Requests: what one result is made of, checked before anything is read."""
+"""Requests: the parts of one result, checked before anything is read."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +81,7 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What one result is made of; equal only to itself.
+    """The parts of one result; equal only to itself.
 
     Attributes:
         photo: The photo, or the size of a texture.

@@ -76,7 +76,7 @@ class Session:
         """
         named = not isinstance(model, Model)
         self.model_name = str(model) if named else "model"
-        """What the model is called in messages."""
+        """The model's name in messages."""
         self.model: Model = load_model(model) if named else model  # type: ignore[arg-type, assignment]
         self.limits = limits
         self._folder, self._reader = folder, Reader(limits, note)
@@ -280,11 +280,8 @@ class Session:
             swap = options.swap_layers
             style = extract_style(self.model, picture.pixels, options.layers, weights=picture.alpha, swap_layers=swap)
         else:
-
-            def tell(_: str, done: int, total: int) -> None:
-                report("style", done, total)
-
-            more: dict[str, Any] = {"tile": tile, "weights": picture.alpha, "progress": tell}
+            more: dict[str, Any] = {"progress": lambda _, done, total: report("style", done, total)}
+            more |= {"tile": tile, "weights": picture.alpha}
             style = extract_style_tiled(self.model, picture.pixels, options.layers, **more)
         style = self._styles.add(reading.key, style)
         self._styles.trim()
@@ -329,15 +326,10 @@ class Session:
 
     def _settings(self, request: Request) -> str:
         """The options of a result and the names of its styles and of the model, without their folders, as JSON."""
-        styles = [os.path.basename(_name(file)) for file in request.look.files]
-        return json.dumps(
-            {
-                "wct_jax": wct_jax.__version__,
-                "options": dataclasses.asdict(request.options),
-                "styles": styles,
-                "model": os.path.basename(self.model_name),
-            }
-        )
+        settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(request.options)}
+        settings["styles"] = [os.path.basename(_name(file)) for file in request.look.files]
+        settings["model"] = os.path.basename(self.model_name)
+        return json.dumps(settings)
 
 
 @dataclass(frozen=True, eq=False)
