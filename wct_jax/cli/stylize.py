@@ -59,7 +59,10 @@ def _take_options(parser: Parser, path: Path) -> None:
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ValueError(f"{path} is damaged where it should say how it was made: expected JSON with options") from None
     try:
-        parser.set_defaults(**Options.from_json(options).changed)
+        changed = Options.from_json(options).changed
+        if "swap_layers" not in changed:  # Nothing depends on them then, and the command refuses them alone.
+            changed = {name: value for name, value in changed.items() if name not in ("patch", "stride")}
+        parser.set_defaults(**changed)
     except ValueError as error:
         raise ValueError(f"cannot take the options of {path}: {printable(error)}") from None
 
