@@ -71,8 +71,8 @@ def lay_out(image: Array, weights: Array | None) -> tuple[Array, Array | None, A
 
 
 def as_array(value: ArrayLike) -> Array:
-    """`jnp.asarray` without compiling: JAX compiles a copy for each shape of a NumPy array."""
-    return jax.device_put(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
+    """`jnp.asarray` without compiling: JAX compiles a copy of a number, and one for each shape of a NumPy array."""
+    return jax.device_put(value) if isinstance(value, np.ndarray | float) else jnp.asarray(value)
 
 
 def lay_out_map(values: Array | np.ndarray, size: Array | None, image: Array) -> Array:

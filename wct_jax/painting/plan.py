@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import as_numbers, check_kind, described
+from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import depth_of
 from wct_jax.painting.level import Level
@@ -69,10 +69,10 @@ def make_plan(
                 f"style swap at {layer} needs the feature of the style's picture, which mixed styles and style files "
                 "do not have: expected one that extract_style made with swap_layers"
             )
-    patches, eps = (options.patch, options.stride), jnp.asarray(eps)
+    patches, eps = (options.patch, options.stride), as_array(eps)
     # The numbers are arrays so that what is compiled serves all values.
     levels = [
-        Level(layer, jnp.asarray(alpha), eps, options.transform, patches if layer in options.swap_layers else None)
+        Level(layer, as_array(alpha), eps, options.transform, patches if layer in options.swap_layers else None)
         for layer, alpha in with_alphas(names, alpha)
     ]
     return Plan(model, styles, (options.passes or 1) * levels)
