@@ -1,4 +1,4 @@
-"""What the commands that train share: their options, the checks before the work, and what is said after it."""
+"""The options, checks and reports that the commands that train share."""
 
 import argparse
 import contextlib
