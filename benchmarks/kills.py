@@ -56,11 +56,12 @@ class Training:
         return process
 
     def finish(self):
-        """Run the command to its end."""
+        """Run the command to its end and return its standard error."""
         process = self.start()
         _, err = process.communicate()
         if process.returncode:
             raise RuntimeError(f"status {process.returncode}: {err}")
+        return err
 
     def logged(self):
         """The number of steps in the metrics."""
