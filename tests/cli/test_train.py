@@ -400,7 +400,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, files):
     assert "goes on with learning rate 0.001 instead of 1e+38" in train(steps=2, learning_rate=0.001)[1]
 
 
-@pytest.mark.parametrize(("steps", "rate"), [(1, 1e3), (5, 1e5), (20, 1e4), (120, 1e5)])
+@pytest.mark.parametrize(
+    ("steps", "rate"), [(1, 1e3), (5, 1e5), (20, 1e4), pytest.param(120, 1e5, marks=pytest.mark.slow)]
+)
 def test_a_training_that_diverged_is_no_result(train, files, steps, rate):
     model = (files / "model.safetensors").read_bytes()
     for _ in range(2):  # The same command again fails again.

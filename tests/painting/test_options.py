@@ -21,7 +21,7 @@ from wct_jax.transform.maps import TRANSFORMS as MAPS
 fraction = st.floats(0, 1)
 options = st.builds(
     Options,
-    layers=st.none() | st.lists(st.sampled_from(["relu1_1", "relu2_1"]), min_size=1),
+    layers=st.none() | st.lists(st.sampled_from(["relu1_1", "relu2_1"]), min_size=1, unique=True),
     alpha=fraction | st.lists(fraction, min_size=1, max_size=5),
     strength=fraction,
     eps=fraction,
@@ -63,6 +63,8 @@ def test_names_are_those_of_the_library():
         ({"alpha": [0.5, "1"]}, "alpha must be a number, got str"),
         ({"strength": float("nan")}, "strength must be in 0..1, got nan"),
         ({"eps": -1}, "eps must be in 0..1, got -1"),
+        ({"layers": []}, "there is no layer to stylize: layers must have one at least"),
+        ({"layers": ["relu1_1", "relu1_1"]}, "each layer can be named once, got relu1_1, relu1_1"),
         ({"layers": [1]}, "layers must be names such as relu4_1"),
         ({"transform": "pca"}, "transform must be one of zca, ot, cholesky, adain, got 'pca'"),
         ({"preserve_color": "hue"}, "preserve_color must be one of luminance, histogram, coral, got 'hue'"),

@@ -45,3 +45,15 @@ def test_requests(photo, look, options, sentence):
 def test_textures(size, sentence):
     with pytest.raises(ValueError, match=sentence):
         Texture(*size)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"files": "a.jpg"}, "files must be a tuple, one for each style, got str"),
+        ({"files": ("a",), "masks": (None,)}, "`mask` must be a picture for each region, got None"),
+    ],
+)
+def test_a_look_is_of_tuples_of_pictures(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Look(**values)

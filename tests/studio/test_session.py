@@ -134,9 +134,13 @@ def test_a_result_says_how_it_was_made(model, pictures, tmp_path):
     settings = json.loads(text)
     assert Options(**settings["options"]) == options
     assert settings["styles"] == ["picture0.png", "picture1.png", "picture", "none"]
-    assert settings["model"] == "model.safetensors"
+    assert (settings["masks"], settings["model"]) == (["picture0.png"] * 3, "model.safetensors")
+    assert not {"texture", "style_weights", "strength_map"} & set(settings)
     again = room.paint(tmp_path / "a.png", pictures[1], ONE)
     assert json.loads(again.metadata.settings)["styles"] == ["picture1.png"]
+    texture = room.paint(Texture(9, 8, seed=7), Look(tuple(pictures[:2]), weights=(1, 2)), ONE)
+    settings = json.loads(texture.metadata.settings)
+    assert (settings["texture"], settings["style_weights"]) == ({"width": 9, "height": 8, "seed": 7}, [1, 2])
     for name in ("picture0.png", "model.safetensors", "a.jpg", "a.webp", "a.tif"):
         with pytest.raises(ValueError, match=name):
             read_settings(tmp_path / name)
@@ -270,7 +274,7 @@ def test_threads_share_a_session(open_session, pictures):
     ("style", "options", "sentence"),
     [
         (np.zeros((4, 4)), {}, r"picture must be an image \[H, W, 3\]"),
-        (["a.png", "b.png"], {}, r"picture must be an image \[H, W, 3\]"),
+        (["a.png", "b.png"], {}, "several styles must be in a Look, which mixes them or puts each in its place"),
         (
             np.zeros((4, 5, 3), np.float32),
             {"style_size": 8},

@@ -70,7 +70,10 @@ def test_one_process_agrees_with_itself():
     assert [agree(urgency) for urgency in (0, 15, True)] == [0, 15, 1]
 
 
-@pytest.mark.parametrize(("layer", "optimizer"), [("relu2_1", optax.sgd(0.05)), ("relu1_1", make_optimizer(1e-2, 5))])
+@pytest.mark.parametrize(
+    ("layer", "optimizer"),
+    [pytest.param("relu2_1", optax.sgd(0.05), marks=pytest.mark.slow), ("relu1_1", make_optimizer(1e-2, 5))],
+)
 def test_four_devices_take_the_steps_of_one(model, rng, lenient, layer, optimizer):
     """By plain gradient descent too, whose parameters differ as the gradients do."""
     optimizer = lenient(optimizer)

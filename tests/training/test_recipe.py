@@ -72,7 +72,7 @@ def assert_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", [*LAYERS[:2], *(pytest.param(layer, marks=pytest.mark.slow) for layer in LAYERS[2:])])
 def test_a_decoder_of_each_layer(model, photos, tmp_path, layer):
     folder = tmp_path / "run"
     trained, record, said = go(model, folder, photos, layer, save_every=2)

@@ -38,7 +38,6 @@ def exported(function, platforms, *arguments):
 OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Parts of its singular value decomposition.
 
 
-@pytest.mark.core
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("transform", "further"),

@@ -87,6 +87,10 @@ class Options:
             "passes": None if self.passes is None else as_integer("passes", self.passes, 1, MOST_PASSES),
             "margin": as_integer("margin", self.margin, 0),
         }
+        if (layers := plain["layers"]) is not None and not layers:
+            raise ValueError("there is no layer to stylize: layers must have one at least, or be None for all")
+        if layers and len(set(layers)) < len(layers):
+            raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
         check_choice("transform", self.transform, TRANSFORMS)
         if not isinstance(self.whiten_only, bool):
             raise ValueError(f"whiten_only must be True or False, got {described(self.whiten_only)}")

@@ -63,12 +63,13 @@ def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | Non
         raise ValueError(f"cannot write {name}: {error.strerror or error}") from None
 
 
-def write_image(path: PathLike | BinaryIO, pixels: np.ndarray, suffix: str | None = None) -> None:
+def write_image(path: PathLike | BinaryIO, pixels: np.ndarray | Picture, suffix: str | None = None) -> None:
     """Write sRGB colours to a PNG, JPEG, WebP or TIFF file at 8 bits per value, completely or not at all.
 
     Args:
         path: The file to write, replaced if it exists, or an open binary file.
-        pixels: sRGB colours, float `[H, W, 3]` in 0..1; values outside are clipped.
+        pixels: sRGB colours, float `[H, W, 3]` in 0..1, values outside are clipped; or a picture, such as
+            `Session.paint` returns, whose alpha and metadata are written too.
         suffix: The suffix of the format, such as `.png`; None for the path's suffix, or `.png` for an open file.
 
     Raises:
@@ -82,7 +83,7 @@ def write_image(path: PathLike | BinaryIO, pixels: np.ndarray, suffix: str | Non
         >>> file.getvalue()[1:4]
         b'PNG'
     """
-    write_picture(path, Picture(pixels), suffix)
+    write_picture(path, pixels if isinstance(pixels, Picture) else Picture(pixels), suffix)
 
 
 def read_settings(path: PathLike | BinaryIO) -> str:

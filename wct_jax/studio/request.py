@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from wct_jax.checks.arguments import as_integer, as_numbers, check_kind
+from wct_jax.checks.arguments import as_integer, as_numbers, check_kind, described
 from wct_jax.painting.options import Options
 from wct_jax.studio.sources import Source
 
@@ -56,6 +56,11 @@ class Look:
             ValueError: They contradict each other.
         """
         files, masks, count = self.files, self.masks, len(self.files)
+        for name in ("files", "style_masks", "masks"):
+            if not isinstance(getattr(self, name), tuple):
+                raise ValueError(f"{name} must be a tuple, one for each style, got {described(getattr(self, name))}")
+        if any(mask is None for mask in masks):
+            raise ValueError("`mask` must be a picture for each region, got None")
         if masks and self.weights:
             raise ValueError("`style_weights` mixes styles and `mask` puts each in its place: expected one")
         if masks and count - len(masks) not in (0, 1):

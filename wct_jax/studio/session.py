@@ -110,6 +110,8 @@ class Session:
             ValueError: The request contradicts itself, or cannot be read or painted.
             Cancelled: `cancel` returned True.
         """
+        if isinstance(style, list | tuple):
+            raise ValueError("several styles must be in a Look, which mixes them or puts each in its place, got a list")
         look = style if isinstance(style, Look) else Look(() if style is None else (style,))
         return self.serve(Request(photo, look, options), progress=progress, cancel=cancel)
 
@@ -326,10 +328,15 @@ class Session:
 
     def _settings(self, request: Request) -> str:
         """The options of a result and the names of its styles and of the model, without their folders, as JSON."""
+        look, photo = request.look, request.photo
+        texture = dataclasses.asdict(photo) if isinstance(photo, Texture) else None
+        names = {"styles": look.files, "style_masks": look.style_masks, "masks": look.masks}
+        maps = {"alpha_map": request.alpha_map, "strength_map": request.strength}
         settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(request.options)}
-        settings["styles"] = [os.path.basename(_name(file)) for file in request.look.files]
-        settings["model"] = os.path.basename(self.model_name)
-        return json.dumps(settings)
+        settings |= {name: [os.path.basename(_name(file)) for file in files] for name, files in names.items()}
+        settings |= {name: os.path.basename(_name(source)) for name, source in maps.items() if source is not None}
+        settings |= {"style_weights": look.weights, "texture": texture, "model": os.path.basename(self.model_name)}
+        return json.dumps({name: value for name, value in settings.items() if value or name == "styles"})
 
 
 @dataclass(frozen=True, eq=False)
