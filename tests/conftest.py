@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +26,9 @@ from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 
+# Nothing is timed in a test.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

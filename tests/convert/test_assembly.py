@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters, fold
@@ -41,7 +41,6 @@ def assert_parameters(parameters, shapes, chain):
 # Folding
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(2, 6), width=st.integers(2, 6))
 def test_folding_is_exact_borders_included(seed, height, width):
     rng = np.random.default_rng(seed)

@@ -104,7 +104,7 @@ def test_float32_is_not_left_to_a_faster_format(way, inputs, outputs):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_blocks_are_the_whole(data):
     shape = [data.draw(st.integers(*limits)) for limits in ((1, 5), (4, 40), (4, 40), (1, 40))]

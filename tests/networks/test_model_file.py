@@ -70,7 +70,7 @@ def rewrite(path, change=lambda arrays: None, model=None, **facts):
 
 
 @pytest.mark.core
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_model_comes_back_as_it_was_saved(tmp_path_factory, data):
     widths = tuple(data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5), label="widths"))

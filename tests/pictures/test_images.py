@@ -103,7 +103,7 @@ def camera_exif(orientation: int = 1) -> bytes:
 
 @pytest.mark.core
 @given(st.integers(1, 33), st.integers(1, 33), st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_eight_bits_come_back_exactly(height: int, width: int, seed: int) -> None:
     file = io.BytesIO()
     colors = noise(height, width, 3, seed=seed)

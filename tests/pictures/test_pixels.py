@@ -226,7 +226,7 @@ def test_sixteen_bits_survive(tmp_path: Path, suffix: str, mode: str, resized: b
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=20, unique=True).map(sorted))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_sixteen_bits_keep_their_order(tmp_path_factory: pytest.TempPathFactory, levels: list[int]) -> None:
     path = tmp_path_factory.getbasetemp() / "levels.png"
     Image.fromarray(np.array([levels], np.uint16)).save(path)
@@ -444,7 +444,7 @@ def test_a_phone_held_upright(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_short_side_and_the_other(tmp_path_factory, height: int, width: int, short_side: int) -> None:
     path = saved(tmp_path_factory.getbasetemp() / "a.bmp", noise(height, width, 3))
     pixels = read_image(path, short_side)

@@ -69,7 +69,7 @@ def test_a_log_without_steps(path):
     assert len(read_metrics(path)["step"]) == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     spans=st.lists(
         st.tuples(st.integers(0, 12), st.sampled_from(["save", "crash", "crash while opening"]), st.floats(0, 1)),

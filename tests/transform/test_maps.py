@@ -41,7 +41,7 @@ def assert_close(got, expected, tolerance):
 
 
 @given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([1, 7, 24]), smallest=st.floats(0.02, 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_full_rank_takes_the_styles_mean_and_covariance(seed, channels, smallest):
     rng = np.random.default_rng(seed)
     content, style = gaussian(rng, channels, smallest=smallest), gaussian(rng, channels, smallest=smallest)

@@ -172,7 +172,7 @@ def _of_weights(content, style, weights):
 
 @pytest.mark.core
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 5), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_merged_moments_are_those_of_the_whole(seed, heights):
     rng = np.random.default_rng(seed)
     tiles = [np.full((4, 3, 2), rng.normal(), np.float32) + feature(rng, 4, 3, 2) for _ in heights]

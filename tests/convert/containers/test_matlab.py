@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,7 +20,6 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("matlab") / "x.mat"
 
 
-@settings(deadline=None)
 @given(
     array=hnp.arrays(DTYPES, hnp.array_shapes(min_dims=2, max_dims=4, max_side=4), elements=st.integers(0, 100)),
     compressed=st.booleans(),

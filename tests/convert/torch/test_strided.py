@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wct_jax.convert.checkpoint import CheckpointError
@@ -10,7 +10,6 @@ from wct_jax.convert.torch.strided import strided
 STORAGE = np.arange(24, dtype=np.float32)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), st.lists(st.tuples(st.integers(0, 6), st.integers(0, 13)), max_size=4))
 def test_same_as_pytorch_or_refused(offset, dimensions):
     size, stride = [length for length, _ in dimensions], [step for _, step in dimensions]
