@@ -400,8 +400,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(train, files):
     assert "goes on with learning rate 0.001 instead of 1e+38" in train(steps=2, learning_rate=0.001)[1]
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    ("steps", "rate"), [(1, 1e3), (5, 1e5), (20, 1e4), pytest.param(120, 1e5, marks=pytest.mark.slow)]
+    ("steps", "rate"), [(1, 1e3), (5, 1e5), *(pytest.param(*case, marks=SLOW) for case in ((20, 1e4), (120, 1e5)))]
 )
 def test_a_training_that_diverged_is_no_result(train, files, steps, rate):
     model = (files / "model.safetensors").read_bytes()
@@ -417,6 +420,7 @@ def test_a_training_that_diverged_is_no_result(train, files, steps, rate):
     assert load_model(files / "model.safetensors").layers == ("relu1_1",)
 
 
+@SLOW
 def test_finetuning_ends_no_worse_than_it_began(train, files):
     train(steps=20)
     before = (files / "model.safetensors").read_bytes()
@@ -546,6 +550,7 @@ def test_a_layer_the_encoder_lacks(refuse, files, save_encoder):
     assert sentence.endswith("shallow.safetensors has no relu3_1: expected one of relu1_1, relu2_1")
 
 
+@SLOW
 def test_all_layers_are_those_of_the_encoder(train, files, save_encoder):
     save_encoder(files / "shallow.safetensors", WIDTHS[:1])
     out, _ = train(layer="all", model=files / "shallow.safetensors")
