@@ -82,16 +82,14 @@ def with_alphas(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 
     """Pairs of layer and alpha, deepest layer first.
 
     Args:
-        layers: Layers in any order.
+        layers: Layers in any order, each once, as `Options` checks.
         alpha: A scalar, or one for each of `layers` in their order.
 
     Raises:
-        ValueError: There is no layer, one is named twice, or there are neither one nor as many alphas as layers.
+        ValueError: There is no layer, or there are neither one nor as many alphas as layers.
     """
     if not layers:
         raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
-    if len(set(layers)) < len(layers):
-        raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
     if getattr(alpha, "ndim", 0) > 1:
         raise ValueError(f"alpha must be one number or one for each layer, got {described(alpha)}: see alpha_map")
     alphas = as_numbers("alpha", alpha, 0, 1)
