@@ -5,7 +5,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from wct_jax.cli.command import Parser
+import wct_jax
+from wct_jax.cli.command import Parser, run, start_jax, tell
 
 _VERBS = {
     "stylize": ("stylize", "repaint photos in the style of pictures"),
@@ -23,9 +24,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     given = sys.argv[1:] if argv is None else list(argv)
     parser = Parser("Universal style transfer by whitening and coloring transforms.", prog="wct-jax")
+    about = "with --version: also the versions of JAX, and whether native code is in use"
+    parser.add_argument("-v", "--verbose", action="store_true", help=about)
+    if set(given) in ({"--version", "-v"}, {"--version", "--verbose"}):
+        return run(parser, lambda: _tell_versions(parser))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=argparse.ArgumentParser)
     for verb, (_, summary) in _VERBS.items():
         verbs.add_parser(verb, help=summary, add_help=False)
     verb = parser.parse_args(given[:1]).verb
     module = importlib.import_module(f"wct_jax.cli.{_VERBS[verb][0]}")
     module.main(given[1:], f"wct-jax {verb}")
+
+
+def _tell_versions(parser: Parser) -> None:
+    start_jax()
+    import jax
+    import jaxlib.version
+
+    from wct_jax.kernels.native import library
+
+    instructions = library.instructions()
+    native = f"native code for {instructions}" if instructions else f"no native code: {library.reason()}"
+    tell(f"wct_jax {wct_jax.__version__}", f"jax {jax.__version__}, jaxlib {jaxlib.version.__version__}, {native}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 from jax._src import compilation_cache
 
+from wct_jax.kernels.native import library
 from wct_jax.system.private_folder import PrivateFolder
 from wct_jax.system.processor import cores, processor
 
@@ -20,7 +21,7 @@ class CompilationCache:
     def __init__(self, folder: Path, most: int) -> None:
         """Use a `PrivateFolder` of about `most` bytes."""
         self._path, self._folder = folder, PrivateFolder(folder, most)
-        self._machine = f"{processor()} {cores()}"
+        self._machine = f"{processor()} {cores()} {library.identity()}"
 
     def get(self, key: str) -> bytes | None:
         """Read an executable as JAX compressed it; None if there is none."""

@@ -22,6 +22,7 @@ from jax.core import ShapedArray
 from jaxlib import xla_client
 
 import wct_jax
+from wct_jax.kernels.native import library
 from wct_jax.system.private_folder import PrivateFolder
 from wct_jax.system.processor import cores, processor
 from wct_jax.transform.statistics import Moments
@@ -149,7 +150,8 @@ def _circumstances() -> str:
         sources.update(path.read_bytes())
     settings = sorted((name, value) for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_")))
     machine = jax.default_backend(), cores(), processor()
-    return repr((sources.hexdigest(), jax.__version__, jaxlib.version.__version__, settings, machine))
+    versions = jax.__version__, jaxlib.version.__version__, library.identity()
+    return repr((sources.hexdigest(), versions, settings, machine))
 
 
 @functools.cache

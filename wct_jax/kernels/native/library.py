@@ -40,7 +40,7 @@ def identity() -> str:
 
 @functools.cache
 def _load() -> tuple[str | None, str]:
-    wanted = os.environ.get("WCT_JAX_NATIVE", "1")
+    wanted = os.environ.get("WCT_JAX_NATIVE") or "1"
     if wanted == "0":
         return None, "WCT_JAX_NATIVE is 0"
     if not _PATH.exists():
@@ -63,11 +63,13 @@ def _load() -> tuple[str | None, str]:
             f"{library.wct_instructions().decode()}, got {wanted!r}"
         )
 
-    import jax  # After what can be told without it.
+    import jax  # Only now, since nothing above needs it.
 
     try:
+        # Without a backend JAX would only note the functions, and fail to start one if XLA refuses any of them.
+        jax.devices("cpu")
         for name, target in targets.items():
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(target), platform="cpu", api_version=1)
-    except Exception as error:  # XLA's own, if the library was built for another version of its interface.
-        return None, f"this jaxlib does not take it: {' '.join(str(error).split())}"
+    except Exception as error:  # Of types that are not public.
+        return None, f"JAX does not take it: {' '.join(str(error).split())}"
     return library.wct_instructions().decode(), ""
