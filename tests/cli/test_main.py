@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import jax
+import jaxlib.version
 import pytest
 
 from wct_jax.cli.main import _VERBS, main
@@ -25,6 +27,9 @@ def test_a_verb_is_the_command(run, verb):
         (["paint"], 2, "wct-jax: error: argument VERB: invalid choice: 'paint'"),
         (["--help"], 0, "repaint photos in the style of pictures"),
         (["--version"], 0, "wct_jax 0"),
+        (["--version", "-v"], 0, f"\njax {jax.__version__}, jaxlib {jaxlib.version.__version__}, "),
+        (["--verbose", "--version"], 0, "native code"),
+        (["-v"], 2, "wct-jax: error: the following arguments are required: VERB"),
     ],
 )
 def test_without_a_verb(run, arguments, status, said):

@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     about = "with --version: also the versions of JAX, and whether native code is in use"
     parser.add_argument("-v", "--verbose", action="store_true", help=about)
     if set(given) in ({"--version", "-v"}, {"--version", "--verbose"}):
-        return run(parser, lambda: _tell_versions(parser))
+        run(parser, _tell_versions)
+        return
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=argparse.ArgumentParser)
     for verb, (_, summary) in _VERBS.items():
         verbs.add_parser(verb, help=summary, add_help=False)
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     module.main(given[1:], f"wct-jax {verb}")
 
 
-def _tell_versions(parser: Parser) -> None:
+def _tell_versions() -> None:
     start_jax()
     import jax
     import jaxlib.version
