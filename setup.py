@@ -94,7 +94,7 @@ def _linking(compiler: list[str]) -> list[str]:
         return ["-Wl,-exported_symbol,_wct_*"]
     found = subprocess.run([*compiler, "-print-file-name=libstdc++.a"], stdout=subprocess.PIPE, text=True, check=False)
     static = ["-static-libstdc++"] if "/" in found.stdout else []
-    return [f"-Wl,--version-script={NATIVE / 'library.map'}", "-Wl,--gc-sections", "-Wl,--strip-all", *static]
+    return [f"-Wl,--version-script={NATIVE / 'library.map'}", "-Wl,--gc-sections", *static]
 
 
 setup(
