@@ -1,37 +1,27 @@
-"""The 3x3 convolution of all networks, and its algorithm on each backend."""
+"""The 3x3 convolution of all networks: native code on the CPU, XLA's own elsewhere."""
 
 import functools
-import itertools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
 
-from wct_jax.kernels import winograd
+from wct_jax.kernels.canvas import inside
 from wct_jax.kernels.compilation import part
-from wct_jax.transform.blocks import Border, map_blocks, pad, sum_blocks
-from wct_jax.transform.platforms import HIGHEST, by_platform
+from wct_jax.kernels.native import library
+from wct_jax.transform.platforms import HIGHEST
 
 algorithm = jax.make_user_context(None)
 """The algorithm of `conv3x3` within a context: `with algorithm("direct"):`.
 
-"direct" calls XLA's convolution, "blocks" takes this module's algorithm for the CPU. None, the default, takes "blocks"
-in programs lowered for the CPU and "direct" in others.
+"direct" calls XLA's convolution. None, the default, takes native code in programs lowered for the CPU, where there is
+any (`wct_jax.kernels.native.library`), and XLA's in others.
 """
-
-# Blocks of this many numbers stay in the cache through all steps; fewer pixels would make small products.
-_BLOCK_NUMBERS = 2**19
-_BLOCK_PIXELS = 2**12
-# Upsampling makes four pixels of each, so fewer are enough, and more would need new memory from the system each time.
-_BLOCK_PIXELS_UPSAMPLED = 2**10
-# Most inputs times outputs to transform at once for a single block: transforming more takes longer than convolving it.
-_KERNEL_NUMBERS = 2**16
-# With so few channels XLA spends its time on packing them, and one matrix product for all taps is faster.
-_FEW = 4
-# With so few channels Winograd's transforms take longer than they save.
-_NARROW = 16
 
 
 @part(static=("upsample", "relu"), context=lambda: algorithm.value)
@@ -40,8 +30,8 @@ def conv3x3(
 ) -> Array:
     """Convolve with a 3x3 kernel after padding by one reflected pixel; a side of one pixel repeats it.
 
-    Float32 is computed as float32 on every backend. On the CPU the gradient is a rule of its own, without forward mode:
-    choose `algorithm("direct")` for that.
+    Float32 is computed as float32 on every backend, half precision on the CPU, too. The gradient is a rule of its own,
+    without forward mode: choose `algorithm("direct")` for that.
 
     Args:
         x: `[..., H, W, in]`.
@@ -58,207 +48,225 @@ def conv3x3(
     Raises:
         ValueError: The chosen algorithm is unknown.
     """
-    chosen = algorithm.value
-    if chosen not in ("direct", "blocks", None):
-        raise ValueError(f'the algorithm must be "direct", "blocks" or None, got {chosen!r}')
-    # Explicitly sharded arrays cannot be cut, and short sides have borders that meet.
-    can = all(axis is None for axis in jax.typeof(x).sharding.spec) and x.size > 0 and min(x.shape[-3:-1]) >= 4
-    convolve = {"direct": _directly, "blocks": _in_blocks, None: _by_platform}[chosen] if can else _directly
-    y = convolve(x.reshape(-1, *x.shape[-3:]), kernel, bias, size, upsample=upsample, relu=relu)
+    if algorithm.value not in ("direct", None):
+        raise ValueError(f'the algorithm must be "direct" or None, got {algorithm.value!r}')
+    images = x.reshape(-1, *x.shape[-3:])
+    if algorithm.value == "direct" or _is_spread(x) or x.size == 0:
+        y = _directly(images, kernel, bias, size, upsample=upsample, relu=relu)
+    else:
+        y = _convolve(images, kernel, bias, size, upsample, relu)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
-def _in_blocks(x: Array, kernel: Array, bias: Array, size: Array | None, *, upsample: bool, relu: bool) -> Array:
-    # Half precision would not survive the transforms, and the CPU has no fast products of it.
-    dtype = x.dtype if jnp.finfo(x.dtype).bits >= 32 else jnp.dtype("float32")
-    wide = x.astype(dtype), kernel.astype(dtype), bias.astype(dtype)
-    y = _cut_with_gradient(*wide, upsample, relu) if size is None else _cut(*wide, upsample, relu, size)
-    return y.astype(x.dtype)
+def _is_spread(x: Array) -> bool:
+    """Whether XLA is told how an array lies on devices, within `jax.set_mesh` or `jax.shard_map`."""
+    kind = jax.typeof(x)
+    return any(axis is not None for axis in kind.sharding.spec) or bool(getattr(kind, "vma", ()))
 
 
-def _directly(x: Array, kernel: Array, bias: Array, size: Array | None, *, upsample: bool, relu: bool) -> Array:
+def _directly(x: Array, kernel: Array, bias: Array, size: Array | None = None, *, upsample: bool, relu: bool) -> Array:
     kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
     if upsample:
         x, size = _repeat(x), None if size is None else 2 * size
-    y = _convolve(pad(x, size), kernel) + bias[None, None, None]
-    return jax.nn.relu(y) if relu else y
-
-
-_by_platform = by_platform(cpu=_in_blocks, default=_directly, static=("upsample", "relu"))
-
-
-def _repeat(x: Array) -> Array:
-    return x.repeat(2, axis=1).repeat(2, axis=2)
-
-
-def _cut(
-    x: Array,
-    kernel: Array,
-    bias: Array,
-    upsample: bool,
-    relu: bool,
-    size: Array | None = None,
-    border: Border = "reflect",
-) -> Array:
-    way = _way(kernel, upsample)
-    pixels, times = way.pixels(kernel), 2 if upsample else 1
-
-    def outputs(kernel: Array, bias: Array) -> Array:
-        prepared = way.prepare(kernel)
-
-        def convolve(padded: Array) -> Array:
-            y = way.convolve(padded, prepared) + bias[None, None, None]
-            return jax.nn.relu(y) if relu else y
-
-        # Once upsampled, the pixel next to the border equals the one that it reflects.
-        around: Border = "edge" if upsample else border
-        return map_blocks(convolve, x, kernel.shape[3], pixels, around, times=times, size=size)
-
-    count, height, width, inputs = x.shape
-    group = max(1, _KERNEL_NUMBERS // inputs)
-    if way is not _WINOGRAD or count * height * width > pixels or group >= bias.size:
-        return outputs(kernel, bias)
-
-    def step(i: Array, result: Array) -> Array:
-        # The last group starts far enough back to be whole.
-        some = lax.dynamic_slice_in_dim(kernel, i * group, group, 3), lax.dynamic_slice_in_dim(bias, i * group, group)
-        return lax.dynamic_update_slice_in_dim(result, outputs(*some), i * group, 3)
-
-    return lax.fori_loop(0, -(-bias.size // group), step, lax.empty((count, height, width, bias.size), x.dtype))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _cut_with_gradient(x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool) -> Array:
-    return _cut(x, kernel, bias, upsample, relu)
-
-
-def _forward(
-    x: Array, kernel: Array, bias: Array, upsample: bool, relu: bool
-) -> tuple[Array, tuple[Array, Array, Array | None]]:
-    y = _cut_with_gradient(x, kernel, bias, upsample, relu)
-    return y, (x, kernel, y if relu else None)
-
-
-def _backward(
-    upsample: bool, relu: bool, residuals: tuple[Array, Array, Array | None], gradient: Array
-) -> tuple[Array, Array, Array]:
-    x, kernel, y = residuals
-    if y is not None:
-        gradient = jnp.where(y > 0, gradient, 0)
-    of_kernel = _kernel_gradient(_repeat(x) if upsample else x, gradient)
-    of_x = _image_gradient(gradient, kernel)
-    if upsample:
-        count, height, width, channels = x.shape
-        of_x = of_x.reshape(count, height, 2, width, 2, channels).sum(axis=(2, 4))
-    return of_x, of_kernel, gradient.sum(axis=(0, 1, 2))
-
-
-_cut_with_gradient.defvjp(_forward, _backward)
-
-
-def _image_gradient(gradient: Array, kernel: Array) -> Array:
-    """Apply the adjoint of padding by reflection and convolving."""
-    kernel = kernel[::-1, ::-1].swapaxes(2, 3)
-    bias = jnp.zeros(kernel.shape[3], kernel.dtype)
-    y = _cut(gradient, kernel, bias, upsample=False, relu=False, border="zero")
-    # Gradients of the padding belong to the pixels it reflects: a line next to each border, corners included.
-    for side, target in ((0, 1), (-1, -2)):
-        taps = kernel[2:] if side == 0 else kernel[:1]
-        line = _convolve(jnp.pad(gradient[:, side][:, None], ((0, 0), (0, 0), (2, 2), (0, 0))), taps)
-        inner = line[:, :, 1:-1].at[:, :, 1].add(line[:, :, 0]).at[:, :, -2].add(line[:, :, -1])
-        y = y.at[:, target].add(inner[:, 0])
-    for side, target in ((0, 1), (-1, -2)):
-        taps = kernel[:, 2:] if side == 0 else kernel[:, :1]
-        line = _convolve(jnp.pad(gradient[:, :, side][:, :, None], ((0, 0), (1, 1), (0, 0), (0, 0))), taps)
-        y = y.at[:, :, target].add(line[:, :, 0])
-    return y
-
-
-def _kernel_gradient(x: Array, gradient: Array) -> Array:
-    inputs, outputs = x.shape[3], gradient.shape[3]
-    pixels = max(_BLOCK_PIXELS, _BLOCK_NUMBERS // max(inputs, outputs))
-    if min(inputs, outputs) > _FEW:
-        return winograd.kernel_gradient(sum_blocks(winograd.transformed_gradient, x, gradient, pixels))
-    if inputs <= outputs:
-        return sum_blocks(_taps_by_outputs, x, gradient, pixels).reshape(3, 3, inputs, outputs)
-    taps = sum_blocks(_inputs_by_taps, x, gradient, pixels).reshape(inputs, 3, 3, outputs)
-    return taps[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-
-
-def _taps_by_outputs(padded: Array, gradient: Array) -> Array:
-    return jnp.einsum("nhwi,nhwo->io", _patches(padded), gradient, precision=HIGHEST)
-
-
-def _inputs_by_taps(padded: Array, gradient: Array) -> Array:
-    patches = _patches(jnp.pad(gradient, ((0, 0), (2, 2), (2, 2), (0, 0))))
-    return jnp.einsum("nhwi,nhwo->io", padded, patches, precision=HIGHEST)
-
-
-def _patches(padded: Array) -> Array:
-    """The nine pixels around each, `[N, H, W, 9 * C]` of `[N, H + 2, W + 2, C]`."""
-    height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    # In two steps, because XLA would look up each number by itself.
-    rows = lax.optimization_barrier(jnp.concatenate([padded[:, :, b : b + width] for b in range(3)], axis=3))
-    return lax.optimization_barrier(jnp.concatenate([rows[:, a : a + height] for a in range(3)], axis=3))
-
-
-_TAPS = tuple(itertools.product(range(3), repeat=2))
-
-
-class _Way(NamedTuple):
-    """A way to convolve blocks with a kernel that is prepared once."""
-
-    prepare: Callable[[Array], Array]
-    convolve: Callable[[Array, Array], Array]
-
-    def pixels(self, kernel: Array) -> int:
-        """The number of pixels that a block should have."""
-        channels = 9 * kernel.shape[3] if self is _PRODUCTS else max(kernel.shape[2:])
-        least = _BLOCK_PIXELS_UPSAMPLED if self is _UPSAMPLED else _BLOCK_PIXELS
-        return max(least, _BLOCK_NUMBERS // channels)
-
-
-def _way(kernel: Array, upsample: bool = False) -> _Way:
-    """The fastest way for a kernel; all give the same result up to rounding."""
-    inputs, outputs = kernel.shape[2:]
-    if upsample:
-        return _UPSAMPLED
-    if outputs <= _FEW:
-        return _PRODUCTS
-    if inputs <= _FEW:
-        return _PATCHES
-    return _DIRECT if max(inputs, outputs) <= _NARROW else _WINOGRAD
-
-
-def _convolve(padded: Array, kernel: Array) -> Array:
-    return lax.conv_general_dilated(
-        padded,
+    y = lax.conv_general_dilated(
+        _pad(x, size),
         kernel,
         window_strides=(1, 1),
         padding="VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=HIGHEST,
     )
+    y = y + bias[None, None, None]
+    return jax.nn.relu(y) if relu else y
 
 
-def _by_products(padded: Array, matrix: Array) -> Array:
-    """Multiply by all nine taps in one matrix product, then shift and add its results."""
-    height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    taps = jnp.einsum("nhwi,io->nhwo", padded, matrix, precision=HIGHEST)
-    shifted = [
-        tap[:, a : a + height, b : b + width]
-        for (a, b), tap in zip(_TAPS, lax.split(taps, [matrix.shape[1] // 9] * 9, axis=3), strict=True)
-    ]
-    return functools.reduce(jnp.add, shifted)
+def _repeat(x: Array) -> Array:
+    return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def _by_patches(padded: Array, matrix: Array) -> Array:
-    """Multiply the nine pixels around each in one matrix product."""
-    return jnp.einsum("nhwi,io->nhwo", _patches(padded), matrix, precision=HIGHEST)
+def _pad(x: Array, size: Array | None) -> Array:
+    for axis in (1, 2):
+        padding = [(1, 1) if axis == a else (0, 0) for a in range(4)]
+        x = jnp.pad(x, padding, mode="reflect" if x.shape[axis] > 1 else "edge")
+        if size is not None:
+            line = lax.dynamic_slice_in_dim(x, size[axis - 1] - 1, 1, axis)
+            x = lax.dynamic_update_slice_in_dim(x, line, size[axis - 1] + 1, axis)
+    return x
 
 
-_DIRECT = _Way(lambda kernel: kernel, _convolve)
-_PATCHES = _Way(lambda kernel: kernel.reshape(-1, kernel.shape[3]), _by_patches)
-_PRODUCTS = _Way(lambda kernel: kernel.transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1), _by_products)
-_WINOGRAD = _Way(winograd.transform_kernel, winograd.convolve)
-_UPSAMPLED = _Way(winograd.split_kernel, winograd.convolve_upsampled)
+# A primitive for the convolution and one for each of its gradients. Linear in two arguments, each is the derivative of
+# the others. Their last argument is a size, or left out. Where they run is chosen when they are lowered.
+
+
+def _primitive(name: str, result: Callable[..., Any], by_xla: Callable[..., Array], images: int) -> Primitive:
+    """Define a primitive.
+
+    Args:
+        name: Name of the native function.
+        result: Function from the arguments to the result's shape and dtype.
+        by_xla: The same function by XLA.
+        images: Number of its first arguments that are batches of images, if the result is one, too; otherwise 0.
+    """
+    primitive = Primitive(name)
+    primitive.def_abstract_eval(lambda *args, **static: ShapedArray(*result(*args, **static)))
+    primitive.def_impl(lambda *args, **static: jax.jit(functools.partial(primitive.bind, **static))(*args))
+    lowered_by_xla = mlir.lower_fun(by_xla, multiple_results=False)
+    mlir.register_lowering(primitive, lowered_by_xla)
+
+    def natively(*args: Array, **static: Any) -> Array:
+        floats, size = _split(args)
+        whole = jnp.asarray(args[0].shape[1:3], jnp.int32) if size is None else size
+        return primitive.bind(*(x.astype(jnp.float32) for x in floats), whole, **static)
+
+    def on_cpu(context: Any, *operands: Any, **static: Any) -> Any:
+        floats, size = _split(context.avals_in)
+        dtypes = {each.dtype for each in floats}
+        if not library.instructions() or jnp.dtype("float64") in dtypes or _is_elsewhere(context.module_context):
+            return lowered_by_xla(context, *operands, **static)
+        if size is not None and dtypes == {jnp.dtype("float32")}:
+            attributes = {key: value for key, value in static.items() if key != "dtype"}
+            return jax.ffi.ffi_lowering(name)(context, *operands, **attributes)
+
+        def converted(*args: Array) -> Array:
+            return natively(*args, **static).astype(context.avals_out[0].dtype)
+
+        return mlir.lower_fun(converted, multiple_results=False)(context, *operands)
+
+    mlir.register_lowering(primitive, on_cpu, platform="cpu")
+
+    def batch(args: Sequence[Array], axes: Sequence[int | None], **static: Any) -> tuple[Array, int]:
+        args = [arg if axis is None else jnp.moveaxis(arg, axis, 0) for arg, axis in zip(args, axes, strict=True)]
+        if images and all((axis is not None) == (i < images) for i, axis in enumerate(axes)):
+            # More images for the same kernel.
+            y = primitive.bind(*(x.reshape(-1, *x.shape[2:]) for x in args[:images]), *args[images:], **static)
+            return y.reshape(args[0].shape[0], -1, *y.shape[1:]), 0
+
+        def one(batched: Sequence[Array]) -> Array:
+            of_batch = iter(batched)
+            each = [arg if axis is None else next(of_batch) for arg, axis in zip(args, axes, strict=True)]
+            return primitive.bind(*each, **static)
+
+        return lax.map(one, [arg for arg, axis in zip(args, axes, strict=True) if axis is not None]), 0
+
+    batching.primitive_batchers[primitive] = batch
+    return primitive
+
+
+def _split(args: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+    """The floating-point arguments, and the size if there is one."""
+    return (args, None) if jnp.issubdtype(args[-1].dtype, jnp.floating) else (args[:-1], args[-1])
+
+
+def _is_elsewhere(module: Any) -> bool:
+    """Whether a program is for machines that may lack native code, or for several devices that XLA divides it among."""
+    return module.lowering_parameters.for_export or getattr(module.axis_context, "num_devices", 1) > 1
+
+
+def _convolved(
+    x: Any, kernel: Any, bias: Any, size: Any = None, *, upsample: bool, relu: bool
+) -> tuple[Sequence[int], Any]:
+    times = 2 if upsample else 1
+    return (x.shape[0], times * x.shape[1], times * x.shape[2], kernel.shape[3]), x.dtype
+
+
+def _linearly(x: Array, kernel: Array, size: Array | None, upsample: bool = False) -> Array:
+    return _directly(x, kernel, jnp.zeros(kernel.shape[3], x.dtype), size, upsample=upsample, relu=False)
+
+
+def _image_gradient_by_xla(y: Array, kernel: Array, size: Array | None = None) -> Array:
+    x = jax.ShapeDtypeStruct((*y.shape[:3], kernel.shape[2]), y.dtype)
+    return jax.linear_transpose(lambda x: _linearly(x, kernel, size), x)(_masked(y, size))[0]
+
+
+def _kernel_gradient_by_xla(x: Array, y: Array, size: Array | None = None, *, upsample: bool, dtype: Any) -> Array:
+    kernel = jax.ShapeDtypeStruct((3, 3, x.shape[3], y.shape[3]), dtype)
+    y = _masked(y, size, upsample)
+    return jax.linear_transpose(lambda kernel: _linearly(x, kernel, size, upsample), kernel)(y)[0]
+
+
+def _masked(y: Array, size: Array | None, upsample: bool = False) -> Array:
+    """Zero beside the image."""
+    if size is None:
+        return y
+    return jnp.where(inside(y.shape[1:3], 2 * size if upsample else size)[None, :, :, None], y, 0)
+
+
+_convolve_p = _primitive("wct_convolve", _convolved, _directly, 1)
+_image_gradient_p = _primitive(
+    "wct_image_gradient",
+    lambda y, kernel, size=None: ((*y.shape[:3], kernel.shape[2]), y.dtype),
+    _image_gradient_by_xla,
+    1,
+)
+_kernel_gradient_p = _primitive(
+    "wct_kernel_gradient",
+    lambda x, y, size=None, *, upsample, dtype: ((3, 3, x.shape[3], y.shape[3]), dtype),
+    _kernel_gradient_by_xla,
+    0,
+)
+
+
+def _and(size: Array | None) -> tuple[Array, ...]:
+    return () if size is None else (size,)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _convolve(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
+    return _convolve_p.bind(x, kernel, bias, *_and(size), upsample=upsample, relu=relu)
+
+
+def _forward(*args: Any) -> tuple[Array, Any]:
+    x, kernel, bias, size, _, relu = args
+    y = _convolve(*args)
+    return y, (x, kernel, bias, size, y if relu else None)
+
+
+def _backward(upsample: bool, relu: bool, kept: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
+    x, kernel, bias, size, y = kept
+    gradient = _masked(gradient, size, upsample)
+    if y is not None:
+        gradient = jnp.where(y > 0, gradient, 0)
+    of_kernel = _kernel_gradient(x, gradient, size, upsample, kernel.dtype)
+    return _back(gradient, kernel, size, upsample), of_kernel, gradient.sum((0, 1, 2)).astype(bias.dtype), None
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _back(gradient: Array, kernel: Array, size: Array | None, upsample: bool) -> Array:
+    """The gradient by the image before it was upsampled."""
+    of_x = _image_gradient(gradient, kernel, 2 * size if upsample and size is not None else size)
+    if not upsample:
+        return of_x
+    count, height, width, channels = of_x.shape
+    return of_x.reshape(count, height // 2, 2, width // 2, 2, channels).sum((2, 4))
+
+
+@jax.custom_vjp
+def _image_gradient(y: Array, kernel: Array, size: Array | None) -> Array:
+    return _image_gradient_p.bind(y, kernel, *_and(size))
+
+
+def _image_gradient_backward(kept: Any, change: Array) -> tuple[Array, Array, None]:
+    y, kernel, size = kept
+    of_y = _convolve(change, kernel, jnp.zeros(kernel.shape[3], kernel.dtype), size, False, False)
+    return of_y.astype(y.dtype), _kernel_gradient(change, y, size, False, kernel.dtype), None
+
+
+_image_gradient.defvjp(lambda *args: (_image_gradient(*args), args), _image_gradient_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _kernel_gradient(x: Array, y: Array, size: Array | None, upsample: bool, dtype: Any) -> Array:
+    return _kernel_gradient_p.bind(x, y, *_and(size), upsample=upsample, dtype=dtype)
+
+
+def _kernel_gradient_backward(
+    upsample: bool, dtype: Any, kept: Any, change: Array
+) -> tuple[Array, Array, None]:
+    x, y, size = kept
+    of_y = _convolve(x, change, jnp.zeros(change.shape[3], change.dtype), size, upsample, False)
+    return _back(y, change, size, upsample).astype(x.dtype), of_y.astype(y.dtype), None
+
+
+_kernel_gradient.defvjp(lambda *args: (_kernel_gradient(*args), args[:3]), _kernel_gradient_backward)

@@ -1,15 +1,42 @@
-// The computation, without XLA. Each instruction set has it compiled for itself, in a namespace of that name.
+// The 3x3 convolution and its gradients on a CPU, without XLA. Each instruction set has them compiled for itself, in a
+// namespace of that name.
+//
+// Images are float32, NHWC; kernels HWIO. An image may be the first `rows` and `columns` of a larger canvas: its border
+// is around these, and results beyond it are zero.
 #ifndef WCT_KERNELS_H_
 #define WCT_KERNELS_H_
 
-#include <stdint.h>
+#include <stddef.h>
 
 namespace wct {
 
+using Index = ptrdiff_t;
+
+// Threads that run the tasks of a call.
+struct Workers {
+  int threads;
+  void* pool;
+  // Calls `task(data, i, thread)` once for each i below `tasks`, thread being below `threads`, and waits for all.
+  void (*run)(void* pool, Index tasks, void (*task)(void* data, Index i, int thread), void* data);
+};
+
+struct Shape {
+  Index count, height, width;  // The batch and its canvas.
+  Index rows, columns;         // The image on the canvas.
+  Index inputs, outputs;       // Channels that the kernel takes and gives.
+  bool upsample;               // Whether each pixel is first repeated twice in both directions.
+};
+
+// Each function returns false if there is no memory.
 struct Kernels {
   const char* instructions;  // As WCT_JAX_NATIVE names them.
-  // output[i] = 2 * input[i], begin <= i < end.
-  void (*doubled)(const float* input, float* output, int64_t begin, int64_t end);
+  // y = relu?(kernel * reflected x + bias), `[N, H, W, outputs]`, or with twice the sides if `upsample`.
+  bool (*convolve)(const Workers&, const Shape&, const float* x, const float* kernel, const float* bias, bool relu,
+                   float* y);
+  // The gradient by x, from that by y; not `upsample`.
+  bool (*image_gradient)(const Workers&, const Shape&, const float* y, const float* kernel, float* x);
+  // The gradient by the kernel, from x and the gradient by y.
+  bool (*kernel_gradient)(const Workers&, const Shape&, const float* x, const float* y, float* kernel);
 };
 
 #if defined(__x86_64__)

@@ -19,37 +19,72 @@ namespace {
 const wct::Available available;
 const wct::Kernels* chosen = available.sets[0];
 
-// Calls work(i) for every 0 <= i < count, on this thread and those of `pool`; returns when all have been.
-// A thread that comes too late finds nothing left to do, so what it touches is its own, not this call's.
-template <typename Work>
-void share(ffi::ThreadPool& pool, int64_t count, const Work& work) {
+// Calls task(data, i, thread) for every 0 <= i < count, on this thread and those of XLA's pool; returns when all have
+// been. A thread that comes too late finds nothing left to do, so what it touches is its own, not this call's: XLA's
+// threads may all be busy, or waiting here themselves.
+void share(void* pool, wct::Index count, void (*task)(void*, wct::Index, int), void* data) {
   struct State {
-    std::atomic<int64_t> next{0};
+    std::atomic<wct::Index> next{0};
+    std::atomic<int> threads{0};
     std::mutex mutex;
     std::condition_variable finished;
-    int64_t done = 0;
+    wct::Index done = 0;
   };
+  auto& threads = *static_cast<ffi::ThreadPool*>(pool);
+  const wct::Index others = std::min<wct::Index>(threads.num_threads(), count) - 1;
+  if (others <= 0) {
+    for (wct::Index i = 0; i < count; ++i) task(data, i, 0);
+    return;
+  }
   auto state = std::make_shared<State>();
-  auto run = [state, count, &work] {
-    int64_t mine = 0;
-    for (int64_t i; (i = state->next.fetch_add(1)) < count; ++mine) work(i);
+  auto run = [state, count, task, data] {
+    wct::Index i = state->next.fetch_add(1), mine = 0;
+    if (i >= count) return;
+    for (const int thread = state->threads.fetch_add(1); i < count; i = state->next.fetch_add(1), ++mine)
+      task(data, i, thread);
     std::lock_guard<std::mutex> lock(state->mutex);
     if ((state->done += mine) == count) state->finished.notify_all();
   };
-  for (int64_t i = std::min<int64_t>(pool.num_threads(), count - 1); i > 0; --i) pool.Schedule(decltype(run)(run));
+  for (wct::Index i = 0; i < others; ++i) threads.Schedule(decltype(run)(run));
   run();
   std::unique_lock<std::mutex> lock(state->mutex);
   state->finished.wait(lock, [&] { return state->done == count; });
 }
 
-ffi::Error doubled(ffi::ThreadPool pool, ffi::AnyBuffer input, ffi::Result<ffi::AnyBuffer> output) {
-  constexpr int64_t kBlock = 1 << 14;
-  const int64_t size = input.element_count();
-  const float* from = input.typed_data<float>();
-  float* to = output->typed_data<float>();
-  share(pool, (size + kBlock - 1) / kBlock,
-        [&](int64_t i) { chosen->doubled(from, to, i * kBlock, std::min(size, (i + 1) * kBlock)); });
-  return ffi::Error::Success();
+wct::Workers workers(ffi::ThreadPool& pool) {
+  return {std::max(1, static_cast<int>(pool.num_threads())), &pool, share};
+}
+
+using Floats = ffi::AnyBuffer;
+using Result = ffi::Result<ffi::AnyBuffer>;
+
+// Of images `[N, H, W, C]`, kernels `[3, 3, inputs, outputs]`, and the rows and columns that count.
+wct::Shape shape(const Floats& images, const Floats& kernel, const Floats& size, bool upsample) {
+  const auto sides = images.dimensions(), channels = kernel.dimensions();
+  const auto* counted = size.typed_data<int32_t>();
+  const auto within = [&](int i) { return std::clamp<wct::Index>(counted[i], 1, sides[i + 1]); };
+  return {sides[0], sides[1], sides[2], within(0), within(1), channels[2], channels[3], upsample};
+}
+
+ffi::Error finished(bool enough) {
+  return enough ? ffi::Error::Success() : ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for conv3x3");
+}
+
+ffi::Error convolve(ffi::ThreadPool pool, Floats x, Floats kernel, Floats bias, Floats size, Result y, bool upsample,
+                    bool relu) {
+  return finished(chosen->convolve(workers(pool), shape(x, kernel, size, upsample), x.typed_data<float>(),
+                                   kernel.typed_data<float>(), bias.typed_data<float>(), relu,
+                                   y->typed_data<float>()));
+}
+
+ffi::Error image_gradient(ffi::ThreadPool pool, Floats y, Floats kernel, Floats size, Result x) {
+  return finished(chosen->image_gradient(workers(pool), shape(*x, kernel, size, false), y.typed_data<float>(),
+                                         kernel.typed_data<float>(), x->typed_data<float>()));
+}
+
+ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats x, Floats y, Floats size, Result kernel, bool upsample) {
+  return finished(chosen->kernel_gradient(workers(pool), shape(x, *kernel, size, upsample), x.typed_data<float>(),
+                                          y.typed_data<float>(), kernel->typed_data<float>()));
 }
 
 }  // namespace
@@ -71,6 +106,33 @@ WCT_EXPORT bool wct_use(const char* instructions) {
 // The digest of the sources that this was built from.
 WCT_EXPORT const char* wct_sources(void) { return WCT_SOURCES; }
 
-WCT_EXPORT XLA_FFI_Error* wct_doubled(XLA_FFI_CallFrame*);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_doubled, doubled,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::AnyBuffer>().Ret<ffi::AnyBuffer>());
+WCT_EXPORT XLA_FFI_Error* wct_convolve(XLA_FFI_CallFrame*);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_convolve, convolve,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<bool>("upsample")
+                                  .Attr<bool>("relu"));
+
+WCT_EXPORT XLA_FFI_Error* wct_image_gradient(XLA_FFI_CallFrame*);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_image_gradient, image_gradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>());
+
+WCT_EXPORT XLA_FFI_Error* wct_kernel_gradient(XLA_FFI_CallFrame*);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_kernel_gradient, kernel_gradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<bool>("upsample"));

@@ -1,0 +1,39 @@
+// The convolution by each of the algorithms.
+#ifndef WCT_CONVOLUTION_H_
+#define WCT_CONVOLUTION_H_
+
+#include "kernels.h"
+
+namespace wct {
+namespace WCT_ISA {
+
+constexpr Index kFew = 4;
+
+enum class Border { kReflect, kZero };
+
+struct Convolution {
+  const Workers& workers;
+  const Shape& shape;
+  const float* x;
+  const float* kernel;
+  const float* bias;  // Null for none.
+  bool relu;
+  Border border;
+  float* y;
+};
+
+// Each returns false if there is no memory, and leaves alone the canvas beside the image.
+bool convolve_directly(const Convolution&);
+bool convolve_to_few(const Convolution&);    // Outputs, up to kFew; not `upsample`; by reflection.
+bool convolve_by_winograd(const Convolution&);  // Whole vectors of inputs and outputs.
+
+// By the fastest, with zeros beside the image.
+bool convolve(const Convolution&);
+
+bool image_gradient(const Workers&, const Shape&, const float* y, const float* kernel, float* x);
+bool kernel_gradient(const Workers&, const Shape&, const float* x, const float* y, float* kernel);
+
+}  // namespace WCT_ISA
+}  // namespace wct
+
+#endif

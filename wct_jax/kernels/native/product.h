@@ -1,0 +1,109 @@
+// Matrix products of a few rows, whose sums stay in registers.
+#ifndef WCT_PRODUCT_H_
+#define WCT_PRODUCT_H_
+
+#include "vector.h"
+
+namespace wct {
+namespace WCT_ISA {
+
+// sums[p][v] += Σ_k x[p * next + k * step] w[k * width + v]
+template <int P, int V>
+INLINE void multiply(Vector (&sums)[P][V], const float* x, Index next, Index step, Index depth, const float* w,
+                     Index width) {
+  for (Index k = 0; k < depth; k++) {
+    Vector weights[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) weights[v] = load(w + k * width + v * kLanes);
+#pragma GCC unroll 24
+    for (int p = 0; p < P; p++) {
+      Vector value = all(x[p * next + k * step]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) sums[p][v] += value * weights[v];
+    }
+  }
+}
+
+// Rows of a product: for each p, y[p] = relu?(bias + Σ over taps, and over depth, of x[tap][p] w[tap]).
+struct Product {
+  int taps;
+  const float* x[3];  // By tap.
+  Index next;         // From a p to the next, in x.
+  Index depth;
+  const float* w;  // `[taps, depth, width]`, width being a multiple of kLanes.
+  Index width;
+  const float* bias;  // `[width]`, or null for zeros.
+  bool relu;
+  float* y;
+  Index row;       // From a p to the next, in y.
+  Index channels;  // How many of the last vectors' channels y has.
+};
+
+template <int P, int V>
+void block(const Product& a, Index p, Index channel) {
+  Vector sums[P][V];
+  for (int i = 0; i < P; i++)
+    for (int v = 0; v < V; v++) sums[i][v] = a.bias ? load(a.bias + channel + v * kLanes) : Vector{};
+  for (int t = 0; t < a.taps; t++)
+    multiply<P, V>(sums, a.x[t] + p * a.next, a.next, 1, a.depth, a.w + t * a.depth * a.width + channel, a.width);
+  Index rest = a.channels - channel;
+  for (int i = 0; i < P; i++) {
+    float* y = a.y + (p + i) * a.row + channel;
+    for (int v = 0; v < V; v++) {
+      Vector sum = a.relu ? positive(sums[i][v]) : sums[i][v];
+      if (rest >= (v + 1) * kLanes)
+        store(y + v * kLanes, sum);
+      else
+        memcpy(y + v * kLanes, &sum, static_cast<size_t>(rest - v * kLanes) * sizeof(float));
+    }
+  }
+}
+
+template <int P, int V>
+INLINE void blocks(const Product& a, Index& p, Index end, Index channel) {
+  for (; p + P <= end; p += P) block<P, V>(a, p, channel);
+}
+
+template <int V>
+INLINE void columns(const Product& a, Index pixels, Index channel) {
+  constexpr int P = kAccumulators / V;
+  Index p = 0;
+  blocks<P, V>(a, p, pixels, channel);
+  if (p == pixels) return;
+  if (pixels >= P) {
+    block<P, V>(a, pixels - P, channel);  // Some pixels once more, which is faster than single ones.
+    return;
+  }
+  blocks<divide_up(P, 2), V>(a, p, pixels, channel);
+  blocks<divide_up(P, 4), V>(a, p, pixels, channel);
+  blocks<1, V>(a, p, pixels, channel);
+}
+
+inline void run(const Product& a, Index pixels) {
+  for (Index channel = 0; channel < a.width;) {
+    Index vectors = (a.width - channel) / kLanes;
+    if (vectors >= 4 && kWidest >= 4) {
+      columns<kWidest >= 4 ? 4 : 1>(a, pixels, channel);
+      channel += 4 * kLanes;
+    } else if (vectors >= 2) {
+      columns<2>(a, pixels, channel);
+      channel += 2 * kLanes;
+    } else {
+      columns<1>(a, pixels, channel);
+      channel += kLanes;
+    }
+  }
+}
+
+INLINE Index padded(Index channels) { return divide_up(channels, kLanes) * kLanes; }
+
+// Fill up channels to whole vectors.
+inline void pad_row(const float* from, Index channels, float* out, bool add = false) {
+  for (Index o = 0; o < channels; o++) out[o] = add ? out[o] + from[o] : from[o];
+  for (Index o = channels; o < padded(channels); o++) out[o] = 0;
+}
+
+}  // namespace WCT_ISA
+}  // namespace wct
+
+#endif
