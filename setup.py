@@ -1,4 +1,4 @@
-"""Build the native code with whatever C++ compiler there is; everything else about the package is in setup.cfg."""
+"""Build the native code, if there is a C++ compiler; setup.cfg describes the rest of the package."""
 
 import hashlib
 import importlib.util
@@ -17,7 +17,7 @@ from setuptools.errors import CompileError
 
 NATIVE = Path("wct_jax/kernels/native")
 SOURCES = sorted(path for path in NATIVE.iterdir() if path.suffix in (".cc", ".h"))
-# For each machine, what the kernels are compiled for, and with which flags.
+# By machine, the instruction sets that the kernels are compiled for, each with its flags.
 INSTRUCTIONS = {
     "x86_64": {
         "x86-64-v2": ["-march=x86-64-v2"],
@@ -31,20 +31,20 @@ FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno",
 
 
 class Build(build_ext):
-    """Build a shared library that `ctypes` loads: it does not know Python, so one serves all its versions."""
+    """Build a shared library for `ctypes`, which does not depend on the version of Python."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Name the library without the tag of a Python."""
+        """Name the library, without a tag for Python's version."""
         return os.path.join(*fullname.split(".")) + (".dylib" if sys.platform == "darwin" else ".so")
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile all objects at a time, and link them; without a compiler, say so and go on."""
+        """Compile the objects in parallel and link them."""
         library = Path(self.get_ext_fullpath(ext.name))
-        library.unlink(missing_ok=True)  # Of other sources, perhaps.
+        library.unlink(missing_ok=True)  # An old one must not be packed if this fails.
         try:
             self._link(library)
         except (OSError, CompileError) as error:
-            # Setuptools prints this in one line, because the extension is optional.
+            # Setuptools prints this as one line and goes on, because the extension is optional.
             raise CompileError(f"{error}; there is no native code, everything works by XLA") from None
 
     def _link(self, library: Path) -> None:
@@ -75,10 +75,10 @@ class Build(build_ext):
 
 
 class Wheel(bdist_wheel):
-    """A wheel for every Python: on one platform if it has the library, on all if not."""
+    """Build one wheel for all versions of Python: for this platform if it has the library, otherwise for all."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """Name the platform, but no version of Python nor its ABI."""
+        """Name the platform only if there is a library; Python's version and ABI never."""
         self.root_is_pure = not any(map(os.path.exists, self.get_finalized_command("build_ext").get_outputs()))
         return "py3", "none", super().get_tag()[2]
 
@@ -89,7 +89,7 @@ def _run(*command: object) -> None:
 
 
 def _linking(compiler: list[str]) -> list[str]:
-    """Flags that export the functions of C alone, and on Linux put in the C++ library if its static form is there."""
+    """Export only our C functions; on Linux, link the C++ library statically where it is installed in that form."""
     if sys.platform == "darwin":
         return ["-Wl,-exported_symbol,_wct_*"]
     found = subprocess.run([*compiler, "-print-file-name=libstdc++.a"], stdout=subprocess.PIPE, text=True, check=False)

@@ -27,12 +27,11 @@ else
   echo "skipped the kernels for arm64: there is no aarch64-linux-gnu-g++ or no qemu-aarch64"
 fi
 
-compiler=${CXX:-g++}
-compile "$compiler" "linux-$(uname -m)"
+compile g++ "linux-$(uname -m)"
 "$scratch/driver"
 # Before Python, whose own leaks do not matter: AddressSanitizer, and the C++ library, so that it sees exceptions thrown.
 export ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$scratch
-LD_PRELOAD=$("$compiler" -print-file-name=libasan.so):$("$compiler" -print-file-name=libstdc++.so)
+LD_PRELOAD=$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libstdc++.so)
 export LD_PRELOAD
 python -P -c 'from wct_jax.kernels.native import library; assert library.instructions(), library.reason()'
 pytest -s -n 0 -q tests/kernels/test_library.py -k calls

@@ -3,6 +3,8 @@
 python .ci/try_wheel.py DIST SCRATCH, in an environment where only the wheel is installed.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,6 +20,10 @@ dist, scratch = (Path(argument).resolve() for argument in sys.argv[1:])
 with zipfile.ZipFile(wheel) as archive:
     tops = {name.split("/")[0].split("-")[0] for name in archive.namelist()}
 assert tops == {"wct_jax"}, f"the wheel installs {tops}"
+# One wheel for all versions of Python, and where there is a compiler, for one platform.
+compiled = sys.platform != "win32" and shutil.which(os.environ.get("CXX", "c++")) is not None
+assert "-py3-none-" in wheel.name, wheel.name
+assert compiled != wheel.name.endswith("-any.whl"), wheel.name
 with tarfile.open(sdist) as archive:
     names = {name.partition("/")[2] for name in archive.getnames()}
 expected = {
@@ -25,6 +31,8 @@ expected = {
     "convert_vgg.py",
     "train.py",
     "tests/conftest.py",
+    "setup.py",
+    "wct_jax/kernels/native/kernels.cc",
     "wct_jax/py.typed",
     "wct_jax/networks/compact.safetensors",
     "examples/content.jpg",
@@ -41,11 +49,14 @@ for name in ("photo", "picture"):
     Image.fromarray(rng.integers(0, 256, (33, 47, 3), np.uint8)).save(scratch / f"{name}.png")
 
 
-def command(name: str, *arguments: str) -> None:
-    """Run an installed command in the scratch folder."""
-    subprocess.run([Path(sys.executable).with_name(name), *arguments], cwd=scratch, check=True)
+def command(name: str, *arguments: str) -> str:
+    """Run an installed command in the scratch folder, and return what it prints."""
+    command = [Path(sys.executable).with_name(name), *arguments]
+    return subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+versions = command("wct-jax", "--version", "-v")
+assert ("native code for" in versions) == compiled, versions
 command("wct-convert-vgg", "encoder.npz", "--decoder", "decoder.safetensors", "--output", "model.safetensors")
 command("wct-stylize", "--content", "photo.png", "--style", "picture.png", "--model", "model.safetensors")
 assert Image.open(scratch / "photo__picture.png").size == (47, 33)

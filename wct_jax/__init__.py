@@ -56,7 +56,7 @@ def _names_in(room: ModuleType) -> list[str]:
 
 
 # Now, since a room that another import finds first would stay as it is.
-for _room in (*_ROOMS, "painting.tiles", "convert.containers", "convert.torch"):
+for _room in (*_ROOMS, "kernels.native", "painting.tiles", "convert.containers", "convert.torch"):
     _module = importlib.import_module(f"{__name__}.{_room}")
     # The modules in a room are imported as they are named: `wct_jax.kernels.conv`.
     _module.__getattr__ = functools.partial(_module_of, _module)  # type: ignore[method-assign]

@@ -126,6 +126,12 @@ def test_the_key_has_the_processor_and_not_the_host(tmp_path, monkeypatch):
             assert Executables(tmp_path, 10**9).find("doubled") is None
 
 
+def test_other_native_code_has_its_own(tmp_path, monkeypatch):
+    kept(tmp_path)
+    monkeypatch.setattr(executables.library, "identity", lambda: "another")
+    assert Executables(tmp_path, 10**9).find("doubled") is None
+
+
 def test_xla_is_given_nothing_that_is_damaged(tmp_path):
     executables = kept(tmp_path)
     (path,) = tmp_path.iterdir()
