@@ -32,12 +32,18 @@ void pack(const Shape& s, const float* kernel, float* out) {
           }
 }
 
-INLINE float sum(Vector v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int n = kLanes / 2; n > 0; n /= 2)
-    for (int i = 0; i < n; i++) lanes[i] += lanes[i + n];
-  return lanes[0];
+typedef float Quad __attribute__((vector_size(16)));
+
+INLINE Quad quarter(Vector v) {
+  Quad quads[kLanes / 4];
+  memcpy(quads, &v, sizeof v);
+  Quad total = quads[0];
+  for (int i = 1; i < kLanes / 4; i++) total += quads[i];
+  return total;
+}
+
+INLINE Quad pairs(Quad a, Quad b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
 }
 
 // y[p][o] for P pixels and O outputs: lanes are inputs, summed up at the end.
@@ -55,10 +61,13 @@ INLINE void dots(const float* const* x, Index next, Index depth, const float* w,
         for (int o = 0; o < O; o++) sums[p][o] += value * weights[o];
       }
     }
-  for (int p = 0; p < P; p++)
+  // The lanes of four pixels at once.
+  for (int p = 0; p < P; p += 4)
     for (int o = 0; o < O; o++) {
-      float total = bias[o] + sum(sums[p][o]);
-      y[p * O + o] = relu && total < 0 ? 0 : total;
+      const auto of = [&](int i) { return quarter(sums[p + i < P ? p + i : p][o]); };
+      Quad total = pairs(pairs(of(0), of(1)), pairs(of(2), of(3))) + bias[o];
+      if (relu) total = total > 0 ? total : Quad{};
+      for (int i = 0; i < least(4, P - p); i++) y[(p + i) * O + o] = total[i];
     }
 }
 

@@ -17,7 +17,7 @@ INLINE void multiply(Vector (&sums)[P][V], const float* x, Index next, Index ste
     for (int v = 0; v < V; v++) weights[v] = load(w + k * width + v * kLanes);
 #pragma GCC unroll 24
     for (int p = 0; p < P; p++) {
-      Vector value = all(x[p * next + k * step]);
+      const Vector value = all(x[p * next + k * step]);
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) sums[p][v] += value * weights[v];
     }
@@ -39,63 +39,77 @@ struct Product {
   Index channels;  // How many of the last vectors' channels y has.
 };
 
-template <int P, int V>
+// P rows, V vectors of each. A constant for `next`, if not 0, spares the processor finding addresses.
+template <int P, int V, int kNext>
 void block(const Product& a, Index p, Index channel) {
+  const Index next = kNext ? kNext : a.next;
   Vector sums[P][V];
+#pragma GCC unroll 24
   for (int i = 0; i < P; i++)
+#pragma GCC unroll 4
     for (int v = 0; v < V; v++) sums[i][v] = a.bias ? load(a.bias + channel + v * kLanes) : Vector{};
   for (int t = 0; t < a.taps; t++)
-    multiply<P, V>(sums, a.x[t] + p * a.next, a.next, 1, a.depth, a.w + t * a.depth * a.width + channel, a.width);
-  Index rest = a.channels - channel;
+    multiply<P, V>(sums, a.x[t] + p * next, next, 1, a.depth, a.w + t * a.depth * a.width + channel, a.width);
+  const Index rest = a.channels - channel;
+#pragma GCC unroll 24
   for (int i = 0; i < P; i++) {
     float* y = a.y + (p + i) * a.row + channel;
+#pragma GCC unroll 4
     for (int v = 0; v < V; v++) {
-      Vector sum = a.relu ? positive(sums[i][v]) : sums[i][v];
+      const Vector sum = a.relu ? positive(sums[i][v]) : sums[i][v];
       if (rest >= (v + 1) * kLanes)
         store(y + v * kLanes, sum);
       else
-        memcpy(y + v * kLanes, &sum, static_cast<size_t>(rest - v * kLanes) * sizeof(float));
+        memcpy(y + v * kLanes, &sum, bytes(rest - v * kLanes));
     }
   }
 }
 
-template <int P, int V>
+template <int P, int V, int kNext>
 INLINE void blocks(const Product& a, Index& p, Index end, Index channel) {
-  for (; p + P <= end; p += P) block<P, V>(a, p, channel);
+  for (; p + P <= end; p += P) block<P, V, kNext>(a, p, channel);
+}
+
+template <int V, int kNext>
+void columns(const Product& a, Index rows, Index channel) {
+  constexpr int P = kAccumulators / V;
+  Index p = 0;
+  blocks<P, V, kNext>(a, p, rows, channel);
+  if (p == rows) return;
+  if (rows >= P) {
+    block<P, V, kNext>(a, rows - P, channel);  // Some rows once more, which is faster than single ones.
+    return;
+  }
+  blocks<divide_up(P, 2), V, 0>(a, p, rows, channel);
+  blocks<divide_up(P, 4), V, 0>(a, p, rows, channel);
+  blocks<1, V, 0>(a, p, rows, channel);
 }
 
 template <int V>
-INLINE void columns(const Product& a, Index pixels, Index channel) {
-  constexpr int P = kAccumulators / V;
-  Index p = 0;
-  blocks<P, V>(a, p, pixels, channel);
-  if (p == pixels) return;
-  if (pixels >= P) {
-    block<P, V>(a, pixels - P, channel);  // Some pixels once more, which is faster than single ones.
-    return;
-  }
-  blocks<divide_up(P, 2), V>(a, p, pixels, channel);
-  blocks<divide_up(P, 4), V>(a, p, pixels, channel);
-  blocks<1, V>(a, p, pixels, channel);
+INLINE void columns(const Product& a, Index rows, Index channel) {
+  if (a.next == 16)
+    columns<V, 16>(a, rows, channel);
+  else if (a.next == 32)
+    columns<V, 32>(a, rows, channel);
+  else
+    columns<V, 0>(a, rows, channel);
 }
 
-inline void run(const Product& a, Index pixels) {
+inline void run(const Product& a, Index rows) {
   for (Index channel = 0; channel < a.width;) {
-    Index vectors = (a.width - channel) / kLanes;
-    if (vectors >= 4 && kWidest >= 4) {
-      columns<kWidest >= 4 ? 4 : 1>(a, pixels, channel);
+    const Index vectors = (a.width - channel) / kLanes;
+    if (vectors >= 4 && kWidest == 4) {
+      columns<kWidest, 0>(a, rows, channel);
       channel += 4 * kLanes;
     } else if (vectors >= 2) {
-      columns<2>(a, pixels, channel);
+      columns<2>(a, rows, channel);
       channel += 2 * kLanes;
     } else {
-      columns<1>(a, pixels, channel);
+      columns<1>(a, rows, channel);
       channel += kLanes;
     }
   }
 }
-
-INLINE Index padded(Index channels) { return divide_up(channels, kLanes) * kLanes; }
 
 // Fill up channels to whole vectors.
 inline void pad_row(const float* from, Index channels, float* out, bool add = false) {

@@ -35,6 +35,9 @@ INLINE constexpr Index most(Index a, Index b) { return a > b ? a : b; }
 INLINE Index clamp(Index i, Index n) { return i < 0 ? 0 : i < n ? i : n - 1; }
 INLINE constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
+// Channels filled up to whole vectors.
+INLINE Index padded(Index channels) { return divide_up(channels, kLanes) * kLanes; }
+
 INLINE size_t bytes(Index floats) { return static_cast<size_t>(floats) * sizeof(float); }
 
 // The pixel that a position beside an image of n pixels shows; a single pixel shows itself.
