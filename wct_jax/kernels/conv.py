@@ -1,19 +1,15 @@
 """The 3x3 convolution of all networks: native code on the CPU, XLA's own elsewhere."""
 
 import functools
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
 
 from wct_jax.kernels.canvas import inside
 from wct_jax.kernels.compilation import part
-from wct_jax.kernels.native import library
+from wct_jax.kernels.primitive import is_spread, native_primitive
 from wct_jax.transform.platforms import HIGHEST
 
 algorithm = jax.make_user_context(None)
@@ -51,17 +47,11 @@ def conv3x3(
     if algorithm.value not in ("direct", None):
         raise ValueError(f'the algorithm must be "direct" or None, got {algorithm.value!r}')
     images = x.reshape(-1, *x.shape[-3:])
-    if algorithm.value == "direct" or _is_spread(x) or x.size == 0:
+    if algorithm.value == "direct" or is_spread(x) or x.size == 0:
         y = _directly(images, kernel, bias, size, upsample=upsample, relu=relu)
     else:
         y = _convolve(images, kernel, bias, size, upsample, relu)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
-
-
-def _is_spread(x: Array) -> bool:
-    """Whether XLA is told how an array lies on devices, within `jax.set_mesh` or `jax.shard_map`."""
-    kind = jax.typeof(x)
-    return any(axis is not None for axis in kind.sharding.spec) or bool(getattr(kind, "vma", ()))
 
 
 def _directly(x: Array, kernel: Array, bias: Array, size: Array | None = None, *, upsample: bool, relu: bool) -> Array:
@@ -94,94 +84,8 @@ def _pad(x: Array, size: Array | None) -> Array:
     return x
 
 
-# A primitive for the convolution and one for each of its gradients. Linear in two arguments, each is the derivative of
-# the others. Their last argument is a size, or left out. Where they run is chosen when they are lowered.
-
-
-def _primitive(name: str, result: Callable[..., Any], by_xla: Callable[..., Array], images: int) -> Primitive:
-    """Define a primitive.
-
-    Args:
-        name: Name of the native function.
-        result: Function from the arguments to the result's shape and dtype.
-        by_xla: The same function by XLA.
-        images: Number of its first arguments that are batches of images, if the result is one, too; otherwise 0.
-    """
-    primitive = Primitive(name)
-    primitive.def_abstract_eval(lambda *args, **static: ShapedArray(*result(*args, **static)))
-    primitive.def_impl(lambda *args, **static: jax.jit(functools.partial(primitive.bind, **static))(*args))
-    lowered_by_xla = mlir.lower_fun(by_xla, multiple_results=False)
-    mlir.register_lowering(primitive, lowered_by_xla)
-
-    def natively(*args: Array, **static: Any) -> Array:
-        floats, size = _split(args)
-        whole = jnp.asarray(args[0].shape[1:3], jnp.int32) if size is None else size
-        return primitive.bind(*(x.astype(jnp.float32) for x in floats), whole, **static)
-
-    def on_cpu(context: Any, *operands: Any, **static: Any) -> Any:
-        floats, size = _split(context.avals_in)
-        dtypes = {each.dtype for each in floats}
-        if not library.instructions() or jnp.dtype("float64") in dtypes or _is_elsewhere(context.module_context):
-            return lowered_by_xla(context, *operands, **static)
-        if size is not None and dtypes == {jnp.dtype("float32")}:
-            attributes = {key: value for key, value in static.items() if key != "dtype"}
-            return jax.ffi.ffi_lowering(name)(context, *operands, **attributes)
-
-        def converted(*args: Array) -> Array:
-            return natively(*args, **static).astype(context.avals_out[0].dtype)
-
-        return mlir.lower_fun(converted, multiple_results=False)(context, *operands)
-
-    mlir.register_lowering(primitive, on_cpu, platform="cpu")
-
-    def batch(args: Sequence[Array], axes: Sequence[int | None], **static: Any) -> tuple[Array, int]:
-        args = [arg if axis is None else jnp.moveaxis(arg, axis, 0) for arg, axis in zip(args, axes, strict=True)]
-        if images and all((axis is not None) == (i < images) for i, axis in enumerate(axes)):
-            # More images for the same kernel.
-            y = primitive.bind(*(x.reshape(-1, *x.shape[2:]) for x in args[:images]), *args[images:], **static)
-            return y.reshape(args[0].shape[0], -1, *y.shape[1:]), 0
-
-        def one(batched: Sequence[Array]) -> Array:
-            of_batch = iter(batched)
-            each = [arg if axis is None else next(of_batch) for arg, axis in zip(args, axes, strict=True)]
-            return primitive.bind(*each, **static)
-
-        return lax.map(one, [arg for arg, axis in zip(args, axes, strict=True) if axis is not None]), 0
-
-    batching.primitive_batchers[primitive] = batch
-    return primitive
-
-
-def _split(args: Sequence[Any]) -> tuple[Sequence[Any], Any]:
-    """The floating-point arguments, and the size if there is one."""
-    return (args, None) if jnp.issubdtype(args[-1].dtype, jnp.floating) else (args[:-1], args[-1])
-
-
-def _is_elsewhere(module: Any) -> bool:
-    """Whether a program is for machines that may lack native code, or for several devices that XLA divides it among."""
-    return module.lowering_parameters.for_export or getattr(module.axis_context, "num_devices", 1) > 1
-
-
-def _convolved(
-    x: Any, kernel: Any, bias: Any, size: Any = None, *, upsample: bool, relu: bool
-) -> tuple[Sequence[int], Any]:
-    times = 2 if upsample else 1
-    return (x.shape[0], times * x.shape[1], times * x.shape[2], kernel.shape[3]), x.dtype
-
-
 def _linearly(x: Array, kernel: Array, size: Array | None, upsample: bool = False) -> Array:
     return _directly(x, kernel, jnp.zeros(kernel.shape[3], x.dtype), size, upsample=upsample, relu=False)
-
-
-def _image_gradient_by_xla(y: Array, kernel: Array, size: Array | None = None) -> Array:
-    x = jax.ShapeDtypeStruct((*y.shape[:3], kernel.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: _linearly(x, kernel, size), x)(_masked(y, size))[0]
-
-
-def _kernel_gradient_by_xla(x: Array, y: Array, size: Array | None = None, *, upsample: bool, dtype: Any) -> Array:
-    kernel = jax.ShapeDtypeStruct((3, 3, x.shape[3], y.shape[3]), dtype)
-    y = _masked(y, size, upsample)
-    return jax.linear_transpose(lambda kernel: _linearly(x, kernel, size, upsample), kernel)(y)[0]
 
 
 def _masked(y: Array, size: Array | None, upsample: bool = False) -> Array:
@@ -191,34 +95,66 @@ def _masked(y: Array, size: Array | None, upsample: bool = False) -> Array:
     return jnp.where(inside(y.shape[1:3], 2 * size if upsample else size)[None, :, :, None], y, 0)
 
 
-_convolve_p = _primitive("wct_convolve", _convolved, _directly, 1)
-_image_gradient_p = _primitive(
+# A primitive for the convolution and one for each of its gradients. Linear in two arguments, each is the derivative of
+# the others. The last argument is the size, of the whole canvas where nothing else was `sized`.
+
+
+def _convolve_by_xla(
+    x: Array, kernel: Array, bias: Array, size: Array, *, upsample: bool, relu: bool, sized: bool
+) -> list[Array]:
+    return [_directly(x, kernel, bias, size if sized else None, upsample=upsample, relu=relu)]
+
+
+def _image_gradient_by_xla(y: Array, kernel: Array, size: Array, *, sized: bool) -> list[Array]:
+    x, within = jax.ShapeDtypeStruct((*y.shape[:3], kernel.shape[2]), y.dtype), size if sized else None
+    return list(jax.linear_transpose(lambda x: _linearly(x, kernel, within), x)(_masked(y, within)))
+
+
+def _kernel_gradient_by_xla(x: Array, y: Array, size: Array, *, upsample: bool, sized: bool, dtype: Any) -> list[Array]:
+    kernel, within = jax.ShapeDtypeStruct((3, 3, x.shape[3], y.shape[3]), dtype), size if sized else None
+    y = _masked(y, within, upsample)
+    return list(jax.linear_transpose(lambda kernel: _linearly(x, kernel, within, upsample), kernel)(y))
+
+
+def _shape(x: Any, channels: int, upsample: bool = False) -> tuple[int, ...]:
+    times = 2 if upsample else 1
+    return x.shape[0], times * x.shape[1], times * x.shape[2], channels
+
+
+_convolve_natively = native_primitive(
+    "wct_convolve",
+    lambda x, kernel, bias, size, *, upsample, relu, sized: [(_shape(x, kernel.shape[3], upsample), x.dtype)],
+    _convolve_by_xla,
+    images=1,
+    attributes=("upsample", "relu"),
+)
+_image_gradient_natively = native_primitive(
     "wct_image_gradient",
-    lambda y, kernel, size=None: ((*y.shape[:3], kernel.shape[2]), y.dtype),
+    lambda y, kernel, size, *, sized: [(_shape(y, kernel.shape[2]), y.dtype)],
     _image_gradient_by_xla,
-    1,
+    images=1,
 )
-_kernel_gradient_p = _primitive(
+_kernel_gradient_natively = native_primitive(
     "wct_kernel_gradient",
-    lambda x, y, size=None, *, upsample, dtype: ((3, 3, x.shape[3], y.shape[3]), dtype),
+    lambda x, y, size, *, upsample, sized, dtype: [((3, 3, x.shape[3], y.shape[3]), dtype)],
     _kernel_gradient_by_xla,
-    0,
+    attributes=("upsample",),
 )
 
 
-def _and(size: Array | None) -> tuple[Array, ...]:
-    return () if size is None else (size,)
+def _sized(x: Array, size: Array | None) -> tuple[Array, bool]:
+    return (jnp.asarray(x.shape[1:3], jnp.int32), False) if size is None else (size, True)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _convolve(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
-    return _convolve_p.bind(x, kernel, bias, *_and(size), upsample=upsample, relu=relu)
+    within, sized = _sized(x, size)
+    return _convolve_natively(x, kernel, bias, within, upsample=upsample, relu=relu, sized=sized)[0]
 
 
 def _forward(*args: Any) -> tuple[Array, Any]:
-    x, kernel, bias, size, _, relu = args
     y = _convolve(*args)
-    return y, (x, kernel, bias, size, y if relu else None)
+    return y, (*args[:4], y if args[5] else None)
 
 
 def _backward(upsample: bool, relu: bool, kept: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
@@ -234,7 +170,7 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _back(gradient: Array, kernel: Array, size: Array | None, upsample: bool) -> Array:
-    """The gradient by the image before it was upsampled."""
+    """The gradient by the image, before it was upsampled."""
     of_x = _image_gradient(gradient, kernel, 2 * size if upsample and size is not None else size)
     if not upsample:
         return of_x
@@ -244,7 +180,8 @@ def _back(gradient: Array, kernel: Array, size: Array | None, upsample: bool) ->
 
 @jax.custom_vjp
 def _image_gradient(y: Array, kernel: Array, size: Array | None) -> Array:
-    return _image_gradient_p.bind(y, kernel, *_and(size))
+    within, sized = _sized(y, size)
+    return _image_gradient_natively(y, kernel, within, sized=sized)[0]
 
 
 def _image_gradient_backward(kept: Any, change: Array) -> tuple[Array, Array, None]:
@@ -258,12 +195,11 @@ _image_gradient.defvjp(lambda *args: (_image_gradient(*args), args), _image_grad
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _kernel_gradient(x: Array, y: Array, size: Array | None, upsample: bool, dtype: Any) -> Array:
-    return _kernel_gradient_p.bind(x, y, *_and(size), upsample=upsample, dtype=dtype)
+    within, sized = _sized(x, size)
+    return _kernel_gradient_natively(x, y, within, upsample=upsample, sized=sized, dtype=dtype)[0]
 
 
-def _kernel_gradient_backward(
-    upsample: bool, dtype: Any, kept: Any, change: Array
-) -> tuple[Array, Array, None]:
+def _kernel_gradient_backward(upsample: bool, dtype: Any, kept: Any, change: Array) -> tuple[Array, Array, None]:
     x, y, size = kept
     of_y = _convolve(x, change, jnp.zeros(change.shape[3], change.dtype), size, upsample, False)
     return _back(y, change, size, upsample).astype(x.dtype), of_y.astype(y.dtype), None

@@ -14,12 +14,13 @@ from wct_jax.checks.arguments import as_names, as_numbers, check_kind, described
 from wct_jax.checks.arrays import as_image, as_weights
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out
 from wct_jax.kernels.compilation import by_parts, part
+from wct_jax.kernels.moments import moments_of
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.networks.vgg import LAYERS
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
 from wct_jax.transform.roots import root_of
-from wct_jax.transform.statistics import Moments, moments
+from wct_jax.transform.statistics import Moments
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))
@@ -137,7 +138,7 @@ def feature_moments(feature: Array, weights: Array | None, size: Array | None, l
         size: Rows and columns of the image, int32 `[2]`, if it lies on a larger canvas.
         layer: Name of the layer.
     """
-    return moments(feature, None if weights is None else pool_weights(weights, layer, size))
+    return moments_of(feature, None if weights is None else pool_weights(weights, layer, size))
 
 
 def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:

@@ -32,6 +32,8 @@ bool convolve(const Convolution&);
 
 bool image_gradient(const Workers&, const Shape&, const float* y, const float* kernel, float* x);
 bool kernel_gradient(const Workers&, const Shape&, const float* x, const float* y, float* kernel);
+bool moments(const Workers&, const Shape&, const float* x, const float* weights, float* count, float* mean,
+             float* scatter);
 
 }  // namespace WCT_ISA
 }  // namespace wct

@@ -8,27 +8,6 @@ namespace WCT_ISA {
 
 namespace {
 
-// sums[p][v] += Σ over pixels of x[p] y[v]
-template <int P, int V>
-void outer(const float* x, Index inputs, const float* y, Index outputs, Index pixels, float* sums, Index width) {
-  Vector total[P][V];
-  for (int p = 0; p < P; p++)
-    for (int v = 0; v < V; v++) total[p][v] = load(sums + p * width + v * kLanes);
-  multiply<P, V>(total, x, 1, inputs, pixels, y, outputs);
-  for (int p = 0; p < P; p++)
-    for (int v = 0; v < V; v++) store(sums + p * width + v * kLanes, total[p][v]);
-}
-
-template <int V>
-void outer_columns(const float* x, Index inputs, const float* y, Index outputs, Index pixels, Index depth, float* sums,
-                   Index width) {
-  constexpr int P = kAccumulators / V;
-  Index p = 0;
-  for (; p + P <= depth; p += P) outer<P, V>(x + p, inputs, y, outputs, pixels, sums + p * width, width);
-  for (; p + P / 2 <= depth; p += P / 2) outer<P / 2, V>(x + p, inputs, y, outputs, pixels, sums + p * width, width);
-  for (; p < depth; p++) outer<1, V>(x + p, inputs, y, outputs, pixels, sums + p * width, width);
-}
-
 // Adds the gradients of the reflected pixels around an image to those of the pixels that they show. `kernel` is turned
 // round: `[3, 3, outputs, inputs]`.
 void fold_border(const Shape& s, const float* y, const float* kernel, Index image, float* line, float* result, float* x) {
@@ -113,16 +92,8 @@ bool kernel_gradient(const Workers& workers, const Shape& s, const float* x, con
       for (int a = 0; a < 3; a++) {
         const float* seen = above.at(row, a);
         float* into = sums + part * taps + a * 3 * n * width;
-        for (Index c = channel; c < least(channel + kBlock, width);) {
-          const Index vectors = least(kWidest, (width - c) / kLanes);
-          if (vectors >= 4)
-            outer_columns<kWidest>(seen, n, gradient + c, width, columns, 3 * n, into + c, width);
-          else if (vectors >= 2)
-            outer_columns<2>(seen, n, gradient + c, width, columns, 3 * n, into + c, width);
-          else
-            outer_columns<1>(seen, n, gradient + c, width, columns, 3 * n, into + c, width);
-          c += (vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1) * kLanes;
-        }
+        add_outer(seen, n, gradient + channel, width, columns, 3 * n, least(kBlock, width - channel), into + channel,
+                  width);
       }
     }
   });

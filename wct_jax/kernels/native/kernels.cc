@@ -33,7 +33,7 @@ bool convolve(const Convolution& c) {
   return convolve_directly(c);
 }
 
-const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, image_gradient, kernel_gradient};
+const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, image_gradient, kernel_gradient, moments};
 
 }  // namespace WCT_ISA
 }  // namespace wct

@@ -37,6 +37,10 @@ struct Kernels {
   bool (*image_gradient)(const Workers&, const Shape&, const float* y, const float* kernel, float* x);
   // The gradient by the kernel, from x and the gradient by y.
   bool (*kernel_gradient)(const Workers&, const Shape&, const float* x, const float* y, float* kernel);
+  // Σ w `[N]`, Σ w x / Σ w `[N, C]` and Σ w (x - mean)(x - mean)ᵀ `[N, C, C]` over the pixels of features whose channels
+  // are `inputs`, with weights `[N, H, W]`.
+  bool (*moments)(const Workers&, const Shape&, const float* x, const float* weights, float* count, float* mean,
+                  float* scatter);
 };
 
 #if defined(__x86_64__)

@@ -87,6 +87,14 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats x, Floats y, Floats size
                                           y.typed_data<float>(), kernel->typed_data<float>()));
 }
 
+ffi::Error moments(ffi::ThreadPool pool, Floats x, Floats weights, Result count, Result mean, Result scatter) {
+  const auto sides = x.dimensions();
+  const wct::Shape s{sides[0], sides[1], sides[2], sides[1], sides[2], sides[3], sides[3], false};
+  return finished(chosen->moments(workers(pool), s, x.typed_data<float>(), weights.typed_data<float>(),
+                                  count->typed_data<float>(), mean->typed_data<float>(),
+                                  scatter->typed_data<float>()));
+}
+
 }  // namespace
 
 // The instructions in use, null if there is no code for this processor.
@@ -136,3 +144,13 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_kernel_gradient, kernel_gradient,
                                   .Arg<Floats>()
                                   .Ret<Floats>()
                                   .Attr<bool>("upsample"));
+
+WCT_EXPORT XLA_FFI_Error* wct_moments(XLA_FFI_CallFrame*);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_moments, moments,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>());

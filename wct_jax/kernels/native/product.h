@@ -111,6 +111,56 @@ inline void run(const Product& a, Index rows) {
   }
 }
 
+// sums[p][v] += Σ over pixels of x[p] y[v], which are `inputs` and `outputs` apart from pixel to pixel.
+template <int P, int V>
+void outer(const float* x, Index inputs, const float* y, Index outputs, Index pixels, float* sums, Index width) {
+  Vector total[P][V];
+#pragma GCC unroll 24
+  for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) total[p][v] = load(sums + p * width + v * kLanes);
+  multiply<P, V>(total, x, 1, inputs, pixels, y, outputs);
+#pragma GCC unroll 24
+  for (int p = 0; p < P; p++)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v++) store(sums + p * width + v * kLanes, total[p][v]);
+}
+
+template <int P, int V>
+INLINE void outers(const float* x, Index inputs, const float* y, Index outputs, Index pixels, Index& p, Index depth,
+                   float* sums, Index width) {
+  for (; p + P <= depth; p += P) outer<P, V>(x + p, inputs, y, outputs, pixels, sums + p * width, width);
+}
+
+template <int V>
+void outer_columns(const float* x, Index inputs, const float* y, Index outputs, Index pixels, Index depth, float* sums,
+                   Index width) {
+  constexpr int P = kAccumulators / V;
+  Index p = 0;
+  outers<P, V>(x, inputs, y, outputs, pixels, p, depth, sums, width);
+  outers<P * 2 / 3, V>(x, inputs, y, outputs, pixels, p, depth, sums, width);
+  outers<divide_up(P, 3), V>(x, inputs, y, outputs, pixels, p, depth, sums, width);
+  outers<1, V>(x, inputs, y, outputs, pixels, p, depth, sums, width);
+}
+
+// sums[p][o] += Σ over pixels of x[p] y[o], p < depth, o < columns, a multiple of kLanes; sums are `width` wide.
+inline void add_outer(const float* x, Index inputs, const float* y, Index outputs, Index pixels, Index depth,
+                      Index columns, float* sums, Index width) {
+  for (Index o = 0; o < columns;) {
+    const Index vectors = (columns - o) / kLanes;
+    if (vectors >= 4 && kWidest == 4) {
+      outer_columns<kWidest>(x, inputs, y + o, outputs, pixels, depth, sums + o, width);
+      o += 4 * kLanes;
+    } else if (vectors >= 2) {
+      outer_columns<2>(x, inputs, y + o, outputs, pixels, depth, sums + o, width);
+      o += 2 * kLanes;
+    } else {
+      outer_columns<1>(x, inputs, y + o, outputs, pixels, depth, sums + o, width);
+      o += kLanes;
+    }
+  }
+}
+
 // Fill up channels to whole vectors.
 inline void pad_row(const float* from, Index channels, float* out, bool add = false) {
   for (Index o = 0; o < channels; o++) out[o] = add ? out[o] + from[o] : from[o];

@@ -1,0 +1,90 @@
+"""JAX primitives that are native code in programs for the CPU, and XLA's operations in others."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+
+from wct_jax.kernels.native import library
+
+_FLOAT32 = jnp.dtype("float32")
+
+
+def native_primitive(
+    name: str,
+    results: Callable[..., Sequence[tuple[Sequence[int], Any]]],
+    by_xla: Callable[..., Sequence[Array]],
+    *,
+    images: int = 0,
+    attributes: Sequence[str] = (),
+) -> Callable[..., list[Array]]:
+    """Define a primitive of arrays and static keywords, and return a function that binds it.
+
+    Native functions take float32, to which half precision is converted; float64 is left to XLA. So are programs that
+    are exported, because other machines may lack the library, and those that XLA divides among several devices.
+
+    Args:
+        name: Name of the native function.
+        results: Function from arguments and keywords to the shape and dtype of each result.
+        by_xla: The same function by XLA.
+        images: Number of its first arguments that are batches of images, if the results are, too. Then images of a
+            `vmap` over these alone become one batch; otherwise a `vmap` is a loop.
+        attributes: The keywords that the native function takes.
+    """
+    primitive = Primitive(name)
+    primitive.multiple_results = True
+    primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
+    primitive.def_impl(lambda *args, **static: jax.jit(functools.partial(primitive.bind, **static))(*args))
+    by_operations = mlir.lower_fun(by_xla, multiple_results=True)
+    mlir.register_lowering(primitive, by_operations)
+
+    def on_cpu(context: Any, *operands: Any, **static: Any) -> Any:
+        dtypes = {each.dtype for each in context.avals_in if jnp.issubdtype(each.dtype, jnp.floating)}
+        if not library.instructions() or jnp.dtype("float64") in dtypes or _is_elsewhere(context.module_context):
+            return by_operations(context, *operands, **static)
+        if all(each.dtype == _FLOAT32 for each in context.avals_out) and dtypes == {_FLOAT32}:
+            given = {key: static[key] for key in attributes}
+            return jax.ffi.ffi_lowering(name)(context, *operands, **given)
+
+        def converted(*args: Array) -> list[Array]:
+            wide = [x.astype(_FLOAT32) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in args]
+            found = primitive.bind(*wide, **static | ({"dtype": _FLOAT32} if "dtype" in static else {}))
+            return [x.astype(aval.dtype) for x, aval in zip(found, context.avals_out, strict=True)]
+
+        return mlir.lower_fun(converted, multiple_results=True)(context, *operands)
+
+    mlir.register_lowering(primitive, on_cpu, platform="cpu")
+
+    def batch(args: Sequence[Array], axes: Sequence[int | None], **static: Any) -> tuple[list[Array], list[int]]:
+        args = [arg if axis is None else jnp.moveaxis(arg, axis, 0) for arg, axis in zip(args, axes, strict=True)]
+        if images and all((axis is not None) == (i < images) for i, axis in enumerate(axes)):
+            number = args[0].shape[0]
+            found = primitive.bind(*(x.reshape(-1, *x.shape[2:]) for x in args[:images]), *args[images:], **static)
+            return [y.reshape(number, -1, *y.shape[1:]) for y in found], [0] * len(found)
+
+        def one(batched: Sequence[Array]) -> list[Array]:
+            of_batch = iter(batched)
+            each = [arg if axis is None else next(of_batch) for arg, axis in zip(args, axes, strict=True)]
+            return primitive.bind(*each, **static)
+
+        found = lax.map(one, [arg for arg, axis in zip(args, axes, strict=True) if axis is not None])
+        return found, [0] * len(found)
+
+    batching.primitive_batchers[primitive] = batch
+    return primitive.bind
+
+
+def _is_elsewhere(module: Any) -> bool:
+    return module.lowering_parameters.for_export or getattr(module.axis_context, "num_devices", 1) > 1
+
+
+def is_spread(x: Array) -> bool:
+    """Whether an array says how it lies on devices, as within `jax.set_mesh` or `jax.shard_map`: leave it to XLA."""
+    kind = jax.typeof(x)
+    return any(axis is not None for axis in kind.sharding.spec) or bool(getattr(kind, "vma", ()))
