@@ -103,7 +103,6 @@ class Peer:
 
     def __init__(self, kind, encoder, decoders, content, style):
         self._layers, size, pixels_first = deepest_first(decoders), len(content), kind == "channels_last"
-        torch._inductor.config.freezing = True
         memory_format = torch.channels_last if pixels_first else torch.contiguous_format
 
         def ready(module, channels, side):
@@ -112,7 +111,10 @@ class Peer:
             return module if kind in ("eager", "channels_last", "compiled") else exported(kind, module, shape)
 
         def whole(module):
-            return torch.compile(module, dynamic=False) if kind == "compiled" else module
+            if kind != "compiled":
+                return module
+            torch._inductor.config.freezing = True  # As an option of `compile` the tracer would not see it.
+            return torch.compile(module, dynamic=False)
 
         self._looks, self._paints = {}, {}
         for layer in self._layers:
