@@ -1,9 +1,10 @@
-"""The time that the command takes beside painting, with nothing compiled before and with everything.
+"""The time that the command takes beside painting, with nothing compiled before and with everything; a new size's, too.
 
     python benchmarks/startup.py [--rounds N]
 
 The photo has 512 x 512 pixels, and the model is the packaged one. Painting is timed in a process that has done the same
-before.
+before. A new size is the first photo of 512 x 480 pixels, 512 x 448, and so on in a running session that keeps the
+style and no code on disk, compared with the same photo painted again.
 """
 
 import argparse
@@ -23,12 +24,14 @@ from wct_jax.networks.model_file import load_model
 from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style
 from wct_jax.pictures.images import read_picture
+from wct_jax.studio.session import Session
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+MOST_ROUNDS = 13  # The narrowest new size is then 96 pixels wide.
 
 
 def measure(times):
-    """For each round, the seconds of painting, and of a command with nothing kept and with everything."""
+    """For each round, seconds of painting and of the command, and by how many more a new size is painted first."""
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         for name in ("content", "waves"):
@@ -47,9 +50,22 @@ def measure(times):
         def paint():
             return np.asarray(stylize(model, content, extract_style(model, picture)))
 
+        session = Session(model)
+
+        def new_size(width):
+            narrow = content[:, :width]
+            first, again = (seconds(session.paint, narrow, picture) for _ in range(2))
+            return first - again
+
         paint()
+        session.paint(content, picture)
         return [
-            {"painting": seconds(paint), "nothing kept": seconds(run, f"empty{n}"), "all kept": seconds(run, "kept")}
+            {
+                "painting": seconds(paint),
+                "nothing kept": seconds(run, f"empty{n}"),
+                "all kept": seconds(run, "kept"),
+                "more, a new size": new_size(480 - 32 * n),
+            }
             for n in range(times)
         ]
 
@@ -62,11 +78,11 @@ def seconds(function, *args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--rounds", type=int, choices=range(1, MOST_ROUNDS + 1), default=5, metavar="N")
     rounds = measure(parser.parse_args().rounds)
+    for times in rounds:
+        times |= {f"more, {name}": times[name] - times["painting"] for name in ("nothing kept", "all kept")}
     row = {f"{name}, s": statistics.median(times[name] for times in rounds) for name in rounds[0]}
-    for name in ("nothing kept", "all kept"):
-        row[f"more, {name}"] = statistics.median(times[name] - times["painting"] for times in rounds)
     print(machine())
     print_table([row])
 

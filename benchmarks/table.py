@@ -19,11 +19,10 @@ def print_table(rows):
 
 
 def machine():
-    """Processor, cores, versions and date."""
+    """Processor, cores, version of JAX and date."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), cpu)
-    installed = {each.name: each.version for each in importlib.metadata.distributions()}
-    versions = [f"{name} {installed[name]}" for name in ("jax", "torch") if name in installed]
-    return f"{cpu}, {os.cpu_count()} cores, {', '.join(versions)}, {time.strftime('%Y-%m-%d')}"
+    jax = importlib.metadata.version("jax")
+    return f"{cpu}, {os.cpu_count()} cores, JAX {jax}, {time.strftime('%Y-%m-%d')}"

@@ -1,12 +1,13 @@
-"""The speed of training a decoder, side by side with PyTorch, and the time it waits for data. On the CPU.
+"""The speed of training a decoder beside PyTorch, and the time it waits for data. On the CPU.
 
-    python benchmarks/training.py speed [--layers ...] [--widths ...]
+    python benchmarks/training.py speed [--layers ...] [--widths ...] [--peers ...] [--peer-python PYTHON]
     python benchmarks/training.py waiting PHOTOS [--layers ...] [--widths ...]
 
-`speed` compares the step of wct_jax/training/decoder.py with the same step in PyTorch, written the usual way: eager,
-Adam, the encoder frozen, all cores, either memory format. From the same random weights and batch, losses and gradients
-must agree; then they take turns, so that other load on the machine slows all of them. Load slows PyTorch more, because
-its threads wait for the slowest one: on a busy machine compare on one core (`taskset -c 0 python ...`).
+`speed` compares the step of wct_jax/training/decoder.py with the same step in PyTorch (`training_peer.py`): eager with
+channels first, as its users write it, eager with channels last, and compiled. From the same random weights and batch,
+losses and gradients must agree; then they take turns, so that other load on the machine slows all of them. Load slows
+PyTorch more, because its threads wait for the slowest one: on a busy machine compare on one core
+(`taskset -c 0 python ...`). `--peer-python` is the interpreter of an environment with PyTorch, by default this one.
 
 `waiting` trains with the loop and the batches of `train.py`, and prints the share of time spent waiting for data.
 """
@@ -23,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from networks import random_model
+from table import machine, print_table
+from worker import Worker, installed
 
 from wct_jax.kernels.programs import compiler_options
 from wct_jax.networks.vgg import LAYERS, VGG19_WIDTHS
@@ -32,13 +35,7 @@ from wct_jax.training.loop import State, train
 from wct_jax.training.report import read_metrics
 from wct_jax.training.run import Run
 
-try:
-    import peer
-    import torch
-    from torch.nn import functional
-except ImportError:
-    torch = None
-
+PEERS = ("eager", "channels_last", "compiled")
 RATE = 1e-4
 # Rounding moves the inputs of a few ReLUs across zero, and each switches a gradient on or off: PyTorch's own two memory
 # formats differ by up to 1.4e-4 at relu5_1. A wrong step differs by far more.
@@ -80,42 +77,14 @@ def our_gradients(model, layer, batch):
     return float(metrics["loss"]), jax.tree.map(np.asarray, state.optimizer)
 
 
-class Theirs:
-    """The same training in PyTorch."""
-
-    def __init__(self, model, layer, memory_format):
-        self._format, self._layer = memory_format, layer
-        self._encoder = peer.tensors(model.encoder, memory_format)
-        self.decoder = peer.tensors(model.decoders[layer], memory_format)
-        parameters = [tensor.requires_grad_() for pair in self.decoder.values() for tensor in pair]
-        self._optimizer = torch.optim.Adam(parameters, RATE)
-
-    def __call__(self, batch):
-        """Take a step and return the loss."""
-        images = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=self._format)
-        with torch.no_grad():
-            feature = peer.encode(self._encoder, images, self._layer)
-        output = peer.decode(self.decoder, feature, self._layer)[:, :, : images.shape[2], : images.shape[3]]
-        loss = functional.mse_loss(output, images) + functional.mse_loss(
-            peer.encode(self._encoder, output, self._layer), feature
-        )
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        return loss.item()
-
-
-def difference(model, layer, batch):
-    """The largest relative difference between the two losses, or between the gradients of a parameter."""
-    loss, gradients = our_gradients(model, layer, batch)
-    worst = 0.0
-    for memory_format in (torch.contiguous_format, torch.channels_last):
-        theirs = Theirs(model, layer, memory_format)
-        worst = max(worst, abs(theirs(batch) / loss - 1))
-        for name, (kernel, bias) in theirs.decoder.items():
-            grads = {"kernel": kernel.grad.permute(2, 3, 1, 0), "bias": bias.grad}
-            for kind, ours in gradients[name].items():
-                worst = max(worst, float(np.linalg.norm(grads[kind].numpy() - ours) / np.linalg.norm(ours)))
+def difference(ours, theirs):
+    """The largest relative difference between two losses, or between the gradients of a parameter."""
+    (loss, gradients), (their_loss, their_gradients) = ours, theirs
+    worst = abs(their_loss / loss - 1)
+    for name, leaves in gradients.items():
+        for leaf, own in leaves.items():
+            error = np.linalg.norm(their_gradients[name][leaf] - own) / np.linalg.norm(own)
+            worst = max(worst, float(error))
     return worst
 
 
@@ -130,35 +99,36 @@ def rate(step, batch, seconds):
 
 
 def speed(arguments):
-    if torch is None:
-        sys.exit("the comparison needs PyTorch, which is not installed: pip install torch")
-    print(f"JAX {jax.__version__}, PyTorch {torch.__version__}, cores: {torch.get_num_threads()}")
-    print(f"{arguments.batch_size} crops of {arguments.crop} x {arguments.crop}, widths {arguments.widths}")
+    peers, _ = installed(arguments.peers, arguments.peer_python)
+    print(f"{machine()}; {arguments.batch_size} crops of {arguments.crop} x {arguments.crop}, {arguments.widths}")
     shape = (arguments.batch_size, arguments.crop, arguments.crop, 3)
     batch = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    rows = []
     for layer in arguments.layers:
         model = random_model(arguments.widths, (layer,))
-        apart = difference(model, layer, batch)
-        if apart > TOLERANCE:
-            sys.exit(f"{layer}: the two steps differ by {apart:.1e}, expected at most {TOLERANCE:.0e}")
-        steps = {
-            "wct_jax": Ours(model, layer),
-            "PyTorch": Theirs(model, layer, torch.contiguous_format),
-            "PyTorch, channels_last": Theirs(model, layer, torch.channels_last),
-        }
-        for step in steps.values():
-            step(batch)  # Compiles, and warms the caches.
-        turns = range(arguments.rounds)
-        rounds = [{name: rate(step, batch, arguments.seconds) for name, step in steps.items()} for _ in turns]
-        median = {name: statistics.median(each[name] for each in rounds) for name in steps}
-        best = max(list(steps)[1:], key=median.get)
-        ratios = sorted(each["wct_jax"] / each[best] for each in rounds)
-        print(
-            f"{layer}: {statistics.median(ratios):.2f} times {best} ({ratios[0]:.2f} to {ratios[-1]:.2f}); images/s "
-            + ", ".join(f"{name} {value:.1f}" for name, value in median.items())
-            + f"; loss and gradients agree to {apart:.0e}",
-            flush=True,
-        )
+        encoder, decoder = jax.tree.map(np.asarray, (model.encoder, model.decoders[layer]))
+        job = dict(layer=layer, encoder=encoder, decoder=decoder, batch=batch, rate=RATE, seconds=arguments.seconds)
+        workers = {peer: Worker("training_peer.py", job | {"kind": peer}, arguments.peer_python) for peer in peers}
+        expected, apart = our_gradients(model, layer, batch), {}
+        for peer, worker in workers.items():  # Compiles, and warms the caches.
+            apart[peer] = difference(expected, worker("first").result)
+            if apart[peer] > TOLERANCE:
+                sys.exit(f"{layer}: our step and {peer} differ by {apart[peer]:.1e}, expected at most {TOLERANCE:.0e}")
+        ours = Ours(model, layer)
+        ours(batch)
+        rounds = [
+            {"wct_jax": rate(ours, batch, arguments.seconds)}
+            | {peer: worker("turn").result for peer, worker in workers.items()}
+            for _ in range(arguments.rounds)
+        ]
+        for worker in workers.values():
+            worker.end()
+        row = {"layer": layer, "ours, images/s": statistics.median(each["wct_jax"] for each in rounds)}
+        for peer in peers:
+            ratios = sorted(each["wct_jax"] / each[peer] for each in rounds)
+            row[f"times {peer}"] = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        rows.append(row | {"apart": f"{max(apart.values(), default=0):.0e}"})
+    print_table(rows)
 
 
 def waiting(arguments):
@@ -189,6 +159,8 @@ def main():
     command = commands.add_parser("speed", parents=[common])
     command.add_argument("--rounds", type=int, default=7, metavar="N", help="turns that each of them takes")
     command.add_argument("--seconds", type=float, default=1.0, metavar="S", help="of a turn, at least")
+    command.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, metavar="PEER", help=", ".join(PEERS))
+    command.add_argument("--peer-python", default=sys.executable, metavar="PYTHON", help="the interpreter of the peers")
     command.set_defaults(run=speed)
     command = commands.add_parser("waiting", parents=[common])
     command.add_argument("photos")
