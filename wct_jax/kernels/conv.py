@@ -1,6 +1,7 @@
 """The 3x3 convolution of all networks: native code on the CPU, XLA's own elsewhere."""
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from jax import Array, lax
 
 from wct_jax.kernels.canvas import inside
 from wct_jax.kernels.compilation import part
+from wct_jax.kernels.pooling import max_pool
 from wct_jax.kernels.primitive import is_spread, native_primitive
 from wct_jax.transform.platforms import HIGHEST
 
@@ -20,9 +22,21 @@ any (`wct_jax.kernels.native.library`), and XLA's in others.
 """
 
 
-@part(static=("upsample", "relu"), context=lambda: algorithm.value)
+Kernel = tuple[Array, Array]
+"""A kernel `[3, 3, in, out]` and the bias `[out]` that is added."""
+
+
+@part(static=("upsample", "relu", "pool"), context=lambda: algorithm.value)
 def conv3x3(
-    x: Array, kernel: Array, bias: Array, *, size: Array | None = None, upsample: bool = False, relu: bool = False
+    x: Array,
+    kernel: Array,
+    bias: Array,
+    *,
+    then: Kernel | None = None,
+    size: Array | None = None,
+    upsample: bool = False,
+    relu: bool = False,
+    pool: bool = False,
 ) -> Array:
     """Convolve with a 3x3 kernel after padding by one reflected pixel; a side of one pixel repeats it.
 
@@ -33,28 +47,53 @@ def conv3x3(
         x: `[..., H, W, in]`.
         kernel: `[3, 3, in, out]`.
         bias: `[out]`.
+        then: A second kernel for the result, after ReLU. The CPU does not store what is between the two.
         size: Rows and columns of the image if `x` is a larger canvas, int32 `[2]`, at least two of each. The image's
             border is reflected, and results beyond it have no meaning. None for all.
         upsample: Whether to repeat each pixel twice in both directions first.
-        relu: Whether to replace negative results by zero.
+        relu: Whether to replace negative results by zero, at the end.
+        pool: Whether to keep the largest of each 2x2 cell at the end, see `max_pool`.
 
     Returns:
-        `[..., H, W, out]`, or twice the sides if `upsample`, in the dtype of `x`.
+        `[..., H, W, out]`, twice the sides if `upsample`, half of them if `pool`, in the dtype of `x`.
 
     Raises:
         ValueError: The chosen algorithm is unknown.
     """
     if algorithm.value not in ("direct", None):
         raise ValueError(f'the algorithm must be "direct" or None, got {algorithm.value!r}')
-    images = x.reshape(-1, *x.shape[-3:])
+    images, kernels = x.reshape(-1, *x.shape[-3:]), ((kernel, bias), *((then,) if then else ()))
     if algorithm.value == "direct" or is_spread(x) or x.size == 0:
-        y = _directly(images, kernel, bias, size, upsample=upsample, relu=relu)
+        y = _directly(images, kernels, size, upsample, relu, pool)
     else:
-        y = _convolve(images, kernel, bias, size, upsample, relu)
+        y = _convolve(images, kernels, size, upsample, relu, pool)
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
-def _directly(x: Array, kernel: Array, bias: Array, size: Array | None = None, *, upsample: bool, relu: bool) -> Array:
+def _directly(x: Array, kernels: Sequence[Kernel], size: Array | None, upsample: bool, relu: bool, pool: bool) -> Array:
+    return _one_by_one(_convolve_by_operations, x, kernels, size, upsample, relu, pool)
+
+
+def _one_by_one(
+    convolve: Callable[..., Array],
+    x: Array,
+    kernels: Sequence[Kernel],
+    size: Array | None,
+    upsample: bool,
+    relu: bool,
+    pool: bool,
+) -> Array:
+    first, *others = kernels
+    x = convolve(x, *first, size, upsample, relu or bool(others))
+    size = 2 * size if upsample and size is not None else size
+    for other in others:
+        x = convolve(x, *other, size, False, relu)
+    return max_pool(x, size) if pool else x
+
+
+def _convolve_by_operations(
+    x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool
+) -> Array:
     kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
     if upsample:
         x, size = _repeat(x), None if size is None else 2 * size
@@ -85,7 +124,7 @@ def _pad(x: Array, size: Array | None) -> Array:
 
 
 def _linearly(x: Array, kernel: Array, size: Array | None, upsample: bool = False) -> Array:
-    return _directly(x, kernel, jnp.zeros(kernel.shape[3], x.dtype), size, upsample=upsample, relu=False)
+    return _convolve_by_operations(x, kernel, jnp.zeros(kernel.shape[3], x.dtype), size, upsample, False)
 
 
 def _masked(y: Array, size: Array | None, upsample: bool = False) -> Array:
@@ -99,10 +138,10 @@ def _masked(y: Array, size: Array | None, upsample: bool = False) -> Array:
 # the others. The last argument is the size, of the whole canvas where nothing else was `sized`.
 
 
-def _convolve_by_xla(
-    x: Array, kernel: Array, bias: Array, size: Array, *, upsample: bool, relu: bool, sized: bool
-) -> list[Array]:
-    return [_directly(x, kernel, bias, size if sized else None, upsample=upsample, relu=relu)]
+def _convolve_by_xla(x: Array, *rest: Array, upsample: bool, relu: bool, pool: bool, sized: bool) -> list[Array]:
+    *arrays, size = rest
+    kernels = list(zip(arrays[::2], arrays[1::2], strict=True))
+    return [_directly(x, kernels, size if sized else None, upsample, relu, pool)]
 
 
 def _image_gradient_by_xla(y: Array, kernel: Array, size: Array, *, sized: bool) -> list[Array]:
@@ -116,21 +155,19 @@ def _kernel_gradient_by_xla(x: Array, y: Array, size: Array, *, upsample: bool, 
     return list(jax.linear_transpose(lambda kernel: _linearly(x, kernel, within, upsample), kernel)(y))
 
 
-def _shape(x: Any, channels: int, upsample: bool = False) -> tuple[int, ...]:
-    times = 2 if upsample else 1
-    return x.shape[0], times * x.shape[1], times * x.shape[2], channels
+def _convolved(x: Any, *rest: Any, upsample: bool, relu: bool, pool: bool, sized: bool) -> list[Any]:
+    count, *sides, _ = x.shape
+    sides = [-(-(2 * side if upsample else side) // (2 if pool else 1)) for side in sides]
+    return [((count, *sides, rest[-2].shape[0]), x.dtype)]
 
 
-_convolve_natively = native_primitive(
-    "wct_convolve",
-    lambda x, kernel, bias, size, *, upsample, relu, sized: [(_shape(x, kernel.shape[3], upsample), x.dtype)],
-    _convolve_by_xla,
-    images=1,
-    attributes=("upsample", "relu"),
-)
+_CONVOLVE = {
+    number: native_primitive(name, _convolved, _convolve_by_xla, images=1, attributes=("upsample", "relu", "pool"))
+    for number, name in ((1, "wct_convolve"), (2, "wct_convolve_both"))
+}
 _image_gradient_natively = native_primitive(
     "wct_image_gradient",
-    lambda y, kernel, size, *, sized: [(_shape(y, kernel.shape[2]), y.dtype)],
+    lambda y, kernel, size, *, sized: [((*y.shape[:3], kernel.shape[2]), y.dtype)],
     _image_gradient_by_xla,
     images=1,
 )
@@ -146,18 +183,35 @@ def _sized(x: Array, size: Array | None) -> tuple[Array, bool]:
     return (jnp.asarray(x.shape[1:3], jnp.int32), False) if size is None else (size, True)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _convolve(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _convolve(x: Array, kernels: Sequence[Kernel], size: Array | None, upsample: bool, relu: bool, pool: bool) -> Array:
     within, sized = _sized(x, size)
-    return _convolve_natively(x, kernel, bias, within, upsample=upsample, relu=relu, sized=sized)[0]
+    static = dict(upsample=upsample, relu=relu, pool=pool, sized=sized)
+    return _CONVOLVE[len(kernels)](x, *jax.tree.leaves(kernels), within, **static)[0]
 
 
-def _forward(*args: Any) -> tuple[Array, Any]:
-    y = _convolve(*args)
+def _forward(x: Array, kernels: Sequence[Kernel], size: Array | None, *how: bool) -> tuple[Array, Any]:
+    return jax.vjp(lambda x, kernels: _one_by_one(_one, x, kernels, size, *how), x, kernels)
+
+
+def _backward(upsample: bool, relu: bool, pool: bool, back: Any, gradient: Array) -> tuple[Array, Any, None]:
+    return *back(gradient), None
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _one(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
+    return _convolve(x, ((kernel, bias),), size, upsample, relu, False)
+
+
+def _one_forward(*args: Any) -> tuple[Array, Any]:
+    y = _one(*args)
     return y, (*args[:4], y if args[5] else None)
 
 
-def _backward(upsample: bool, relu: bool, kept: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
+def _one_backward(upsample: bool, relu: bool, kept: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
     x, kernel, bias, size, y = kept
     gradient = _masked(gradient, size, upsample)
     if y is not None:
@@ -166,7 +220,7 @@ def _backward(upsample: bool, relu: bool, kept: Any, gradient: Array) -> tuple[A
     return _back(gradient, kernel, size, upsample), of_kernel, gradient.sum((0, 1, 2)).astype(bias.dtype), None
 
 
-_convolve.defvjp(_forward, _backward)
+_one.defvjp(_one_forward, _one_backward)
 
 
 def _back(gradient: Array, kernel: Array, size: Array | None, upsample: bool) -> Array:
@@ -186,7 +240,7 @@ def _image_gradient(y: Array, kernel: Array, size: Array | None) -> Array:
 
 def _image_gradient_backward(kept: Any, change: Array) -> tuple[Array, Array, None]:
     y, kernel, size = kept
-    of_y = _convolve(change, kernel, jnp.zeros(kernel.shape[3], kernel.dtype), size, False, False)
+    of_y = _one(change, kernel, jnp.zeros(kernel.shape[3], kernel.dtype), size, False, False)
     return of_y.astype(y.dtype), _kernel_gradient(change, y, size, False, kernel.dtype), None
 
 
@@ -201,7 +255,7 @@ def _kernel_gradient(x: Array, y: Array, size: Array | None, upsample: bool, dty
 
 def _kernel_gradient_backward(upsample: bool, dtype: Any, kept: Any, change: Array) -> tuple[Array, Array, None]:
     x, y, size = kept
-    of_y = _convolve(x, change, jnp.zeros(change.shape[3], change.dtype), size, upsample, False)
+    of_y = _one(x, change, jnp.zeros(change.shape[3], change.dtype), size, upsample, False)
     return _back(y, change, size, upsample).astype(x.dtype), of_y.astype(y.dtype), None
 
 

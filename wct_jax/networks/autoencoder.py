@@ -5,7 +5,7 @@ odd last row or column; the decoders are those of Li et al., NIPS 2017, section 
 parameters, so the small networks have the same topology.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 from flax import linen as nn
@@ -14,24 +14,34 @@ from jax import Array
 from wct_jax.checks.arguments import as_names
 from wct_jax.checks.arrays import as_feature, as_image
 from wct_jax.kernels.canvas import doubled, halved
-from wct_jax.kernels.conv import conv3x3
-from wct_jax.networks.pooling import max_pool
+from wct_jax.kernels.conv import Kernel, conv3x3
 from wct_jax.networks.vgg import LAYERS, VGG19_WIDTHS, decoder_shapes, deepest, encoder_shapes, table_to, tap_of
 from wct_jax.transform.mesh import has_rows_apart
 
 
 class _Convolution(nn.Module):
-    features: int
-    relu: bool = True
+    """The parameters of a convolution."""
+
+    inputs: int
+    outputs: int
 
     @nn.compact
-    def __call__(self, x: Array, size: Array | None, *, upsample: bool = False) -> Array:
+    def __call__(self) -> Kernel:
         if self.is_initializing():
-            self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.features))
-            self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            self.param("kernel", nn.initializers.he_normal(), (3, 3, self.inputs, self.outputs))
+            self.param("bias", nn.initializers.zeros_init(), (self.outputs,))
         # Not the results of `param`: it traces the initializers each time, which takes as long as a small convolution.
         parameters = self.variables["params"]
-        return conv3x3(x, parameters["kernel"], parameters["bias"], size=size, upsample=upsample, relu=self.relu)
+        return parameters["kernel"], parameters["bias"]
+
+
+def _in_pairs(names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
+    """The names one by one, the two convolutions at full resolution together unless the first one's result is kept."""
+    names = list(names)
+    while names:
+        name = names.pop(0)
+        together = {name, *names[:1]} == {"conv1_1", "conv1_2"} and name not in kept
+        yield name, names.pop(0) if together else None
 
 
 class Encoder(nn.Module):
@@ -70,15 +80,18 @@ class Encoder(nn.Module):
                 "images must not be spread over explicit axes of a mesh by rows or columns, got "
                 f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
             )
-        shapes = encoder_shapes(self.widths)
-        taps, x = {}, images
-        for name in table_to(deepest(wanted)):
+        names, shapes = table_to(deepest(wanted)), encoder_shapes(self.widths)
+        kernels = {name: _Convolution(*shapes[name], name=name) for name in names if name != "pool"}
+        taps, x, kept = {}, images, [name for name in names if tap_of(name) in wanted]
+        steps = list(_in_pairs(names, kept))
+        for (name, second), (following, _) in zip(steps, [*steps[1:], ("", None)], strict=True):
             if name == "pool":
-                x, size = max_pool(x, size), halved(size)
-            else:
-                x = _Convolution(shapes[name][1], name=name)(x, size)
-                if (tap := tap_of(name)) in wanted:
-                    taps[tap] = x
+                size = halved(size)
+                continue
+            then = kernels[second]() if second else None
+            x = conv3x3(x, *kernels[name](), then=then, size=size, relu=True, pool=following == "pool")
+            if name in kept:
+                taps[tap_of(name)] = x
         return taps
 
 
@@ -113,11 +126,13 @@ class Decoder(nn.Module):
         feature = as_feature(self.layer, feature)
         if feature.shape[-1] != inputs:
             raise ValueError(f"{self.layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
+        kernels = {name: _Convolution(*shape, name=name) for name, shape in shapes.items()}
         x, upsample = feature, False
-        for name in reversed(table_to(self.layer)):
+        for name, second in _in_pairs(table_to(self.layer)[::-1]):
             if name == "pool":
                 upsample = True
-            else:
-                x = _Convolution(shapes[name][1], relu=name != "conv1_1", name=name)(x, size, upsample=upsample)
-                size, upsample = size if size is None or not upsample else doubled(size), False
+                continue
+            then, relu = kernels[second]() if second else None, "conv1_1" not in (name, second)
+            x = conv3x3(x, *kernels[name](), then=then, size=size, upsample=upsample, relu=relu)
+            size, upsample = size if size is None or not upsample else doubled(size), False
         return x

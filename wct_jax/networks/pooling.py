@@ -1,13 +1,12 @@
-"""2x2 pooling in ceil mode: of features by the maximum, of weights by the mean."""
+"""Sizes and weights at the resolution of a layer."""
 
 import functools
-from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from wct_jax.kernels.canvas import halved, inside
-from wct_jax.kernels.compilation import part
+from wct_jax.kernels.pooling import halve
 from wct_jax.networks.vgg import depth_of
 
 
@@ -39,35 +38,4 @@ def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array
 
 
 def _mean_pool(x: Array) -> Array:
-    return _pool(x[..., None], lambda a, b: (a + b) / 2)[..., 0]
-
-
-@part()
-def max_pool(x: Array, size: Array | None = None) -> Array:
-    """The largest of each 2x2 cell; an odd last row or column makes cells of its own.
-
-    Args:
-        x: `[..., H, W, C]`, with a `size` nowhere negative.
-        size: Rows and columns that count, int32 `[2]`; None for all.
-
-    Returns:
-        `[..., ceil(H / 2), ceil(W / 2), C]`. The gradient is shared between equals.
-    """
-    if size is not None:
-        x = jnp.where(inside(x.shape[-3:-1], size)[..., None], x, 0)
-    return _pool(x, jnp.maximum)
-
-
-def _pool(x: Array, combine: Callable[[Array, Array], Array]) -> Array:
-    """Halve the sides; an odd last row or column is taken twice, which changes neither a maximum nor a mean.
-
-    Flax's pooling is slower: the gradient of its maximum takes 25 times as long on the CPU, and its mean counts pixels
-    in constants that XLA takes minutes to fold for a large image.
-    """
-    # One axis at a time: JAX refuses to cut two in one reshape where another is sharded explicitly.
-    for axis in (x.ndim - 3, x.ndim - 2):
-        if x.shape[axis] % 2:
-            x = jnp.concatenate([x, lax.slice_in_dim(x, -1, None, axis=axis)], axis=axis)
-        pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
-        x = combine(*(lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2)))
-    return x
+    return halve(x[..., None], lambda a, b: (a + b) / 2)[..., 0]

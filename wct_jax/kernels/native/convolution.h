@@ -7,8 +7,6 @@
 namespace wct {
 namespace WCT_ISA {
 
-constexpr Index kFew = 4;
-
 enum class Border { kReflect, kZero };
 
 struct Convolution {
@@ -18,14 +16,16 @@ struct Convolution {
   const float* kernel;
   const float* bias;  // Null for none.
   bool relu;
+  bool pool;  // Whether to store the largest of each 2x2 results; not after upsampling.
   Border border;
   float* y;
 };
 
 // Each returns false if there is no memory, and leaves alone the canvas beside the image.
 bool convolve_directly(const Convolution&);
-bool convolve_to_few(const Convolution&);    // Outputs, up to kFew; not `upsample`; by reflection.
 bool convolve_by_winograd(const Convolution&);  // Whole vectors of inputs and outputs.
+// One after the other; the first one's y and the second one's x are not used.
+bool convolve_both_directly(const Convolution& first, const Convolution& second);
 
 // By the fastest, with zeros beside the image.
 bool convolve(const Convolution&);

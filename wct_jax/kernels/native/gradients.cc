@@ -50,7 +50,7 @@ bool image_gradient(const Workers& workers, const Shape& s, const float* y, cons
   });
   Shape back = s;
   back.inputs = m, back.outputs = n;
-  if (!convolve({workers, back, y, turned, nullptr, false, Border::kZero, x})) return false;
+  if (!convolve({workers, back, y, turned, nullptr, false, false, Border::kZero, x})) return false;
   // The taps that reach the border from the line next to it: the last row of the turned kernel above, and so on.
   for (int side = 0; side < 4; side++)
     for (int t = 0; t < 3; t++)
@@ -73,7 +73,7 @@ bool kernel_gradient(const Workers& workers, const Shape& s, const float* x, con
   // Sums of several parts of the rows, always the same ones, so that the result does not depend on the threads.
   const Index parts = most(1, least(least(16, kPartial / taps), divide_up(s.count * rows, 4)));
   const Index each = divide_up(s.count * rows, parts);
-  const Index ring = Rows::floats(s), line = width * columns;
+  const Index ring = Rows::floats(s, s.upsample), line = width * columns;
   Buffer sums(parts * taps), memory(workers.threads * (ring + line));
   if (!sums || !memory) return false;
   memset(sums, 0, bytes(parts * taps));

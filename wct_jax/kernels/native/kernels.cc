@@ -5,35 +5,53 @@ namespace wct {
 namespace WCT_ISA {
 namespace {
 
+// Narrower ones take longer to transform than to multiply.
+bool is_wide(const Shape& s) {
+  return s.inputs % kLanes == 0 && s.outputs % kLanes == 0 && s.inputs >= 32 && s.outputs >= 32;
+}
+
 // Zeros for the canvas beside the image.
-void clear(const Shape& s, Index image, float* y) {
-  const Index times = s.upsample ? 2 : 1, n = s.outputs, width = times * s.width, columns = times * s.columns;
-  for (Index row = 0; row < times * s.height; row++) {
-    const Index from = row < times * s.rows ? columns : 0;
-    memset(y + ((image * times * s.height + row) * width + from) * n, 0, bytes((width - from) * n));
-  }
+void clear(const Convolution& c) {
+  const Shape& s = c.shape;
+  if (s.rows == s.height && s.columns == s.width) return;
+  const auto side = [&](Index n) { return c.pool ? divide_up(n, 2) : s.upsample ? 2 * n : n; };
+  const Index height = side(s.height), width = side(s.width), n = s.outputs;
+  parallel(c.workers, s.count * height, [&](Index i, int) {
+    const Index from = i % height < side(s.rows) ? side(s.columns) : 0;
+    memset(c.y + (i * width + from) * n, 0, bytes((width - from) * n));
+  });
 }
 
 bool convolve_image(const Workers& workers, const Shape& s, const float* x, const float* kernel, const float* bias,
-                    bool relu, float* y) {
-  return convolve({workers, s, x, kernel, bias, relu, Border::kReflect, y});
+                    bool relu, bool pool, float* y) {
+  return convolve({workers, s, x, kernel, bias, relu, pool, Border::kReflect, y});
+}
+
+bool convolve_both(const Workers& workers, const Shape& s, const float* x, const float* kernel, const float* bias,
+                   Index outputs, const float* next_kernel, const float* next_bias, bool relu, bool pool, float* y) {
+  const Index times = s.upsample ? 2 : 1;
+  const Shape next{s.count, times * s.height, times * s.width, times * s.rows, times * s.columns, s.outputs, outputs,
+                   false};
+  Convolution first{workers, s, x, kernel, bias, true, false, Border::kReflect, nullptr};
+  Convolution second{workers, next, nullptr, next_kernel, next_bias, relu, pool, Border::kReflect, y};
+  if (!is_wide(s) && !is_wide(next)) {
+    clear(second);
+    return convolve_both_directly(first, second);
+  }
+  Buffer between(next.count * next.height * next.width * next.inputs);
+  if (!between) return false;
+  second.x = first.y = between;
+  return convolve(first) && convolve(second);
 }
 
 }  // namespace
 
 bool convolve(const Convolution& c) {
-  const Shape& s = c.shape;
-  if (s.rows < s.height || s.columns < s.width)
-    parallel(c.workers, s.count, [&](Index i, int) { clear(s, i, c.y); });
-  // Narrower ones take longer to transform than to multiply.
-  if (s.inputs % kLanes == 0 && s.outputs % kLanes == 0 && s.inputs >= 32 && s.outputs >= 32)
-    return convolve_by_winograd(c);
-  if (s.outputs <= kFew && 3 * s.inputs % kLanes == 0 && !s.upsample && c.border == Border::kReflect)
-    return convolve_to_few(c);
-  return convolve_directly(c);
+  clear(c);
+  return is_wide(c.shape) ? convolve_by_winograd(c) : convolve_directly(c);
 }
 
-const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, image_gradient, kernel_gradient, moments};
+const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient, kernel_gradient, moments};
 
 }  // namespace WCT_ISA
 }  // namespace wct

@@ -30,9 +30,14 @@ struct Shape {
 // Each function returns false if there is no memory.
 struct Kernels {
   const char* instructions;  // As WCT_JAX_NATIVE names them.
-  // y = relu?(kernel * reflected x + bias), `[N, H, W, outputs]`, or with twice the sides if `upsample`.
+  // y = relu?(kernel * reflected x + bias), `[N, H, W, outputs]`; with twice the sides if `upsample`, and the largest of
+  // each 2x2 if `pool`, an odd last row or column by itself.
   bool (*convolve)(const Workers&, const Shape&, const float* x, const float* kernel, const float* bias, bool relu,
-                   float* y);
+                   bool pool, float* y);
+  // The same of its result, after ReLU, with another kernel to another number of outputs.
+  bool (*convolve_both)(const Workers&, const Shape&, const float* x, const float* kernel, const float* bias,
+                        Index outputs, const float* next_kernel, const float* next_bias, bool relu, bool pool,
+                        float* y);
   // The gradient by x, from that by y; not `upsample`.
   bool (*image_gradient)(const Workers&, const Shape&, const float* y, const float* kernel, float* x);
   // The gradient by the kernel, from x and the gradient by y.

@@ -71,10 +71,18 @@ ffi::Error finished(bool enough) {
 }
 
 ffi::Error convolve(ffi::ThreadPool pool, Floats x, Floats kernel, Floats bias, Floats size, Result y, bool upsample,
-                    bool relu) {
+                    bool relu, bool halve) {
   return finished(chosen->convolve(workers(pool), shape(x, kernel, size, upsample), x.typed_data<float>(),
-                                   kernel.typed_data<float>(), bias.typed_data<float>(), relu,
+                                   kernel.typed_data<float>(), bias.typed_data<float>(), relu, halve,
                                    y->typed_data<float>()));
+}
+
+ffi::Error convolve_both(ffi::ThreadPool pool, Floats x, Floats kernel, Floats bias, Floats next_kernel,
+                         Floats next_bias, Floats size, Result y, bool upsample, bool relu, bool halve) {
+  return finished(chosen->convolve_both(workers(pool), shape(x, kernel, size, upsample), x.typed_data<float>(),
+                                        kernel.typed_data<float>(), bias.typed_data<float>(),
+                                        next_kernel.dimensions()[3], next_kernel.typed_data<float>(),
+                                        next_bias.typed_data<float>(), relu, halve, y->typed_data<float>()));
 }
 
 ffi::Error image_gradient(ffi::ThreadPool pool, Floats y, Floats kernel, Floats size, Result x) {
@@ -124,7 +132,23 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_convolve, convolve,
                                   .Arg<Floats>()
                                   .Ret<Floats>()
                                   .Attr<bool>("upsample")
-                                  .Attr<bool>("relu"));
+                                  .Attr<bool>("relu")
+                                  .Attr<bool>("pool"));
+
+WCT_EXPORT XLA_FFI_Error* wct_convolve_both(XLA_FFI_CallFrame*);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_convolve_both, convolve_both,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<bool>("upsample")
+                                  .Attr<bool>("relu")
+                                  .Attr<bool>("pool"));
 
 WCT_EXPORT XLA_FFI_Error* wct_image_gradient(XLA_FFI_CallFrame*);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_image_gradient, image_gradient,

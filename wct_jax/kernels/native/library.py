@@ -9,7 +9,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 _PATH = _FOLDER / ("libwct_jax.dylib" if sys.platform == "darwin" else "libwct_jax.so")
-_TARGETS = ("wct_convolve", "wct_image_gradient", "wct_kernel_gradient", "wct_moments")
+_TARGETS = ("wct_convolve", "wct_convolve_both", "wct_image_gradient", "wct_kernel_gradient", "wct_moments")
 
 
 def instructions() -> str | None:

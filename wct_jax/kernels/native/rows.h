@@ -37,15 +37,42 @@ inline void copy_repeated(const Shape& s, const float* x, Index image, Index row
     memcpy(out + (p + 1) * s.inputs, from + clamp(p < 0 ? -1 : p / 2, s.columns) * s.inputs, bytes(s.inputs));
 }
 
-// Rows of one image with their borders, three at a time.
+// Three rows that follow each other, with one pixel on either side.
+class Ring {
+ public:
+  Ring(float* memory, Index columns, Index channels)
+      : memory_(memory), columns_(columns), channels_(channels), stride_(floats(columns, channels) / 3) {}
+
+  static Index floats(Index columns, Index channels) { return 3 * divide_up((columns + 2) * channels, 16) * 16; }
+
+  float* row(Index row) const { return memory_ + (row + 3) % 3 * stride_; }
+  float* inner(Index row) const { return this->row(row) + channels_; }
+
+  void copy(Index from, Index to) const { memcpy(row(to), row(from), bytes((columns_ + 2) * channels_)); }
+
+  void reflect_columns(Index row) const {
+    float* pixels = inner(row);
+    memcpy(pixels - channels_, pixels + reflect(-1, columns_) * channels_, bytes(channels_));
+    memcpy(pixels + columns_ * channels_, pixels + reflect(columns_, columns_) * channels_, bytes(channels_));
+  }
+
+ private:
+  float* memory_;
+  Index columns_, channels_, stride_;
+};
+
+// Rows of an image with their border, as a convolution sees them.
 class Rows {
  public:
   // Of the upsampled image if `repeated`.
   Rows(const Shape& s, const float* x, Border border, float* memory, bool repeated = false)
-      : s_(s), x_(x), border_(border), memory_(memory), repeated_(repeated) {}
+      : s_(s), x_(x), border_(border), repeated_(repeated), ring_(memory, (repeated ? 2 : 1) * s.columns, s.inputs) {}
 
-  static Index floats(const Shape& s) { return 3 * stride(s); }  // Enough for a repeated one if `s.upsample`.
+  static Index floats(const Shape& s, bool repeated = false) {
+    return Ring::floats((repeated ? 2 : 1) * s.columns, s.inputs);
+  }
 
+  // Go to a row of an image.
   void begin(Index image, Index row) {
     image_ = image;
     next_ = row - 1;
@@ -55,42 +82,21 @@ class Rows {
   const float* at(Index row, int a) {
     for (; next_ <= row + 1; next_++) {
       if (repeated_)
-        copy_repeated(s_, x_, image_, next_, memory_ + slot(next_));
+        copy_repeated(s_, x_, image_, next_, ring_.row(next_));
       else
-        copy_row(s_, x_, image_, next_, border_, memory_ + slot(next_));
+        copy_row(s_, x_, image_, next_, border_, ring_.row(next_));
     }
-    return memory_ + slot(row + a - 1);
+    return ring_.row(row + a - 1);
   }
 
  private:
-  static Index stride(const Shape& s) {
-    return divide_up(((s.upsample ? 2 : 1) * s.columns + 2) * s.inputs, 16) * 16;
-  }
-  Index slot(Index row) const { return (row + 3) % 3 * stride(s_); }
-
   const Shape& s_;
   const float* x_;
   Border border_;
-  float* memory_;
   bool repeated_;
+  Ring ring_;
   Index image_ = 0, next_ = 0;
 };
-
-// Rows that a task takes, so that there are several tasks for each thread and the rows above and below count little.
-inline Index strip(const Workers& workers, const Shape& s) {
-  const Index tasks = 4 * workers.threads;
-  return clamp(divide_up(s.count * s.rows, tasks) - 1, 16) + 1;
-}
-
-struct Task {
-  Index image, row, end;
-};
-
-INLINE Task task_of(const Shape& s, Index rows, Index i) {
-  Index strips = divide_up(s.rows, rows);
-  Index row = i % strips * rows;
-  return {i / strips, row, least(row + rows, s.rows)};
-}
 
 }  // namespace WCT_ISA
 }  // namespace wct

@@ -28,7 +28,8 @@ typedef float Vector __attribute__((vector_size(4 * kLanes), aligned(4), may_ali
 INLINE Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
 INLINE void store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
 INLINE Vector all(float x) { return x - Vector{}; }
-INLINE Vector positive(Vector v) { return v > 0 ? v : Vector{}; }
+INLINE Vector greater(Vector a, Vector b) { return a > b ? a : b; }
+INLINE Vector positive(Vector v) { return greater(v, Vector{}); }
 
 INLINE constexpr Index least(Index a, Index b) { return a < b ? a : b; }
 INLINE constexpr Index most(Index a, Index b) { return a > b ? a : b; }

@@ -112,6 +112,7 @@ struct Winograd {
     constexpr Index kBlock = kWidest * kLanes, kKernelNumbers = Index{1} << 22, kCellNumbers = Index{3} << 17;
     const Index times = kUpsample ? 2 : 1, n = s.inputs;
     const Index rows = times * s.rows, columns = times * s.columns;
+    const Index half_height = divide_up(times * s.height, 2), half_width = divide_up(times * s.width, 2);
     const Index down = divide_up(rows, kCell), across = divide_up(columns, kCell), cells = s.count * down * across;
     // Chunks of cells whose products stay in the cache, some for each thread.
     Index size = most(24, least(96, kCellNumbers / (kProducts * n)));
@@ -164,17 +165,23 @@ struct Winograd {
           }
           for (Index i = 0; i < count; i++) {
             const Index cell = begin + i, top = cell / across % down * kCell, left = cell % across * kCell;
-            float* out = c.y + ((cell / across / down * times * s.height + top) * times * s.width + left) * s.outputs +
-                         first + channel;
+            const Index image = cell / across / down, place = first + channel;
             for (Index o = 0; o < width; o += kLanes) {
               Vector results[4][4];
               transform_products(products + i * width + o, product_next, results);
-              Vector added = c.bias ? load(c.bias + first + channel + o) : Vector{};
-              for (Index a = 0; a < least(kCell, rows - top); a++)
-                for (Index b = 0; b < least(kCell, columns - left); b++) {
-                  Vector result = results[a][b] + added;
-                  store(out + (a * times * s.width + b) * s.outputs + o, c.relu ? positive(result) : result);
-                }
+              const Vector added = c.bias ? load(c.bias + place + o) : Vector{};
+              for (auto& row : results)
+                for (Vector& result : row) result = c.relu ? positive(result + added) : result + added;
+              if (c.pool)
+                pool(results, rows - top, columns - left,
+                     c.y + ((image * half_height + top / 2) * half_width + left / 2) * s.outputs + place + o,
+                     half_width * s.outputs, s.outputs);
+              else
+                for (Index a = 0; a < least(kCell, rows - top); a++)
+                  for (Index b = 0; b < least(kCell, columns - left); b++)
+                    store(c.y + ((image * times * s.height + top + a) * times * s.width + left + b) * s.outputs +
+                              place + o,
+                          results[a][b]);
             }
           }
         }
@@ -184,6 +191,16 @@ struct Winograd {
   }
 
  private:
+  // Stores the largest of each 2x2 pixels, of the first rows and columns of a cell.
+  static INLINE void pool(const Vector (&x)[4][4], Index rows, Index columns, float* y, Index next, Index outputs) {
+    for (Index a = 0; a < least(kCell, rows); a += 2)
+      for (Index b = 0; b < least(kCell, columns); b += 2) {
+        const Index below = least(a + 1, rows - 1), right = least(b + 1, columns - 1);
+        const Vector above = greater(x[a][b], x[a][right]), under = greater(x[below][b], x[below][right]);
+        store(y + a / 2 * next + b / 2 * outputs, greater(above, under));
+      }
+  }
+
   // The pixel at a place of the image as it is convolved; -1 for zeros.
   static INLINE Index position(Index i, Index n, Border border) {
     if (kUpsample) return clamp(i >= 0 ? i / 2 : 0, n);
