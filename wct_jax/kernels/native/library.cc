@@ -1,6 +1,10 @@
 // What Python loads: XLA's calls, shared over its threads, to the kernels for the instructions that this processor has.
 #include <string.h>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -18,6 +22,29 @@ namespace {
 
 const wct::Available available;
 const wct::Kernels* chosen = available.sets[0];
+
+// The processor that this thread runs on, -1 if unknown.
+int processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves this thread away from a processor, if it is on it. Linux often wakes a thread on the processor that woke it,
+// although others are idle, and takes several milliseconds to notice: longer than most calls.
+void leave(int avoided) {
+#if defined(__linux__)
+  cpu_set_t all, others;
+  if (avoided < 0 || processor() != avoided || sched_getaffinity(0, sizeof all, &all)) return;
+  others = all;
+  CPU_CLR(avoided, &others);
+  if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof all, &all);
+#else
+  (void)avoided;
+#endif
+}
 
 // Calls task(data, i, thread) for every 0 <= i < count, on this thread and those of XLA's pool; returns when all have
 // been. A thread that comes too late finds nothing left to do, so what it touches is its own, not this call's: XLA's
@@ -37,16 +64,18 @@ void share(void* pool, wct::Index count, void (*task)(void*, wct::Index, int), v
     return;
   }
   auto state = std::make_shared<State>();
-  auto run = [state, count, task, data] {
+  const int caller = processor();
+  auto run = [state, count, task, data](int avoided) {
     wct::Index i = state->next.fetch_add(1), mine = 0;
     if (i >= count) return;
+    leave(avoided);
     for (const int thread = state->threads.fetch_add(1); i < count; i = state->next.fetch_add(1), ++mine)
       task(data, i, thread);
     std::lock_guard<std::mutex> lock(state->mutex);
     if ((state->done += mine) == count) state->finished.notify_all();
   };
-  for (wct::Index i = 0; i < others; ++i) threads.Schedule(decltype(run)(run));
-  run();
+  for (wct::Index i = 0; i < others; ++i) threads.Schedule([run, caller] { run(caller); });
+  run(-1);
   std::unique_lock<std::mutex> lock(state->mutex);
   state->finished.wait(lock, [&] { return state->done == count; });
 }
