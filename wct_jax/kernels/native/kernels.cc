@@ -5,11 +5,6 @@ namespace wct {
 namespace WCT_ISA {
 namespace {
 
-// Narrower ones take longer to transform than to multiply.
-bool is_wide(const Shape& s) {
-  return s.inputs % kLanes == 0 && s.outputs % kLanes == 0 && s.inputs >= 32 && s.outputs >= 32;
-}
-
 // Zeros for the canvas beside the image.
 void clear(const Convolution& c) {
   const Shape& s = c.shape;
