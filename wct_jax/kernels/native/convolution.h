@@ -16,7 +16,7 @@ struct Convolution {
   const float* kernel;
   const float* bias;  // Null for none.
   bool relu;
-  bool pool;  // Whether to store the largest of each 2x2 results; not after upsampling.
+  bool pool;  // Whether to store the largest of each 2x2 results.
   Border border;
   float* y;
 };

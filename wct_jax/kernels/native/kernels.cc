@@ -9,7 +9,7 @@ namespace {
 void clear(const Convolution& c) {
   const Shape& s = c.shape;
   if (s.rows == s.height && s.columns == s.width) return;
-  const auto side = [&](Index n) { return c.pool ? divide_up(n, 2) : s.upsample ? 2 * n : n; };
+  const auto side = [&](Index n) { return divide_up((s.upsample ? 2 : 1) * n, c.pool ? 2 : 1); };
   const Index height = side(s.height), width = side(s.width), n = s.outputs;
   parallel(c.workers, s.count * height, [&](Index i, int) {
     const Index from = i % height < side(s.rows) ? side(s.columns) : 0;
