@@ -40,6 +40,8 @@ bool kernel_gradient(const Workers&, const Shape&, const float* x, const float* 
 bool kernel_gradient_by_winograd(const Workers&, const Shape&, const float* x, const float* y, float* kernel);
 bool moments(const Workers&, const Shape&, const float* x, const float* weights, float* count, float* mean,
              float* scatter);
+bool map_pixels(const Workers&, const Shape&, const float* x, const float* strength, const float* mean,
+                const float* matrix, const float* target, float* y);
 
 }  // namespace WCT_ISA
 }  // namespace wct

@@ -46,7 +46,7 @@ bool convolve(const Convolution& c) {
   return is_wide(c.shape) ? convolve_by_winograd(c) : convolve_directly(c);
 }
 
-const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient, kernel_gradient, moments};
+const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient, kernel_gradient, moments, map_pixels};
 
 }  // namespace WCT_ISA
 }  // namespace wct
