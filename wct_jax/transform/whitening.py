@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.transform.blocks import cut, join, rows_at_once
 from wct_jax.transform.mesh import on_any_mesh
 from wct_jax.transform.platforms import HIGHEST, by_platform
 from wct_jax.transform.roots import inverse_root_of, product, root_of
+from wct_jax.transform.rows import cut, join, rows_at_once
 from wct_jax.transform.statistics import (
     Moments,
     check_moments,
