@@ -209,11 +209,14 @@ struct Winograd {
 
     for (Index first = 0; first < s.outputs; first += group) {
       const Index outputs = least(group, s.outputs - first), parts = divide_up(n, 16);
-      parallel(c.workers, divide_up(outputs, kBlock) * parts, [&](Index i, int) {
-        Index channel = i / parts * kBlock, from = i % parts * 16;
-        transform_kernel(s, c.kernel + first + channel, from, least(from + 16, n), least(kBlock, outputs - channel),
-                         kernels + kProducts * n * channel);
-      });
+      parallel(
+          c.workers, divide_up(outputs, kBlock) * parts,
+          [&](Index i, int) {
+            const Index channel = i / parts * kBlock, from = i % parts * 16;
+            transform_kernel(s, c.kernel + first + channel, from, least(from + 16, n),
+                             least(kBlock, outputs - channel), kernels + kProducts * n * channel);
+          },
+          n * outputs > Index{1} << 14);
       parallel(c.workers, divide_up(cells, size), [&](Index chunk, int thread) {
         float* image = memory + thread * floats;
         float* products = image + kProducts * image_next;
