@@ -40,7 +40,13 @@ def native_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = True
     primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
-    primitive.def_impl(lambda *args, **static: jax.jit(functools.partial(primitive.bind, **static))(*args))
+    compiled = functools.cache(lambda **static: jax.jit(functools.partial(primitive.bind, **static)))
+
+    @primitive.def_impl
+    def run(*args: Array, **static: Any) -> list[Array]:
+        with jax.disable_jit(False):
+            return compiled(**static)(*args)
+
     by_operations = mlir.lower_fun(by_xla, multiple_results=True)
     mlir.register_lowering(primitive, by_operations)
 
