@@ -40,7 +40,12 @@ def native_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = True
     primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
-    primitive.def_impl(lambda *args, **static: jax.jit(functools.partial(primitive.bind, **static))(*args))
+
+    def apply(*args: Array, **static: Any) -> list[Array]:
+        with jax.disable_jit(False):  # Or it would call itself.
+            return jax.jit(functools.partial(primitive.bind, **static))(*args)
+
+    primitive.def_impl(apply)
     by_operations = mlir.lower_fun(by_xla, multiple_results=True)
     mlir.register_lowering(primitive, by_operations)
 
