@@ -90,8 +90,8 @@ class Encoder(nn.Module):
                 continue
             then = kernels[second]() if second else None
             x = conv3x3(x, *kernels[name](), then=then, size=size, relu=True, pool=following == "pool")
-            if name in kept:
-                taps[tap_of(name)] = x
+            if (tap := tap_of(name)) in wanted:
+                taps[tap] = x
         return taps
 
 

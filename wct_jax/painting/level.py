@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from wct_jax.kernels.canvas import inside
+from wct_jax.kernels.mapping import map_pixels
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.regions import relative
@@ -99,7 +100,16 @@ def recolor(feature: Array, statistics: Moments, style: Moments, level: Level, s
     # Values beyond the image must not grow from level to level: Winograd's convolutions add and subtract them.
     within = None if size is None else inside(feature.shape[-3:-1], size)
     how = TRANSFORMS[level.transform]
-    return transfer(feature, style, level.alpha, eps=level.eps, statistics=statistics, transform=how, inside=within)
+    return transfer(
+        feature,
+        style,
+        level.alpha,
+        eps=level.eps,
+        statistics=statistics,
+        transform=how,
+        inside=within,
+        blend=map_pixels,
+    )
 
 
 def repatch(

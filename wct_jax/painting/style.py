@@ -42,7 +42,7 @@ class Style:
     features: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
 
     def at(self, layer: str, *, swap: bool) -> "Style":
-        """What a compiled program of one layer depends on: no digest, and features, of any size, only for style swap."""
+        """The style as compiled programs of one layer take it: without features, of any size, unless they `swap`."""
         return Style({layer: self.moments[layer]}, "", {layer: self.features[layer]} if swap else {})
 
 

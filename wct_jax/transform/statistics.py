@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import check_kind
 from wct_jax.checks.arrays import as_feature, as_map
-from wct_jax.transform.blocks import cut, rows_at_once
 from wct_jax.transform.mesh import on_any_mesh
 from wct_jax.transform.platforms import HIGHEST, by_platform
+from wct_jax.transform.rows import cut, rows_at_once
 
 # Pixels whose weights add up to no more than this count as none.
 _NO_WEIGHT = 1e-12

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from wct_jax.transform.blocks import cut, join, rows_at_once
 from wct_jax.transform.mesh import on_any_mesh
 from wct_jax.transform.platforms import HIGHEST, by_platform
 from wct_jax.transform.roots import inverse_root_of, product, root_of
+from wct_jax.transform.rows import cut, join, rows_at_once
 from wct_jax.transform.statistics import (
     Moments,
     check_moments,
@@ -64,6 +64,15 @@ def affine(matrix: Array, content: Moments, style: Moments) -> tuple[Array, Arra
 
 Transform = Callable[[Moments, Moments, ArrayLike], tuple[Array, Array]]
 """Content's moments, style's moments and `eps` to matrix `[..., C, C]` and bias `[..., C]`."""
+
+
+Pixels = tuple[Array, Array, Array | None]
+"""Pixels `[..., H, W, C]`, the strength of each, and whether it counts, `[..., H, W, 1]`; None for all."""
+
+Maps = tuple[Array, Array, Array]
+"""Content's mean `[..., C]`, matrix `[..., C, C]` and style's mean `[..., C]`."""
+
+Blend = Callable[[Pixels, Maps], Array]
 
 
 def whiten(feature: ArrayLike, *, eps: ArrayLike = 1e-6, weights: ArrayLike | None = None) -> Array:
@@ -159,6 +168,7 @@ def transfer(
     statistics: Moments | None = None,
     transform: Transform = whiten_color,
     inside: Array | None = None,
+    blend: Blend | None = None,
 ) -> Array:
     """Transform a feature as `wct` does, given the style's moments instead of its feature.
 
@@ -170,6 +180,7 @@ def transfer(
         statistics: Moments of the content, or of the image that it is a part of; None to take them here.
         transform: The map: the paper's, or another of `wct_jax.transform.maps`.
         inside: Mask of the pixels that belong to the image, bool `[H, W]`; the others become zero. None for all.
+        blend: Function that transforms the pixels, for a faster one than XLA's.
 
     Returns:
         `[..., H, W, C]` in the dtype of `content`.
@@ -189,7 +200,7 @@ def transfer(
     strength = per_pixel("alpha", alpha, (*lead, *content.shape[-3:-1]))
     if statistics is None:
         statistics = moments(content)
-    function = functools.partial(_transfer, transform=transform, inside=inside)
+    function = functools.partial(_transfer, transform=transform, inside=inside, blend=blend or _by_xla)
     return on_any_mesh(function, lambda lead, pixels: pixels, content, (statistics, style), strength, eps)
 
 
@@ -201,6 +212,7 @@ def _transfer(
     *,
     transform: Transform,
     inside: Array | None,
+    blend: Blend,
 ) -> Array:
     statistics, style = pair
     dtype = statistics_dtype(statistics.mean, style.mean)
@@ -212,29 +224,29 @@ def _transfer(
     strength = jnp.where(style.count[..., None, None] > 0, alpha.astype(dtype), 0)[..., None]
 
     inside = None if inside is None else jnp.broadcast_to(inside, content.shape[:-1])[..., None]
-    rows = rows_at_once(content)
-    pixels, maps = (content, strength, inside), (statistics.mean, matrix, style.mean)
-    if rows == content.shape[-3]:
-        return _blend(pixels, maps)
+    return blend((content, strength, inside), (statistics.mean, matrix, style.mean))
+
+
+def _by_xla(pixels: Pixels, maps: Maps) -> Array:
+    rows = rows_at_once(pixels[0])
+    if rows == pixels[0].shape[-3]:
+        return blend_pixels(pixels, maps)
     return _blend_by_platform(pixels, maps, rows=rows)
 
 
-_Pixels = tuple[Array, Array, Array | None]
-
-
-def _blend(pixels: _Pixels, maps: tuple[Array, Array, Array], *, rows: int | None = None) -> Array:
+def blend_pixels(pixels: Pixels, maps: Maps, *, rows: int | None = None) -> Array:
     """Transform the pixels by (content's mean, matrix, style's mean), each by its strength, and clear those outside."""
     (x, strength, inside), (mean, matrix, target) = pixels, maps
     y = strength * apply(x, mean, matrix, target) + (1 - strength) * x.astype(mean.dtype)
     return (y if inside is None else jnp.where(inside, y, 0)).astype(x.dtype)
 
 
-def _blend_by_rows(pixels: _Pixels, maps: tuple[Array, Array, Array], *, rows: int) -> Array:
+def _blend_by_rows(pixels: Pixels, maps: Maps, *, rows: int) -> Array:
     parts = jax.tree.map(lambda x: cut(x, rows, -3), pixels)
-    return join(lax.map(lambda part: _blend(part, maps), parts), -3)
+    return join(lax.map(lambda part: blend_pixels(part, maps), parts), -3)
 
 
-_blend_by_platform = by_platform(cpu=_blend_by_rows, default=_blend, static=("rows",))
+_blend_by_platform = by_platform(cpu=_blend_by_rows, default=blend_pixels, static=("rows",))
 
 
 def apply(x: Array, mean: Array, matrix: Array, target: Array) -> Array:

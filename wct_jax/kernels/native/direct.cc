@@ -21,8 +21,8 @@ void pool_rows(const float* above, const float* below, Index columns, Index chan
 template <class MakeSource>
 bool stream(const Convolution& c, const Stage& stage, Index memory, const MakeSource& make_source) {
   const Shape& s = c.shape;
-  const Index times = s.upsample ? 2 : 1, width = c.pool ? divide_up(s.width, 2) : times * s.width;
-  const Index height = c.pool ? divide_up(s.height, 2) : times * s.height;
+  const Index times = s.upsample ? 2 : 1, cell = c.pool ? 2 : 1;
+  const Index height = divide_up(times * s.height, cell), width = divide_up(times * s.width, cell);
   const Index line = stage.columns() * s.outputs, each = memory + (c.pool ? 2 * line : 0);
   // Several tasks for each thread, of so many rows that those above and below count little.
   const Index wanted = divide_up(s.count * stage.rows(), 4 * c.workers.threads);
@@ -44,7 +44,7 @@ bool stream(const Convolution& c, const Stage& stage, Index memory, const MakeSo
       }
       stage.make(seen, row, lines + row % 2 * line);
       if (row % 2 || row + 1 == end)
-        pool_rows(lines, lines + row % 2 * line, s.columns, s.outputs,
+        pool_rows(lines, lines + row % 2 * line, stage.columns(), s.outputs,
                   c.y + (image * height + row / 2) * width * s.outputs);
     }
   });

@@ -44,9 +44,12 @@ bool image_gradient(const Workers& workers, const Shape& s, const float* y, cons
   const Index length = most(s.rows, s.columns) + 4;
   Buffer lines(workers.threads * length * (m + width));
   if (!turned || !edges || !lines) return false;
-  parallel(workers, 9, [&](Index t, int) {
-    for (Index o = 0; o < m; o++)
-      for (Index i = 0; i < n; i++) turned[(t * m + o) * n + i] = kernel[((8 - t) * n + i) * m + o];
+  constexpr Index kPart = 16;
+  const Index parts = divide_up(m, kPart);
+  parallel(workers, 9 * parts, [&](Index task, int) {
+    const Index t = task / parts, from = task % parts * kPart, end = least(from + kPart, m);
+    for (Index i = 0; i < n; i++)
+      for (Index o = from; o < end; o++) turned[(t * m + o) * n + i] = kernel[((8 - t) * n + i) * m + o];
   });
   Shape back = s;
   back.inputs = m, back.outputs = n;
@@ -66,6 +69,7 @@ bool image_gradient(const Workers& workers, const Shape& s, const float* y, cons
 }
 
 bool kernel_gradient(const Workers& workers, const Shape& s, const float* x, const float* y, float* kernel) {
+  if (is_wide(s)) return kernel_gradient_by_winograd(workers, s, x, y, kernel);
   const Index times = s.upsample ? 2 : 1, n = s.inputs, m = s.outputs, width = padded(m);
   const Index rows = times * s.rows, columns = times * s.columns, taps = 9 * n * width;
   constexpr Index kBlock = kWidest * kLanes, kPartial = Index{1} << 21;

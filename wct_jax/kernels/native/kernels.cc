@@ -5,16 +5,11 @@ namespace wct {
 namespace WCT_ISA {
 namespace {
 
-// Narrower ones take longer to transform than to multiply.
-bool is_wide(const Shape& s) {
-  return s.inputs % kLanes == 0 && s.outputs % kLanes == 0 && s.inputs >= 32 && s.outputs >= 32;
-}
-
 // Zeros for the canvas beside the image.
 void clear(const Convolution& c) {
   const Shape& s = c.shape;
   if (s.rows == s.height && s.columns == s.width) return;
-  const auto side = [&](Index n) { return c.pool ? divide_up(n, 2) : s.upsample ? 2 * n : n; };
+  const auto side = [&](Index n) { return divide_up((s.upsample ? 2 : 1) * n, c.pool ? 2 : 1); };
   const Index height = side(s.height), width = side(s.width), n = s.outputs;
   parallel(c.workers, s.count * height, [&](Index i, int) {
     const Index from = i % height < side(s.rows) ? side(s.columns) : 0;
@@ -51,7 +46,7 @@ bool convolve(const Convolution& c) {
   return is_wide(c.shape) ? convolve_by_winograd(c) : convolve_directly(c);
 }
 
-const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient, kernel_gradient, moments};
+const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient, kernel_gradient, moments, map_pixels};
 
 }  // namespace WCT_ISA
 }  // namespace wct

@@ -124,12 +124,22 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats x, Floats y, Floats size
                                           y.typed_data<float>(), kernel->typed_data<float>()));
 }
 
-ffi::Error moments(ffi::ThreadPool pool, Floats x, Floats weights, Result count, Result mean, Result scatter) {
+wct::Shape of_features(const Floats& x) {
   const auto sides = x.dimensions();
-  const wct::Shape s{sides[0], sides[1], sides[2], sides[1], sides[2], sides[3], sides[3], false};
-  return finished(chosen->moments(workers(pool), s, x.typed_data<float>(), weights.typed_data<float>(),
+  return {sides[0], sides[1], sides[2], sides[1], sides[2], sides[3], sides[3], false};
+}
+
+ffi::Error moments(ffi::ThreadPool pool, Floats x, Floats weights, Result count, Result mean, Result scatter) {
+  return finished(chosen->moments(workers(pool), of_features(x), x.typed_data<float>(), weights.typed_data<float>(),
                                   count->typed_data<float>(), mean->typed_data<float>(),
                                   scatter->typed_data<float>()));
+}
+
+ffi::Error map_pixels(ffi::ThreadPool pool, Floats x, Floats strength, Floats mean, Floats matrix, Floats target,
+                      Result y) {
+  return finished(chosen->map_pixels(workers(pool), of_features(x), x.typed_data<float>(),
+                                     strength.typed_data<float>(), mean.typed_data<float>(),
+                                     matrix.typed_data<float>(), target.typed_data<float>(), y->typed_data<float>()));
 }
 
 }  // namespace
@@ -206,4 +216,15 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_moments, moments,
                                   .Arg<Floats>()
                                   .Ret<Floats>()
                                   .Ret<Floats>()
+                                  .Ret<Floats>());
+
+WCT_EXPORT XLA_FFI_Error* wct_map_pixels(XLA_FFI_CallFrame*);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_map_pixels, map_pixels,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
                                   .Ret<Floats>());

@@ -9,7 +9,10 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 _PATH = _FOLDER / ("libwct_jax.dylib" if sys.platform == "darwin" else "libwct_jax.so")
-_TARGETS = ("wct_convolve", "wct_convolve_both", "wct_image_gradient", "wct_kernel_gradient", "wct_moments")
+_TARGETS = [
+    f"wct_{name}"
+    for name in ("convolve", "convolve_both", "image_gradient", "kernel_gradient", "moments", "map_pixels")
+]
 
 
 def instructions() -> str | None:

@@ -66,7 +66,7 @@ INLINE void dots(const float* const* x, Index next, Index depth, const float* w,
     for (int o = 0; o < O; o++) {
       const auto of = [&](int i) { return quarter(sums[p + i < P ? p + i : p][o]); };
       Quad total = pairs(pairs(of(0), of(1)), pairs(of(2), of(3))) + bias[o];
-      if (relu) total = total > 0 ? total : Quad{};
+      if (relu) total = total < 0 ? Quad{} : total;
       for (int i = 0; i < least(4, P - p); i++) y[(p + i) * O + o] = total[i];
     }
 }

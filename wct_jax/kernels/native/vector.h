@@ -29,7 +29,8 @@ INLINE Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p);
 INLINE void store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
 INLINE Vector all(float x) { return x - Vector{}; }
 INLINE Vector greater(Vector a, Vector b) { return a > b ? a : b; }
-INLINE Vector positive(Vector v) { return greater(v, Vector{}); }
+// Not-a-number stays so, as the second argument of `greater` does if it is one.
+INLINE Vector positive(Vector v) { return greater(Vector{}, v); }
 
 INLINE constexpr Index least(Index a, Index b) { return a < b ? a : b; }
 INLINE constexpr Index most(Index a, Index b) { return a > b ? a : b; }
