@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from wct_jax import Decoder, Encoder, Model, extract_style, stylize
+from wct_jax.kernels.pooling import max_pool
 from wct_jax.networks.digest import encoder_digest
-from wct_jax.networks.pooling import max_pool, pool_weights, size_at
+from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.networks.taps import choose_taps, read
 from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
