@@ -6,7 +6,7 @@ import numpy as np
 from stopwatch import Stopwatch
 from worker import serve
 
-from wct_jax.kernels.programs import compiler_options
+from wct_jax.kernels.compilation import compiler_options
 from wct_jax.networks.model import Model, widths_of
 from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style, feature_moments

@@ -27,7 +27,7 @@ from networks import random_model
 from table import machine, print_table
 from worker import Worker, installed
 
-from wct_jax.kernels.programs import compiler_options
+from wct_jax.kernels.compilation import compiler_options
 from wct_jax.networks.vgg import LAYERS, VGG19_WIDTHS
 from wct_jax.training.data import Folder, batches
 from wct_jax.training.decoder import LossWeights, make_optimizer, train_step

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from wct_jax.kernels import compilation_cache
-from wct_jax.kernels.compiler import Compiler
 from wct_jax.studio import kept
 
 ROOT = Path(__file__).parents[2]
@@ -34,12 +33,12 @@ def homes(tmp_path, monkeypatch):
 def test_the_folder_is_this_users_alone(homes, monkeypatch):
     before = os.umask(0)
     try:
-        folder = kept._folder("executables")
+        folder = kept._folder("compiled")
     finally:
         os.umask(before)
-    assert folder == homes[0] / "executables"
+    assert folder == homes[0] / "compiled"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert kept._folder("executables") == folder  # What is made here is taken again.
+    assert kept._folder("compiled") == folder  # What is made here is taken again.
     assert not homes[1].exists()
     monkeypatch.delenv("WCT_JAX_HOME")
     assert kept._folder("compiled") == homes[1] / "compiled"
@@ -49,24 +48,24 @@ def test_the_folder_is_this_users_alone(homes, monkeypatch):
 def test_what_others_can_write_to_holds_no_code(homes, mode):
     homes[0].mkdir()
     homes[0].chmod(mode)
-    assert kept._folder("executables") == homes[1] / "executables"
+    assert kept._folder("compiled") == homes[1] / "compiled"
     assert list(homes[0].iterdir()) == []
     homes[0].chmod(0o755)
-    for home, other in zip(homes, (homes[1] / "executables", None), strict=True):
-        (home / "executables").mkdir(exist_ok=True)
-        (home / "executables").chmod(mode)
-        assert kept._folder("executables") == other
+    for home, other in zip(homes, (homes[1] / "compiled", None), strict=True):
+        (home / "compiled").mkdir(exist_ok=True)
+        (home / "compiled").chmod(mode)
+        assert kept._folder("compiled") == other
 
 
 def test_another_users_home_is_not_used(homes, monkeypatch):
     for home in homes:
-        (home / "executables").mkdir(parents=True)
+        (home / "compiled").mkdir(parents=True)
     us = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: us + 1)
-    assert kept._folder("executables") is None
+    assert kept._folder("compiled") is None
     # Nor is anything made in one: with sudo, its owner could not use it.
     shutil.rmtree(homes[1])
-    assert kept._folder("executables") is None
+    assert kept._folder("compiled") is None
     assert not homes[1].exists()
 
 
@@ -74,10 +73,10 @@ def test_a_link_is_judged_by_where_it_leads(homes, tmp_path):
     homes[0].mkdir()
     (tmp_path / "other").mkdir(mode=0o777)
     (tmp_path / "other").chmod(0o777)
-    (homes[0] / "executables").symlink_to(tmp_path / "other")
-    assert kept._folder("executables") == homes[1] / "executables"
+    (homes[0] / "compiled").symlink_to(tmp_path / "other")
+    assert kept._folder("compiled") == homes[1] / "compiled"
     (tmp_path / "other").chmod(0o755)
-    assert kept._folder("executables") == homes[0] / "executables"
+    assert kept._folder("compiled") == homes[0] / "compiled"
 
 
 @pytest.mark.parametrize("place", ["file", "file/home", "nothing", "x" * 5000, os.fsdecode(b"\xff\xfe")])
@@ -86,7 +85,7 @@ def test_a_home_that_is_none_leaves_the_users_cache(homes, tmp_path, monkeypatch
     (tmp_path / "nothing").symlink_to("missing/too")
     monkeypatch.setenv("WCT_JAX_HOME", str(tmp_path / place))
     expected = tmp_path / place if place.startswith("\udcff") else homes[1]
-    assert kept._folder("executables") == expected / "executables"
+    assert kept._folder("compiled") == expected / "compiled"
 
 
 @pytest.mark.parametrize("home", [None, "", "relative", "file", "missing"])
@@ -98,41 +97,38 @@ def test_a_user_without_a_home_keeps_what_is_compiled_only_where_named(homes, tm
     if home is None:  # A user that the system does not know.
         monkeypatch.delenv("HOME")
         monkeypatch.setattr("os.path.expanduser", lambda path: path)
-    assert kept._folder("executables") == homes[0] / "executables"
+    assert kept._folder("compiled") == homes[0] / "compiled"
     monkeypatch.delenv("WCT_JAX_HOME")
-    expected = tmp_path / "missing" / ".cache" / "wct_jax" / "executables" if home == "missing" else None
-    assert kept._folder("executables") == expected
+    expected = tmp_path / "missing" / ".cache" / "wct_jax" / "compiled" if home == "missing" else None
+    assert kept._folder("compiled") == expected
     assert not (tmp_path / "relative").exists()
 
 
 def test_a_folder_that_is_only_read_is_used(homes):
-    folder = kept._folder("executables")
+    folder = kept._folder("compiled")
     for path in (folder, homes[0]):
         path.chmod(0o500)
-    assert kept._folder("executables") == folder
+    assert kept._folder("compiled") == folder
     for path in (homes[0], folder):
         path.chmod(0o700)
 
 
-def test_jax_keeps_what_is_not_compiled_ahead(homes, monkeypatch):
+def test_jax_keeps_what_it_compiles_where_it_was_told(homes, monkeypatch):
     used = []
     monkeypatch.setattr(compilation_cache, "use", used.append)
-    monkeypatch.setattr(Compiler, "keep", lambda _, executables: used.append(executables))
     told = jax.config.values["jax_compilation_cache_dir"]
     try:
+        jax.config.update("jax_compilation_cache_dir", str(homes[1]))
+        kept.keep_compilations()
+        assert not used
         jax.config.update("jax_compilation_cache_dir", None)
-        kept.keep_compilations(ahead=False)
+        kept.keep_compilations()
         assert [type(one).__name__ for one in used] == ["CompilationCache"]
         assert [path.name for path in homes[0].iterdir()] == ["compiled"]
-        monkeypatch.setattr(kept, "_homes", lambda: iter(()))
-        kept.keep_compilations(ahead=False)
-        # Where JAX was told to keep it, that is where it is kept.
-        monkeypatch.undo()
-        jax.config.update("jax_compilation_cache_dir", str(homes[1]))
-        monkeypatch.setattr(compilation_cache, "use", used.append)
-        kept.keep_compilations(ahead=False)
-        assert len(used) == 1
         assert not homes[1].exists()
+        monkeypatch.setattr(kept, "_homes", lambda: iter(()))
+        kept.keep_compilations()
+        assert len(used) == 1
     finally:
         jax.config.update("jax_compilation_cache_dir", told)
 
@@ -172,7 +168,7 @@ def checksums(folder):
 @pytest.mark.slow
 def test_what_is_kept_serves_again_unless_damaged_or_planted(files, tmp_path):
     environment = {"WCT_JAX_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    output, folder, witness = tmp_path / "out.png", tmp_path / "home" / "executables", tmp_path / "witness"
+    output, folder, witness = tmp_path / "out.png", tmp_path / "home" / "compiled", tmp_path / "witness"
     first = repaint(files, output, environment)
     whole = checksums(folder)
     assert whole
@@ -209,24 +205,6 @@ def test_what_is_kept_serves_again_unless_damaged_or_planted(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_jax_keeps_is_compiled_again_when_damaged(files, tmp_path):
-    environment = {"WCT_JAX_HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"  # With several devices it is JAX's to keep.
-    output, folder = tmp_path / "out.png", tmp_path / "home" / "compiled"
-    first = repaint(files, output, environment)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    whole = checksums(folder)
-    for n, path in enumerate(sorted(folder.iterdir())):
-        if n % 2:
-            path.unlink()
-            os.mkfifo(path)
-        else:
-            path.write_bytes(path.read_bytes()[:-1])
-    np.testing.assert_array_equal(repaint(files, output, environment), first)
-    assert checksums(folder).keys() == whole.keys()
-
-
-@pytest.mark.slow
 def test_an_unknown_user_without_a_home(files):
     if os.geteuid() or not shutil.which("setpriv"):
         pytest.skip("needs setpriv, and to be root")
@@ -249,7 +227,7 @@ def test_an_unknown_user_without_a_home(files):
         os.chown(home, 12345, 12345)
         home.chmod(0o700)
         np.testing.assert_array_equal(repaint(files, output, environment, before=before), first)
-        assert (home / "executables").stat().st_uid == 12345
+        assert (home / "compiled").stat().st_uid == 12345
         before += ["env", "-u", "HOME", "-u", "WCT_JAX_HOME", "-u", "XDG_CACHE_HOME"]
         process = start(files, output, "--model", "vgg19", before=before)
         assert (process.returncode, len(process.stderr.splitlines())) == (2, 1), process.stderr

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 import wct_jax
 from wct_jax import extract_style, stylize
 from wct_jax.kernels import canvas
-from wct_jax.kernels.canvas import canvas_sides, cut_out, halved, inside, lay_out, lay_out_map, outline
+from wct_jax.kernels.canvas import canvas_sides, cut_out, halved, inside, lay_out, lay_out_map
 from wct_jax.measures.evaluation import evaluate
 from wct_jax.measures.metrics import psnr
-from wct_jax.painting.cascade import prepare
-from wct_jax.painting.options import Options
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -62,11 +60,6 @@ def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
         expected = jnp.ones(shape[-3:-1]) if weights is None else weights
         np.testing.assert_array_equal(cut_out(counted[..., None], shape[-3:-1])[..., 0], expected)
         assert float(jnp.abs(jnp.where(within, 0, counted)).max()) == 0
-    picture, pixels, drawn = outline(shape, weighted)
-    assert (picture.shape, picture.dtype) == (laid.shape, laid.dtype)
-    assert (pixels is None) == (counted is None)
-    assert pixels is None or pixels.shape == counted.shape
-    assert (drawn is None) == (size is None)
 
 
 def test_the_device_is_kept(model, rng):
@@ -189,20 +182,14 @@ def test_nothing_is_compiled_for_an_exact_size(model, rng, compiling, case):
     assert not [message for message in again if "psnr" not in message and "ssim" not in message]
 
 
-@pytest.mark.parametrize("case", ["plain", "weighted", "regions"])
-def test_what_is_prepared_is_not_compiled_again(model, rng, caplog, case):
+@pytest.mark.parametrize("masks", [0, 2])
+def test_a_level_and_the_style_are_a_program_each(compact, rng, compiling, masks):
     content, drawing = rng.random((83, 90, 3), np.float32), rng.random((20, 30, 3), np.float32)
-    given, foreseen, options = {}, {}, Options()
-    if case == "weighted":
-        given, foreseen = {"content_weights": np.ones((83, 90), np.float32)}, {"content_weighted": True}
-    if case == "regions":
-        masks = [rng.random((83, 90), np.float32) for _ in range(2)]
-        given = {"mask": masks, "alpha_map": masks[0], "transform": "ot"}
-        foreseen, options = {"regions": 2, "mapped": True}, Options(transform="ot")
-    prepare(model, content.shape, [(drawing.shape, False)], options, **foreseen)
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        style = extract_style(model, drawing)
-        stylize(model, content, [style, style] if case == "regions" else style, **given)
-    # Nor traced again.
-    parts = ("conv3x3", "max_pool", "recolor", "feature_moments", "alphas", "with_change", "both")
-    assert not [message for message in caplog.messages if any(part in message for part in parts)]
+
+    def repaint():
+        style = extract_style(compact, drawing, weights=drawing[..., 0])
+        options = {"mask": [rng.random((83, 90), np.float32)] * masks, "alpha_map": content[..., 0], "strength": 0.5}
+        stylize(compact, content, [style] * max(1, masks), **options)
+
+    assert len(compiling(repaint)) <= 10
+    assert not compiling(repaint)

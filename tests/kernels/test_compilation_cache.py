@@ -59,10 +59,11 @@ def test_a_folder_that_others_can_write_to_is_left_alone(folder):
     assert list(folder.iterdir()) == []
 
 
-def test_the_processor_is_part_of_the_key(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["processor", "cores", "library.identity"])
+def test_other_machines_and_native_code_have_their_own(tmp_path, monkeypatch, name):
     CompilationCache(tmp_path, 10**6).put("key", b"executable")
     assert CompilationCache(tmp_path, 10**6).get("key") == b"executable"
-    monkeypatch.setattr(compilation_cache, "processor", lambda: "another")
+    monkeypatch.setattr(f"{compilation_cache.__name__}.{name}", lambda: "another")
     assert CompilationCache(tmp_path, 10**6).get("key") is None
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from wct_jax import Decoder, Encoder, Model, extract_style, stylize
-from wct_jax.kernels import compilation
+from wct_jax.kernels.pooling import max_pool
 from wct_jax.networks.digest import encoder_digest
-from wct_jax.networks.pooling import max_pool, pool_weights, size_at
+from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.networks.taps import choose_taps, read
 from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
@@ -115,9 +115,7 @@ def test_models_that_differ_in_their_documents_share_what_is_compiled(model):
 
 
 @pytest.mark.parametrize("jitted", [False, True])
-def test_models_of_equal_shapes_share_the_networks_and_not_the_digest(model, other, rng, monkeypatch, caplog, jitted):
-    """Also where functions are compiled whole, as on other platforms than the CPU."""
-    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+def test_models_of_equal_shapes_share_the_networks_and_not_the_digest(model, other, rng, caplog, jitted):
     extract, repaint = (
         lambda model, image: extract_style(model, image, "relu1_1"),
         lambda model, image, style: stylize(model, image, style, layers="relu1_1"),

@@ -5,7 +5,6 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -207,18 +206,6 @@ def test_the_photo_read_last_is_not_decoded_again(model, pictures, monkeypatch):
         assert room._reader.photo(Picture(frame, metadata=Metadata(dpi=dpi)), None).metadata.dpi == dpi
 
 
-def test_what_was_dropped_is_prepared_again(open_session, pictures, monkeypatch):
-    room, dropped, prepared = open_session[0](2), [0], []
-    monkeypatch.setattr(session, "compiler", lambda: SimpleNamespace(dropped=dropped[0]))
-    monkeypatch.setattr(session, "prepare", lambda *arguments, **options: prepared.append(arguments))
-    room._dropped = 0
-    room.style(Look((pictures[0],)), ONE)
-    for drops, times in [(0, 1), (0, 1), (3, 2), (3, 2)]:
-        dropped[0] = drops
-        room.paint(pictures[1], pictures[0], ONE)
-        assert len(prepared) == times
-
-
 @pytest.mark.parametrize(("last", "count"), [("relu2_1", 3), (("relu3_1", 3, 6), 5)], ids=["levels", "passes"])
 def test_it_can_be_cancelled_between(model, pictures, last, count):
     room, stop, told = Session(model), threading.Event(), []
@@ -252,7 +239,6 @@ def test_it_can_be_cancelled_while_others_are_painted(model, pictures):
             assert read.wait(60)
             stop.set()
         assert isinstance(waiting.exception(), Cancelled)
-    assert not room._prepared
 
 
 def test_threads_share_a_session(open_session, pictures):

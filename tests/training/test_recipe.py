@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from wct_jax.kernels import compilation
 from wct_jax.measures.evaluation import evaluate
 from wct_jax.measures.metrics import psnr, ssim
 from wct_jax.networks.model_file import add_decoder, load_model, save_model
@@ -126,9 +125,7 @@ def test_the_model_file_of_the_run_is_the_decoder_at_the_last_save(model, photos
     assert load_model(folder / "model.safetensors").metadata["decoders"]["relu1_1"]["steps"] == 4
 
 
-def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, monkeypatch, caplog):
-    """Where functions are compiled whole, as on other platforms than the CPU."""
-    monkeypatch.setattr(compilation, "platform_of", lambda arrays: "gpu")
+def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, caplog):
     with jax.log_compiles():
         go(model, tmp_path / "run", [rng.random((70, 70, 3), np.float32)], steps=3)
     assert len(list((tmp_path / "run" / "reconstructions").iterdir())) == 3

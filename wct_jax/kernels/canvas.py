@@ -13,8 +13,6 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from wct_jax.kernels.compilation import part
-
 # Sides are rounded up to one of eight sizes per doubling, and to multiples of 16, which four poolings divide evenly.
 _STEPS = 8
 _FINEST = 16
@@ -121,16 +119,4 @@ def inside(shape: Sequence[int], size: Array) -> Array:
 
 def halved(size: Array | None) -> Array | None:
     """The size after a pooling in ceil mode."""
-    return None if size is None else _half(size)
-
-
-# A part, so that it is kept on disk like the rest, instead of being compiled by each process.
-@part()
-def _half(size: Array) -> Array:
-    return (size + 1) // 2
-
-
-@part()
-def doubled(size: Array) -> Array:
-    """The size after an upsampling."""
-    return 2 * size
+    return None if size is None else (size + 1) // 2

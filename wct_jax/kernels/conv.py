@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from wct_jax.kernels.canvas import inside
-from wct_jax.kernels.compilation import part
+from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.pooling import max_pool
 from wct_jax.kernels.primitive import is_spread, native_primitive
 from wct_jax.transform.platforms import HIGHEST
@@ -26,7 +26,7 @@ Kernel = tuple[Array, Array]
 """A kernel `[3, 3, in, out]` and the bias `[out]` that is added."""
 
 
-@part(static=("upsample", "relu", "pool"), context=lambda: algorithm.value)
+@compiled(static=("upsample", "relu", "pool"))
 def conv3x3(
     x: Array,
     kernel: Array,

@@ -42,11 +42,11 @@ def native_primitive(
     primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
     compiled = functools.cache(lambda **static: jax.jit(functools.partial(primitive.bind, **static)))
 
-    @primitive.def_impl
-    def run(*args: Array, **static: Any) -> list[Array]:
-        with jax.disable_jit(False):
+    def apply(*args: Array, **static: Any) -> list[Array]:
+        with jax.disable_jit(False):  # Or it would call itself.
             return compiled(**static)(*args)
 
+    primitive.def_impl(apply)
     by_operations = mlir.lower_fun(by_xla, multiple_results=True)
     mlir.register_lowering(primitive, by_operations)
 

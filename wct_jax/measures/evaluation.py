@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out
-from wct_jax.kernels.compilation import by_parts
+from wct_jax.kernels.compilation import compiled
 from wct_jax.measures.metrics import psnr, ssim
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import size_at
@@ -37,7 +37,7 @@ def rebuild(model: Model, layer: str, photo: np.ndarray) -> np.ndarray:
     return np.asarray(cut_out(_on_canvas(model.bare, image, size, layer), photo.shape[-3:-1]))
 
 
-@by_parts(static=("layer",))
+@compiled(static=("layer",))
 def _on_canvas(model: Model, image: jax.Array, size: jax.Array | None, layer: str) -> jax.Array:
     feature = model.encode(image, (layer,), size)[layer]
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])

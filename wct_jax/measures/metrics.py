@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.kernels.canvas import as_array
-from wct_jax.kernels.compilation import part
+from wct_jax.kernels.compilation import compiled
 
 
 def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
@@ -27,7 +27,7 @@ def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
     return _psnr(*_pair(image, reference))
 
 
-@part()
+@compiled()
 def _psnr(image: Array, reference: Array) -> Array:
     return -10 * jnp.log10(jnp.mean((image - reference) ** 2, axis=(-3, -2, -1)))
 
@@ -57,7 +57,7 @@ _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-@part()
+@compiled()
 def _ssim(image: Array, reference: Array) -> Array:
     x, y = image.mean(-1), reference.mean(-1)
     difference = x - y

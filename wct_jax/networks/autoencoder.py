@@ -13,7 +13,7 @@ from jax import Array
 
 from wct_jax.checks.arguments import as_names
 from wct_jax.checks.arrays import as_feature, as_image
-from wct_jax.kernels.canvas import doubled, halved
+from wct_jax.kernels.canvas import halved
 from wct_jax.kernels.conv import Kernel, conv3x3
 from wct_jax.networks.vgg import LAYERS, VGG19_WIDTHS, decoder_shapes, deepest, encoder_shapes, table_to, tap_of
 from wct_jax.transform.mesh import has_rows_apart
@@ -134,5 +134,5 @@ class Decoder(nn.Module):
                 continue
             then, relu = kernels[second]() if second else None, "conv1_1" not in (name, second)
             x = conv3x3(x, *kernels[name](), then=then, size=size, upsample=upsample, relu=relu)
-            size, upsample = size if size is None or not upsample else doubled(size), False
+            size, upsample = size if size is None or not upsample else 2 * size, False
         return x

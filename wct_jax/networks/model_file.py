@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import jax.numpy as jnp
 import numpy as np
 
 from wct_jax.checks.arguments import as_path, check_kind
 from wct_jax.checks.printable import printable
+from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
 from wct_jax.networks.model import Model, Parameters
@@ -84,7 +84,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
-        branch[leaf] = jnp.asarray(array, jnp.float32)
+        branch[leaf] = as_array(array.astype(np.float32, copy=False))
     digest = encoder_digest(tree["encoder"], tree["encoders"])
     if digest != metadata["digest"]:
         raise ValueError(

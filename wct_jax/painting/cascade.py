@@ -2,18 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import as_number, check_progress, is_traced
 from wct_jax.checks.arrays import as_image
-from wct_jax.kernels.canvas import as_array, cut_out, lay_out, outline
-from wct_jax.kernels.compilation import by_parts, part
-from wct_jax.kernels.compiler import compiler
+from wct_jax.kernels.canvas import as_array, cut_out, lay_out
+from wct_jax.kernels.compilation import compiled
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import size_at
 from wct_jax.painting.guides import Guides
@@ -23,9 +20,8 @@ from wct_jax.painting.options import Options
 from wct_jax.painting.plan import Plan, make_plan
 from wct_jax.painting.regions import guide
 from wct_jax.painting.strength import between, blend
-from wct_jax.painting.style import Style, extract_from_canvas, feature_moments, white_style
+from wct_jax.painting.style import Style, feature_moments
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
-from wct_jax.transform.platforms import platform_of
 
 
 def stylize(
@@ -148,12 +144,12 @@ def _cascade(content: Array, plan: Plan, guides: Guides, progress: Callable[[str
     shallower = Guides(strength=None if guides.strength is None else between(guides.strength))
     guides, shallower = (each.on_canvas(weights, size, image) for each in (guides, shallower))
     of_levels = dataclasses.replace(guides, rest=None, strength=None)
-    photo, model, styles = image, plan.model.bare, [style.bare for style in plan.styles]
+    photo, model = image, plan.model.bare
     for number, level in enumerate(plan.levels, 1):
         if progress and not traced:
             image.block_until_ready()
             progress(level.layer)
-        before = image
+        before, styles = image, [style.at(level.layer, swap=level.swap is not None) for style in plan.styles]
         image = stylize_level(model, image, styles, level, of_levels)
         if shallower.strength is not None and number < len(plan.levels):
             image = blend(before, image, shallower.strength)
@@ -162,7 +158,7 @@ def _cascade(content: Array, plan: Plan, guides: Guides, progress: Callable[[str
     return cut_out(image if guides.strength is None else blend(photo, image, guides.strength), content.shape[-3:-1])
 
 
-@by_parts()
+@compiled()
 def stylize_level(
     model: Model, image: Array, styles: Sequence[Style], level: Level, guides: Guides = Guides()
 ) -> Array:
@@ -187,52 +183,11 @@ def stylize_level(
     return cut_out(model.decode(layer, feature, size_at(layer, size)), image.shape[-3:-1])
 
 
-@part()
 def _both(weights: Array | None, share: Array) -> Array:
     return share if weights is None else weights * share
 
 
-@part()
+@compiled()
 def _leave(image: Array, photo: Array, rest: Array) -> Array:
     rest = rest[..., None].astype(image.dtype)
     return rest * photo + (1 - rest) * image
-
-
-def prepare(
-    model: Model,
-    content: Sequence[int],
-    pictures: Sequence[tuple[Sequence[int], bool]],
-    options: Options,
-    *,
-    content_weighted: bool = False,
-    regions: int = 0,
-    mapped: bool = False,
-) -> None:
-    """Compile what `extract_style` and `stylize` will need on the CPU, on all its cores.
-
-    Otherwise they compile each part when its turn comes, one after the other.
-
-    Args:
-        model: Encoder and decoders.
-        content: Shape of the content, `[..., H, W, 3]`.
-        pictures: Shape of each style's picture, and whether it will have weights; none for styles already extracted.
-        options: Layers, by name, and the transform. Patches have shapes of their own and are compiled when used.
-        content_weighted: Whether the content will have weights.
-        regions: Number of masks that will have a style.
-        mapped: Whether there will be an alpha map.
-    """
-    if platform_of(model) != "cpu" or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-        return
-    layers = options.layers or model.layers
-
-    def paint(photo: tuple[Any, Any, Any], drawings: Sequence[tuple[Any, Any, Any]]) -> None:
-        for picture, weights, size in drawings:
-            extract_from_canvas(model, picture, tuple(layers), weights, size)
-        image, weights, size = photo
-        area = jnp.zeros(image.shape[:-1], jnp.float32)
-        styles = (white_style(model, layers),) * max(1, regions)
-        guides = Guides(weights, (area,) * regions, area if mapped else None, size=size)
-        for layer in layers:
-            stylize_level(model, image, styles, Level(layer, transform=options.transform), guides)
-
-    compiler().ahead(paint, outline(content, content_weighted), [outline(*each) for each in pictures])

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from wct_jax.kernels.canvas import inside
-from wct_jax.kernels.compilation import part
 from wct_jax.kernels.mapping import map_pixels
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.painting.guides import Guides
@@ -73,7 +72,6 @@ def paint_feature(
     return result
 
 
-@part()
 def _alphas(level: Level, guides: Guides) -> list[Array]:
     """For each region its share of each pixel of the feature, times the alpha there."""
     layer, size, alpha = level.layer, guides.size, level.alpha
@@ -85,12 +83,10 @@ def _alphas(level: Level, guides: Guides) -> list[Array]:
     return [one * alpha for one in each]
 
 
-@part()
 def _with_change(total: Array, before: Array, after: Array) -> Array:
     return total + (after - before)
 
 
-@part()
 def recolor(feature: Array, statistics: Moments, style: Moments, level: Level, size: Array | None) -> Array:
     """Whiten and color a feature, see `transfer`.
 
@@ -116,7 +112,6 @@ def recolor(feature: Array, statistics: Moments, style: Moments, level: Level, s
     )
 
 
-@part()
 def repatch(
     feature: Array, statistics: Moments, style: Moments, kept: tuple[Array, Array], level: Level, size: Array | None
 ) -> Array:

@@ -15,7 +15,7 @@ from jax import Array
 
 from wct_jax.checks.arguments import is_traced
 from wct_jax.checks.arrays import as_map, as_weights
-from wct_jax.kernels.compilation import part
+from wct_jax.kernels.compilation import compiled
 
 _Number = TypeVar("_Number", bound="float | np.ndarray | Array")
 
@@ -54,7 +54,7 @@ def between(strength: _Number) -> _Number:
     return 6 * strength / (1 + 5 * strength)  # type: ignore[return-value]
 
 
-@part()
+@compiled()
 def blend(before: Array, after: Array, strength: Array) -> Array:
     """Blend two images `[..., H, W, C]`: to the bit `before` where the strength is 0, and `after` where it is 1.
 

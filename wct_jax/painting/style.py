@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from wct_jax.checks.arguments import as_names, as_numbers, check_kind, described, is_traced
 from wct_jax.checks.arrays import as_image, as_weights
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out
-from wct_jax.kernels.compilation import by_parts, part
+from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.moments import moments_of
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import pool_weights, size_at
@@ -41,10 +41,9 @@ class Style:
     digest: str
     features: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
 
-    @property
-    def bare(self) -> "Style":
-        """The style without its digest, on which compiled programs must not depend."""
-        return replace(self, digest="")
+    def at(self, layer: str, *, swap: bool) -> "Style":
+        """The style as compiled programs of one layer take it: without features, of any size, unless they `swap`."""
+        return Style({layer: self.moments[layer]}, "", {layer: self.features[layer]} if swap else {})
 
 
 def extract_style(
@@ -106,7 +105,7 @@ def _cut_out(features: Mapping[str, tuple[Array, Array]], size: Array) -> dict[s
     return cut
 
 
-@by_parts(static=("layers", "swap_layers"))
+@compiled(static=("layers", "swap_layers"))
 def extract_from_canvas(
     model: Model,
     image: Array,
@@ -122,13 +121,11 @@ def extract_from_canvas(
     return Style(each, model.digest, kept)
 
 
-@part(static=("layer",))
 def _pixel_weights(image: Array, weights: Array | None, size: Array | None, layer: str) -> Array:
     """The weight of each pixel of a layer's feature, `[..., H', W']`."""
     return pool_weights(jnp.ones(image.shape[:-1], image.dtype) if weights is None else weights, layer, size)
 
 
-@part(static=("layer",))
 def feature_moments(feature: Array, weights: Array | None, size: Array | None, layer: str) -> Moments:
     """The moments of a layer's feature.
 
@@ -220,18 +217,18 @@ def _mix(layer: str, shares: Sequence[tuple[Style, float]], eps: Array) -> Momen
     return _of_root(functools.reduce(_plus, parts))
 
 
-@part()
+@compiled()
 def _weighed(moments: Moments, share: Array, eps: Array) -> tuple[Array, Array, Array]:
     """Count, mean and root of the covariance, each multiplied by a share."""
     return share * moments.count, share * moments.mean, share * root_of(moments, eps)
 
 
-@part()
+@compiled()
 def _plus(a: Sequence[Array], b: Sequence[Array]) -> tuple[Array, ...]:
     return tuple(map(jnp.add, a, b))
 
 
-@part()
+@compiled()
 def _of_root(mixed: Sequence[Array]) -> Moments:
     count, mean, root = mixed
     covariance = jnp.matmul(root, root, precision=jax.lax.Precision.HIGHEST)

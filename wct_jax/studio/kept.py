@@ -8,8 +8,6 @@ from pathlib import Path
 import jax
 
 from wct_jax.kernels import compilation_cache
-from wct_jax.kernels.compiler import compiler
-from wct_jax.kernels.executables import Executables
 from wct_jax.system.folders import user_folder
 from wct_jax.system.private_folder import is_private
 
@@ -17,22 +15,12 @@ from wct_jax.system.private_folder import is_private
 _MOST_KEPT = 2**28
 
 
-def keep_compilations(*, ahead: bool) -> None:
-    """Keep compiled code on disk, unless JAX was told where to keep it or there is no place for it.
-
-    Args:
-        ahead: Whether `prepare` compiles everything that takes long; on a CPU executables are kept then, which spares
-            tracing, too. Otherwise JAX keeps what it compiles.
-    """
+def keep_compilations() -> None:
+    """Make JAX keep what it compiles on disk, unless it was told where to keep it or there is no place for it."""
     if jax.config.values["jax_compilation_cache_dir"]:
         return
-    executables = ahead and jax.default_backend() == "cpu" and jax.local_device_count() == 1
-    folder = _folder("executables" if executables else "compiled")
-    if folder is None:
-        return
-    if executables:
-        compiler().keep(Executables(folder, _MOST_KEPT))
-    else:
+    folder = _folder("compiled")
+    if folder is not None:
         compilation_cache.use(compilation_cache.CompilationCache(folder, _MOST_KEPT))
 
 

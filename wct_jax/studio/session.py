@@ -14,11 +14,9 @@ import numpy as np
 
 import wct_jax
 from wct_jax.checks.arguments import check_kind
-from wct_jax.kernels.canvas import canvas_sides
-from wct_jax.kernels.compiler import compiler
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model, require_decoders
-from wct_jax.painting.cascade import prepare, stylize
+from wct_jax.painting.cascade import stylize
 from wct_jax.painting.color import preserve_color
 from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
@@ -81,7 +79,8 @@ class Session:
         self.limits = limits
         self._folder, self._reader = folder, Reader(limits, note)
         self._styles: Recent[str, Style] = Recent(limits.styles, _bytes_of)
-        self._keep, self._prepared, self._dropped = keep_compiled, set[object](), compiler().dropped
+        if keep_compiled:
+            keep_compilations()
         # Held while something is computed: one result at a time is as fast, and takes the memory of one.
         self._painting = threading.RLock()
 
@@ -143,7 +142,6 @@ class Session:
         styles = self._read_styles(request.look, options)
         with self._painting:
             stop("its turn", 0, 0)  # Others may have taken long.
-            self._prepare(photo, request, options, styles)
             style = self._style_of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
         metadata = dataclasses.replace(photo.metadata, settings=self._settings(request))
@@ -233,35 +231,6 @@ class Session:
                 f"{name} has no statistics for {', '.join(missing)}: expected `layers` of {', '.join(style.moments)}"
             )
         return style
-
-    def _prepare(
-        self, photo: Picture, request: Request, options: Options, styles: "Sequence[_Reading | Style | None]"
-    ) -> None:
-        """Compile what a request will need, once for all requests of these sizes."""
-        name = _name(request.photo)
-        new = [each for each in styles if isinstance(each, _Reading)]
-        tiled = self._tile(_sides(photo, options.margin), name, options) or any(
-            self._tile(_sides(each.picture), each.name, options) for each in new
-        )
-        if self._keep:
-            keep_compilations(ahead=not tiled)
-            self._keep = False
-        if self._dropped != compiler().dropped:
-            self._dropped = compiler().dropped
-            self._prepared.clear()
-        if tiled:
-            return
-        regions = sum(style is not None for style in styles) if request.look.masks else 0
-        pictures = [(each.picture.pixels.shape, each.picture.alpha is not None) for each in new]
-        sizes = sorted((canvas_sides(shape[:2]), weighted) for shape, weighted in pictures)
-        sides, weighted = _sides(photo, options.margin), photo.alpha is not None or options.margin > 0
-        mapped = request.alpha_map is not None
-        key = canvas_sides(sides), weighted, tuple(sizes), regions, mapped, options.layers, options.transform
-        if key in self._prepared:
-            return
-        more = {"content_weighted": weighted, "regions": regions, "mapped": mapped}
-        prepare(self.model, (*sides, 3), pictures, options, **more)  # type: ignore[arg-type]
-        self._prepared.add(key)
 
     def _style_of(
         self, look: Look, styles: "Sequence[_Reading | Style | None]", options: Options, report: Progress

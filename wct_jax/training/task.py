@@ -15,7 +15,7 @@ import optax
 from rich.console import Console
 
 import wct_jax
-from wct_jax.kernels.programs import compiler_options
+from wct_jax.kernels.compilation import compiler_options
 from wct_jax.measures.evaluation import rebuild
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import save_model

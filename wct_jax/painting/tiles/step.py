@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from wct_jax.kernels.canvas import as_array
-from wct_jax.kernels.compilation import by_parts
+from wct_jax.kernels.compilation import compiled
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import size_at
 from wct_jax.networks.vgg import cell_of, seen_by_decoder, seen_by_encoder
@@ -42,8 +42,8 @@ class Step:
     """One level of the cascade over an image of a given size."""
 
     def __init__(self, model: Model, styles: Sequence[Style], level: Level, paper: Paper) -> None:
-        bare = tuple(style.bare for style in styles)
-        self._model, self._styles, self._level, self._paper = model.bare, bare, level, paper
+        self._model, self._level, self._paper = model.bare, level, paper
+        self._styles = tuple(style.at(level.layer, swap=False) for style in styles)
         layer = level.layer
         self._cell, self._keeps = cell_of(layer), keeps(layer)
         self._encoded = windows(paper.sides, paper.tile, seen_by_encoder(layer), self._cell)
@@ -107,7 +107,7 @@ def _in_cells(window: tuple[slice, slice], cell: int) -> tuple[slice, slice]:
     return tuple(slice(part.start // cell, -(-part.stop // cell)) for part in window)  # type: ignore[return-value]
 
 
-@by_parts(static=("layer",))
+@compiled(static=("layer",))
 def _measure(
     model: Model, image: Array, weights: Sequence[Array], size: Array, layer: str
 ) -> tuple[tuple[Moments, ...], Array]:
@@ -115,7 +115,7 @@ def _measure(
     return tuple(feature_moments(feature, one, size, layer) for one in weights), feature
 
 
-@by_parts()
+@compiled()
 def _repaint(
     model: Model, source: Array, statistics: Sequence[Moments], styles: Sequence[Style], level: Level, guides: Guides
 ) -> Array:
