@@ -10,7 +10,8 @@ namespace {
 
 // Adds the gradients of the reflected pixels around an image to those of the pixels that they show. `kernel` is turned
 // round: `[3, 3, outputs, inputs]`.
-void fold_border(const Shape& s, const float* y, const float* kernel, Index image, float* line, float* result, float* x) {
+void fold_border(const Shape& s, const float* y, const float* kernel, Index image, float* line, float* result,
+                 float* x) {
   const Index n = s.inputs, m = s.outputs, width = padded(n);
   const auto at = [&](Index row, Index column) { return (image * s.height + row) * s.width + column; };
   for (int side = 0; side < 4; side++) {
