@@ -36,12 +36,16 @@ def modules_after(code):
             "flax tensorflow_datasets tensorflow grain orbax optax torch PIL h5py safetensors rich",
         ),
         (
-            "from wct_jax import extract_style, load_model, read_image, stylize, write_image, Decoder, Encoder",
+            "from wct_jax import Session, extract_style, load_model, read_image, stylize, write_image",
+            "flax tensorflow_datasets tensorflow grain orbax optax torch h5py scipy",
+        ),
+        (
+            "from wct_jax import Decoder, Encoder",
             "tensorflow_datasets tensorflow grain torch h5py",  # Flax itself loads optax and orbax, where they are.
         ),
         ("import wct_jax.networks.vgg", "jax numpy flax PIL"),
     ],
-    ids=["transform", "painting", "table"],
+    ids=["transform", "painting", "modules", "table"],
 )
 def test_no_more_is_loaded_than_is_needed(code, absent):
     assert not modules_after(code) & set(absent.split())

@@ -10,11 +10,11 @@ from wct_jax import studio as studio
 from wct_jax import system as system
 from wct_jax import training as training
 from wct_jax import transform as transform
-from wct_jax.networks.autoencoder import Decoder as Decoder
-from wct_jax.networks.autoencoder import Encoder as Encoder
 from wct_jax.networks.model import Model as Model
 from wct_jax.networks.model_file import load_model as load_model
 from wct_jax.networks.model_file import save_model as save_model
+from wct_jax.networks.modules import Decoder as Decoder
+from wct_jax.networks.modules import Encoder as Encoder
 from wct_jax.painting.cascade import stylize as stylize
 from wct_jax.painting.color import preserve_color as preserve_color
 from wct_jax.painting.options import Options as Options

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wct_jax.convert.assembly import auxiliary_parameters, decoder_parameters, encoder_parameters, fold
 from wct_jax.convert.checkpoint import Checkpoint, Convolution, Preprocessing
 from wct_jax.kernels.conv import conv3x3
-from wct_jax.networks.autoencoder import Decoder, Encoder
+from wct_jax.networks.modules import Decoder, Encoder
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 
 WIDTHS = (4, 5, 6, 7, 8)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from wct_jax.convert.normalise import mean_activations, normalise, read_photos
-from wct_jax.networks.autoencoder import Encoder
+from wct_jax.networks.modules import Encoder
 from wct_jax.networks.vgg import convolution_of, encoder_shapes
 
 WIDTHS = (5, 6, 7)

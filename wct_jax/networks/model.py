@@ -9,10 +9,9 @@ import jax
 from jax import Array
 
 from wct_jax.checks.arguments import as_names, is_traced
-from wct_jax.networks.autoencoder import Decoder, Encoder
+from wct_jax.networks.autoencoder import Parameters as Parameters
+from wct_jax.networks.autoencoder import decode, encode
 from wct_jax.networks.vgg import LAYERS, convolution_of, deepest_first, depth_of
-
-Parameters = Mapping[str, Mapping[str, Array]]
 
 
 def widths_of(encoder: Parameters) -> tuple[int, ...]:
@@ -69,17 +68,15 @@ class Model:
         return replace(self, digest="", document="{}")
 
     def encode(self, images: Array, layers: Sequence[str] | None = None, size: Array | None = None) -> dict[str, Array]:
-        """Encode images: layer to feature, see `Encoder`."""
+        """Encode images: layer to feature, see `wct_jax.networks.autoencoder.encode`."""
         wanted = LAYERS[: len(self.widths)] if layers is None else as_names("layers", layers)
         own = [layer for layer in wanted if layer in self.encoders]
         common = [layer for layer in wanted if layer not in own]
         features: dict[str, Array] = {}
         if common or not own:
-            # Flax types what `apply` returns for modules that also return changed state.
-            features = Encoder(self.widths).apply({"params": self.encoder}, images, common, size)  # type: ignore[assignment]
+            features = encode(self.encoder, images, common, size)
         for layer in own:
-            encoder = Encoder(self.widths_at(layer))
-            features |= encoder.apply({"params": self.encoders[layer]}, images, (layer,), size)  # type: ignore[arg-type]
+            features |= encode(self.encoders[layer], images, (layer,), size)
         return features
 
     def widths_at(self, layer: str) -> tuple[int, ...]:
@@ -91,7 +88,7 @@ class Model:
         return self.widths_at(layer)[depth_of(layer) - 1]
 
     def decode(self, layer: str, feature: Array, size: Array | None = None) -> Array:
-        """Decode the feature of a layer to an image, see `Decoder`.
+        """Decode the feature of a layer to an image, see `wct_jax.networks.autoencoder.decode`.
 
         Raises:
             ValueError: The model has no decoder for the layer.
@@ -99,7 +96,7 @@ class Model:
         if layer not in self.decoders:
             have = ", ".join(self.layers) or "none"
             raise ValueError(f"the model has no decoder for {layer} (it has {have})")
-        return Decoder(layer, self.widths_at(layer)).apply({"params": self.decoders[layer]}, feature, size)  # type: ignore[return-value]
+        return decode(layer, self.decoders[layer], feature, size)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from wct_jax.measures.losses import (
     relative_error,
     total_variation,
 )
-from wct_jax.networks.autoencoder import Decoder
 from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.modules import Decoder
 from wct_jax.networks.taps import Taps, read
 from wct_jax.networks.vgg import decoder_shapes, deeper_than
 from wct_jax.painting.cascade import stylize

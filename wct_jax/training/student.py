@@ -10,8 +10,8 @@ import optax
 from jax import Array
 
 from wct_jax.measures.losses import mean_squared_error, perceptual_error
-from wct_jax.networks.autoencoder import Encoder
 from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.modules import Encoder
 from wct_jax.networks.taps import Taps, read
 from wct_jax.networks.vgg import LAYERS, deepest, depth_of, table_to
 from wct_jax.training.decoder import descend, initial_decoder
