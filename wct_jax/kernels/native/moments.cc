@@ -38,12 +38,14 @@ double sum_rows(const float* x, const float* weights, Index rows, Index columns,
 
 bool moments(const Workers& workers, const Shape& s, const float* x, const float* weights, float* count, float* mean,
              float* scatter) {
-  constexpr Index kCached = Index{1} << 16, kScatters = Index{1} << 22;
+  constexpr Index kCached = Index{1} << 16, kScatters = Index{1} << 22, kChain = 512;
   const Index n = s.inputs, width = padded(n), floats = 2 * n + n * width;
   const Index most_parts = most(1, least(64, kScatters / (s.count * floats)));
   const Index rows = most(divide_up(s.height, most_parts), most(1, least(s.height, kCached / (s.width * n))));
   const Index parts = divide_up(s.height, rows);
-  const Index stride = divide_up(2 * n + s.width * (n + width), 16) * 16;
+  // Sums of more pixels are added up in two steps, since each of many additions to a large number rounds the same way.
+  const bool in_two = rows * s.width > kChain;
+  const Index stride = divide_up(2 * n + s.width * (n + width) + (in_two ? n * width : 0), 16) * 16;
   Buffer memory(s.count * parts * floats), scratch(workers.threads * stride);
   Buffer doubles(2 * (s.count * parts + s.count * n) + 2);
   if (!memory || !scratch || !doubles) return false;
@@ -69,7 +71,10 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
       own.rounded[c] = static_cast<float>(mean);
       own.rest[c] = static_cast<float>(mean - own.rounded[c]);
     }
+    float* recent = in_two ? weighted + s.width * width : own.scatter;
     memset(own.scatter, 0, bytes(n * width));
+    if (in_two) memset(recent, 0, bytes(n * width));
+    Index pixels = 0;
     for (Index r = 0; r < height; r++) {
       for (Index p = 0; p < s.width; p++) {
         const float* pixel = from + (r * s.width + p) * n;
@@ -81,7 +86,11 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
         }
         for (Index c = n; c < width; c++) weighted[p * width + c] = 0;
       }
-      add_outer(centered, n, weighted, width, s.width, n, width, own.scatter, width);
+      add_outer(centered, n, weighted, width, s.width, n, width, recent, width);
+      pixels += s.width;
+      if (!in_two || (pixels < kChain && r + 1 < height)) continue;
+      for (Index c = 0; c < n * width; c++) own.scatter[c] += recent[c], recent[c] = 0;
+      pixels = 0;
     }
   });
 
