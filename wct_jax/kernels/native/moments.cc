@@ -45,7 +45,8 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
   const Index parts = divide_up(s.height, rows);
   // Sums of more pixels are added up in two steps, since each of many additions to a large number rounds the same way.
   const bool in_two = rows * s.width > kChain;
-  const Index stride = divide_up(2 * n + s.width * (n + width) + (in_two ? n * width : 0), 16) * 16;
+  const Index piece = least(s.width, kChain);
+  const Index stride = divide_up(2 * n + piece * (n + width) + (in_two ? n * width : 0), 16) * 16;
   Buffer memory(s.count * parts * floats), scratch(workers.threads * stride);
   Buffer doubles(2 * (s.count * parts + s.count * n) + 2);
   if (!memory || !scratch || !doubles) return false;
@@ -62,7 +63,7 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
     const float* w = weights + first * s.width;
     double* sums = reinterpret_cast<double*>(scratch + thread * stride);
     float* centered = scratch + thread * stride + 2 * n;
-    float* weighted = centered + s.width * n;
+    float* weighted = centered + piece * n;
     const Part own = part(i);
     memset(sums, 0, static_cast<size_t>(n) * sizeof(double));
     const double weight = part_weights[i] = sum_rows(from, w, height, s.width, n, centered, sums);
@@ -71,14 +72,15 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
       own.rounded[c] = static_cast<float>(mean);
       own.rest[c] = static_cast<float>(mean - own.rounded[c]);
     }
-    float* recent = in_two ? weighted + s.width * width : own.scatter;
+    float* recent = in_two ? weighted + piece * width : own.scatter;
     memset(own.scatter, 0, bytes(n * width));
     if (in_two) memset(recent, 0, bytes(n * width));
-    Index pixels = 0;
-    for (Index r = 0; r < height; r++) {
-      for (Index p = 0; p < s.width; p++) {
-        const float* pixel = from + (r * s.width + p) * n;
-        const float factor = w[r * s.width + p];
+    Index waiting = 0;
+    for (Index q = 0, pixels = height * s.width; q < pixels; q += piece) {
+      const Index number = least(piece, pixels - q);
+      for (Index p = 0; p < number; p++) {
+        const float* pixel = from + (q + p) * n;
+        const float factor = w[q + p];
         for (Index c = 0; c < n; c++) {
           const float difference = pixel[c] - own.rounded[c];
           centered[p * n + c] = difference;
@@ -86,11 +88,11 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
         }
         for (Index c = n; c < width; c++) weighted[p * width + c] = 0;
       }
-      add_outer(centered, n, weighted, width, s.width, n, width, recent, width);
-      pixels += s.width;
-      if (!in_two || (pixels < kChain && r + 1 < height)) continue;
+      add_outer(centered, n, weighted, width, number, n, width, recent, width);
+      waiting += number;
+      if (!in_two || (waiting < kChain && q + piece < pixels)) continue;
       for (Index c = 0; c < n * width; c++) own.scatter[c] += recent[c], recent[c] = 0;
-      pixels = 0;
+      waiting = 0;
     }
   });
 
