@@ -24,6 +24,7 @@ def native_primitive(
     *,
     images: int = 0,
     attributes: Sequence[str] = (),
+    in_place: bool = False,
 ) -> Callable[..., list[Array]]:
     """Define a primitive of arrays and static keywords, and return a function that binds it.
 
@@ -38,6 +39,7 @@ def native_primitive(
         images: Number of its first arguments that are batches of images, if the results are, too. Then images of a
             `vmap` over these alone become one batch; otherwise a `vmap` is a loop.
         attributes: The keywords that the native function takes.
+        in_place: Whether the native function can write its result where its first argument is.
     """
     primitive = Primitive(name)
     primitive.multiple_results = True
@@ -59,7 +61,8 @@ def native_primitive(
             return by_operations(context, *operands, **static)
         if all(each.dtype == _FLOAT32 for each in context.avals_out) and dtypes == {_FLOAT32}:
             given = {key: static[key] for key in attributes}
-            return jax.ffi.ffi_lowering(name)(context, *operands, **given)
+            aliases = {0: 0} if in_place else None
+            return jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)(context, *operands, **given)
 
         def converted(*args: Array) -> list[Array]:
             wide = [x.astype(_FLOAT32) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in args]

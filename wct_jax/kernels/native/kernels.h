@@ -47,7 +47,7 @@ struct Kernels {
   bool (*moments)(const Workers&, const Shape&, const float* x, const float* weights, float* count, float* mean,
                   float* scatter);
   // y = s (matrix (x - mean) + target) + (1 - s) x for each pixel and its strength s: `[N, H, W]` strengths, and for
-  // each image a mean and target `[N, C]` and a matrix `[N, C, C]`.
+  // each image a mean and target `[N, C]` and a matrix `[N, C, C]`; y may be x.
   bool (*map_pixels)(const Workers&, const Shape&, const float* x, const float* strength, const float* mean,
                      const float* matrix, const float* target, float* y);
 };
