@@ -111,8 +111,8 @@ bool moments(const Workers& workers, const Shape& s, const float* x, const float
     if (!counted) part_weights[image * parts] = -1;
   }
 
-  // Σ S_i + w_i (d_i d_iᵀ - r_i r_iᵀ), where d_i are the parts' means less the whole's, and r_i the rests, which S_i has
-  // too much: Chan, Golub and LeVeque, 1979.
+  // Σ S_i + w_i (d_i d_iᵀ - r_i r_iᵀ), where d_i are the parts' means less the whole's, and r_i the rests, which S_i
+  // has too much: Chan, Golub and LeVeque, 1979.
   parallel(workers, s.count * n, [&](Index i, int) {
     const Index image = i / n, c = i % n;
     float* out = scatter + i * n;

@@ -51,15 +51,18 @@ INLINE Index reflect(Index i, Index n) {
 // Memory aligned for vectors.
 class Buffer {
  public:
-  explicit Buffer(Index floats)
-      : data_(static_cast<float*>(aligned_alloc(64, static_cast<size_t>(divide_up(floats + 1, 16) * 64)))) {}
+  explicit Buffer(Index floats) {
+    void* data = nullptr;
+    // Not by aligned_alloc, which wants whole lines: a sanitizer sees what goes beyond this size.
+    if (posix_memalign(&data, 64, bytes(most(floats, 1))) == 0) data_ = static_cast<float*>(data);
+  }
   ~Buffer() { free(data_); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   operator float*() const { return data_; }
 
  private:
-  float* data_;
+  float* data_ = nullptr;
 };
 
 // Calls f(i, thread) for all tasks i, on several threads if that is `worth` waking them.

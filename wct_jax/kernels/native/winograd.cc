@@ -74,8 +74,10 @@ bool convolve_cells(const Convolution& c) {
             Vector results[4][4];
             Transforms::transform_products(products + i * width + o, product_next, results);
             const Vector added = c.bias ? load(c.bias + place + o) : Vector{};
-            for (auto& row : results)
-              for (Vector& result : row) result = c.relu ? positive(result + added) : result + added;
+            // No `auto&`, whose type has forgotten that vectors need not be aligned.
+            for (int a = 0; a < 4; a++)
+              for (int b = 0; b < 4; b++)
+                results[a][b] = c.relu ? positive(results[a][b] + added) : results[a][b] + added;
             if (c.pool)
               pool(results, rows - top, columns - left,
                    c.y + ((image * half_height + top / 2) * half_width + left / 2) * s.outputs + place + o,
