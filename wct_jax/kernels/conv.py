@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad
 
 from wct_jax.kernels.canvas import inside
 from wct_jax.kernels.compilation import compiled
@@ -165,13 +167,13 @@ _CONVOLVE = {
     number: native_primitive(name, _convolved, _convolve_by_xla, images=1, attributes=("upsample", "relu", "pool"))
     for number, name in ((1, "wct_convolve"), (2, "wct_convolve_both"))
 }
-_image_gradient_natively = native_primitive(
+_IMAGE_GRADIENT = native_primitive(
     "wct_image_gradient",
     lambda y, kernel, size, *, sized: [((*y.shape[:3], kernel.shape[2]), y.dtype)],
     _image_gradient_by_xla,
     images=1,
 )
-_kernel_gradient_natively = native_primitive(
+_KERNEL_GRADIENT = native_primitive(
     "wct_kernel_gradient",
     lambda x, y, size, *, upsample, sized, dtype: [((3, 3, x.shape[3], y.shape[3]), dtype)],
     _kernel_gradient_by_xla,
@@ -179,84 +181,111 @@ _kernel_gradient_natively = native_primitive(
 )
 
 
-def _sized(x: Array, size: Array | None) -> tuple[Array, bool]:
-    return (jnp.asarray(x.shape[1:3], jnp.int32), False) if size is None else (size, True)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _convolve(x: Array, kernels: Sequence[Kernel], size: Array | None, upsample: bool, relu: bool, pool: bool) -> Array:
-    within, sized = _sized(x, size)
-    static = dict(upsample=upsample, relu=relu, pool=pool, sized=sized)
-    return _CONVOLVE[len(kernels)](x, *jax.tree.leaves(kernels), within, **static)[0]
+    static = dict(upsample=upsample, relu=relu, pool=pool, sized=size is not None)
+    return _CONVOLVE[len(kernels)].bind(x, *jax.tree.leaves(kernels), _sized(x, size), **static)[0]
 
 
-def _forward(x: Array, kernels: Sequence[Kernel], size: Array | None, *how: bool) -> tuple[Array, Any]:
-    return jax.vjp(lambda x, kernels: _one_by_one(_one, x, kernels, size, *how), x, kernels)
+def _sized(x: Array, size: Array | None) -> Array:
+    return jnp.asarray(x.shape[1:3], jnp.int32) if size is None else size
 
 
-def _backward(upsample: bool, relu: bool, pool: bool, back: Any, gradient: Array) -> tuple[Array, Any, None]:
-    return *back(gradient), None
-
-
-_convolve.defvjp(_forward, _backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _one(x: Array, kernel: Array, bias: Array, size: Array | None, upsample: bool, relu: bool) -> Array:
     return _convolve(x, ((kernel, bias),), size, upsample, relu, False)
 
 
-def _one_forward(*args: Any) -> tuple[Array, Any]:
-    y = _one(*args)
-    return y, (*args[:4], y if args[5] else None)
-
-
-def _one_backward(upsample: bool, relu: bool, kept: Any, gradient: Array) -> tuple[Array, Array, Array, None]:
-    x, kernel, bias, size, y = kept
-    gradient = _masked(gradient, size, upsample)
-    if y is not None:
-        gradient = jnp.where(y > 0, gradient, 0)
-    of_kernel = _kernel_gradient(x, gradient, size, upsample, kernel.dtype)
-    return _back(gradient, kernel, size, upsample), of_kernel, gradient.sum((0, 1, 2)).astype(bias.dtype), None
-
-
-_one.defvjp(_one_forward, _one_backward)
-
-
-def _back(gradient: Array, kernel: Array, size: Array | None, upsample: bool) -> Array:
-    """The gradient by the image, before it was upsampled."""
-    of_x = _image_gradient(gradient, kernel, 2 * size if upsample and size is not None else size)
+def _image_gradient(y: Array, kernel: Array, size: Array | None, upsample: bool) -> Array:
+    """The gradient by the image before it was upsampled."""
+    within = 2 * size if upsample and size is not None else size
+    of_x = _IMAGE_GRADIENT.bind(y, kernel, _sized(y, within), sized=size is not None)[0]
     if not upsample:
         return of_x
     count, height, width, channels = of_x.shape
     return of_x.reshape(count, height // 2, 2, width // 2, 2, channels).sum((2, 4))
 
 
-@jax.custom_vjp
-def _image_gradient(y: Array, kernel: Array, size: Array | None) -> Array:
-    within, sized = _sized(y, size)
-    return _image_gradient_natively(y, kernel, within, sized=sized)[0]
+def _kernel_gradient(y: Array, x: Array, size: Array | None, upsample: bool) -> Array:
+    static = dict(upsample=upsample, sized=size is not None, dtype=jnp.promote_types(y.dtype, jnp.float32))
+    return _KERNEL_GRADIENT.bind(x, y, _sized(x, size), **static)[0]
 
 
-def _image_gradient_backward(kept: Any, change: Array) -> tuple[Array, Array, None]:
-    y, kernel, size = kept
-    of_y = _one(change, kernel, jnp.zeros(kernel.shape[3], kernel.dtype), size, False, False)
-    return of_y.astype(y.dtype), _kernel_gradient(change, y, size, False, kernel.dtype), None
+def _convolve_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: bool) -> tuple[list[Array], list[Any]]:
+    x, *arrays, size = primals
+    upsample, relu, within = static["upsample"], static["relu"], size if static["sized"] else None
+    if static["pool"] or len(arrays) > 2:
+        changed = [i for i, tangent in enumerate(tangents[:-1]) if not isinstance(tangent, ad.Zero)]
+
+        def one_by_one(*given: Array) -> Array:
+            anew = dict(zip(changed, given, strict=True))
+            x, *arrays = (anew.get(i, primal) for i, primal in enumerate(primals[:-1]))
+            kernels = list(zip(arrays[::2], arrays[1::2], strict=True))
+            return _one_by_one(_one, x, kernels, within, upsample, relu, static["pool"])
+
+        y, change = jax.jvp(one_by_one, [primals[i] for i in changed], [tangents[i] for i in changed])
+        return [y], [change]
+    (kernel, bias), (of_x, of_kernel, of_bias, _) = arrays, tangents
+    y, none = _one(x, kernel, bias, within, upsample, relu), jnp.zeros_like(bias)
+    changes = [
+        *([] if isinstance(of_x, ad.Zero) else [_one(of_x, kernel, none, within, upsample, False)]),
+        *([] if isinstance(of_kernel, ad.Zero) else [_one(x, of_kernel, none, within, upsample, False)]),
+        *([] if isinstance(of_bias, ad.Zero) else [jnp.broadcast_to(of_bias.astype(y.dtype), y.shape)]),
+    ]
+    change = functools.reduce(jnp.add, changes)
+    return [y], [jnp.where(y > 0, change, 0) if relu else change]
 
 
-_image_gradient.defvjp(lambda *args: (_image_gradient(*args), args), _image_gradient_backward)
+def _bilinear(primitive: Primitive, transposes: Sequence[Callable[..., Array]]) -> None:
+    """Set the derivatives of a primitive that is linear in each of its first two arguments.
+
+    Args:
+        primitive: The primitive.
+        transposes: Functions from the change of the result, the other of the two arguments, the size, and the keywords,
+            to the change of the first and of the second argument.
+    """
+
+    def jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: Any) -> tuple[list[Array], list[Any]]:
+        (y,), changes = primitive.bind(*primals, **static), []
+        for i, tangent in enumerate(tangents[:2]):
+            if not isinstance(tangent, ad.Zero):
+                changes += primitive.bind(*primals[:i], tangent, *primals[i + 1 :], **static)
+        return [y], [functools.reduce(jnp.add, changes)]
+
+    def transpose(changes: Sequence[Any], *args: Any, **static: Any) -> list[Any]:
+        found: list[Any] = [None] * len(args)
+        size = args[-1] if static["sized"] else None
+        for i, (by, other) in enumerate(zip(transposes, (args[1], args[0]), strict=True)):
+            if ad.is_undefined_primal(args[i]) and not isinstance(changes[0], ad.Zero):
+                found[i] = by(changes[0], other, size, **static).astype(args[i].aval.dtype)
+        return found
+
+    ad.primitive_jvps.setdefault(primitive, jvp)
+    ad.primitive_transposes[primitive] = transpose
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _kernel_gradient(x: Array, y: Array, size: Array | None, upsample: bool, dtype: Any) -> Array:
-    within, sized = _sized(x, size)
-    return _kernel_gradient_natively(x, y, within, upsample=upsample, sized=sized, dtype=dtype)[0]
+def _linear(x: Array, kernel: Array, size: Array | None, upsample: bool = False) -> Array:
+    return _one(x, kernel, jnp.zeros(kernel.shape[3], kernel.dtype), size, upsample, False)
 
 
-def _kernel_gradient_backward(upsample: bool, dtype: Any, kept: Any, change: Array) -> tuple[Array, Array, None]:
-    x, y, size = kept
-    of_y = _one(x, change, jnp.zeros(change.shape[3], change.dtype), size, upsample, False)
-    return _back(y, change, size, upsample).astype(x.dtype), of_y.astype(y.dtype), None
-
-
-_kernel_gradient.defvjp(lambda *args: (_kernel_gradient(*args), args[:3]), _kernel_gradient_backward)
+for _primitive in _CONVOLVE.values():
+    ad.primitive_jvps[_primitive] = _convolve_jvp
+_bilinear(
+    _CONVOLVE[1],
+    (
+        lambda y, kernel, size, *, upsample, **_: _image_gradient(_masked(y, size, upsample), kernel, size, upsample),
+        lambda y, x, size, *, upsample, **_: _kernel_gradient(_masked(y, size, upsample), x, size, upsample),
+    ),
+)
+_bilinear(
+    _IMAGE_GRADIENT,
+    (
+        lambda x, kernel, size, **_: _linear(x, kernel, size),
+        lambda x, y, size, **_: _kernel_gradient(y, x, size, False),
+    ),
+)
+_bilinear(
+    _KERNEL_GRADIENT,
+    (
+        lambda kernel, y, size, *, upsample, **_: _image_gradient(y, kernel, size, upsample),
+        lambda kernel, x, size, *, upsample, **_: _linear(x, kernel, size, upsample),
+    ),
+)

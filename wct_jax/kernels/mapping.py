@@ -1,7 +1,5 @@
 """The map of a feature's pixels, by native code on the CPU."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -43,13 +41,11 @@ def _by_xla(x: Array, strength: Array, *maps: Array) -> list[Array]:
 _natively = native_primitive("wct_map_pixels", lambda x, *_: [(x.shape, x.dtype)], _by_xla, images=5, in_place=True)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _map(*args: Array) -> Array:
-    return _natively(*args)[0]
+    return _natively.bind(*args)[0]
 
 
-def _backward(kept: Any, gradient: Array) -> Any:
-    return jax.vjp(lambda *args: _by_xla(*args)[0], *kept)[1](gradient)
-
-
-_map.defvjp(lambda *args: (_map(*args), args), _backward)
+@_map.defjvp
+def _derivative(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    return _map(*primals), jax.jvp(lambda *args: _by_xla(*args)[0], primals, tangents)[1]

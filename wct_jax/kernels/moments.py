@@ -42,13 +42,11 @@ def _results(x: Any, weights: Any) -> list[tuple[tuple[int, ...], Any]]:
 _natively = native_primitive("wct_moments", _results, _by_xla, images=2)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _moments(x: Array, weights: Array) -> Moments:
-    return Moments(*_natively(x, weights))
+    return Moments(*_natively.bind(x, weights))
 
 
-def _backward(kept: tuple[Array, Array], gradient: Moments) -> tuple[Array, Array]:
-    return jax.vjp(moments, *kept)[1](gradient)
-
-
-_moments.defvjp(lambda *args: (_moments(*args), args), _backward)
+@_moments.defjvp
+def _derivative(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Moments, Moments]:
+    return _moments(*primals), jax.jvp(moments, primals, tangents)[1]

@@ -25,8 +25,8 @@ def native_primitive(
     images: int = 0,
     attributes: Sequence[str] = (),
     in_place: bool = False,
-) -> Callable[..., list[Array]]:
-    """Define a primitive of arrays and static keywords, and return a function that binds it.
+) -> Primitive:
+    """Define a primitive of arrays and static keywords, without derivatives.
 
     Native functions take float32, to which half precision is converted; float64 and empty arrays are left to XLA. So
     are programs that are exported, because other machines may lack the library, and those that XLA divides among
@@ -89,7 +89,7 @@ def native_primitive(
         return found, [0] * len(found)
 
     batching.primitive_batchers[primitive] = batch
-    return primitive.bind
+    return primitive
 
 
 def _is_elsewhere(module: Any) -> bool:
