@@ -1,6 +1,6 @@
-"""The convolution against NumPy and XLA's own, from one pixel to odd sizes, whole and in blocks."""
+"""The convolution against NumPy in float64, from one pixel to the sizes of the networks."""
 
-import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -8,219 +8,174 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from wct_jax.kernels import conv
 from wct_jax.kernels.conv import algorithm, conv3x3
 
-pytestmark = pytest.mark.usefixtures("quick")
-
-# One for every way on the CPU: few outputs, few inputs, narrow, wide.
-CHANNELS = pytest.mark.parametrize(("inputs", "outputs"), [(5, 3), (3, 8), (5, 8), (20, 18)])
-
-
-def direct(x, kernel, bias):
-    """Reflect-padded convolution written out in float64, a side of one pixel repeated."""
-    height, width = x.shape[:2]
-    rows, columns = (np.pad(np.arange(n), 1, mode="reflect" if n > 1 else "edge") for n in (height, width))
-    padded = np.asarray(x, np.float64)[rows][:, columns]
-    patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
-    return np.einsum("hwiyx,yxio->hwo", patches, np.asarray(kernel, np.float64)) + np.asarray(bias)
-
-
-def random_inputs(rng, shape, outputs):
-    x = rng.normal(size=shape).astype(np.float32)
-    kernel = rng.normal(size=(3, 3, shape[-1], outputs)).astype(np.float32)
-    return jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(rng.normal(size=outputs), jnp.float32)
-
-
-def assert_close(actual, expected, tolerance=1e-4):
-    """Compare relative to the largest number, to which rounding is proportional."""
-    assert actual.shape == expected.shape
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(np.abs(expected).max(), 1e-3))
-
-
-def shrink(patch, pixels, block, kernel):
-    """Divide small images into several blocks, and the outputs of a single block into several groups."""
-    for name in ("_BLOCK_PIXELS", "_BLOCK_PIXELS_UPSAMPLED"):
-        patch.setattr(conv, name, pixels)
-    patch.setattr(conv, "_BLOCK_NUMBERS", block)
-    patch.setattr(conv, "_KERNEL_NUMBERS", kernel)
-    jax.clear_caches()  # Compiled functions know nothing of the constants.
+SIZES = [(1, 1), (1, 5), (4, 1), (2, 2), (3, 4), (7, 9), (5, 30), (33, 17)]
+# Few outputs, few inputs, whole vectors or not, and wide enough for Winograd's algorithm.
+CHANNELS = pytest.mark.parametrize(
+    ("inputs", "outputs"), [(1, 1), (3, 16), (16, 3), (24, 7), (7, 33), (16, 16), (32, 64), (33, 2)]
+)
+WAYS = [dict(zip(("upsample", "relu", "pool"), way, strict=True)) for way in itertools.product((False, True), repeat=3)]
 
 
 @pytest.fixture
-def small_blocks(monkeypatch):
-    shrink(monkeypatch, 32, 32, 100)
-    yield
-    jax.clear_caches()
+def convolution(rng, random_kernel):
+    """A random image `[..., H, W, in]`, kernel and bias."""
+
+    def convolution(shape, outputs):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32), *random_kernel(rng, shape[-1], outputs)
+
+    return convolution
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (2, 2), (3, 4), (4, 4), (7, 9), (5, 30)])
-@pytest.mark.parametrize("channels", [(1, 1), (3, 8), (16, 3), (20, 18)])
-def test_conv3x3_is_reflect_padded_convolution(rng, size, channels):
-    x, kernel, bias = random_inputs(rng, (*size, channels[0]), channels[1])
-    assert_close(conv3x3(x, kernel, bias), direct(x, kernel, bias))
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2), (4, 7), (9, 5)])
+@pytest.mark.core
 @CHANNELS
-def test_upsampling_and_relu_are_what_they_say(rng, size, inputs, outputs):
-    x, kernel, bias = random_inputs(rng, (*size, inputs), outputs)
-    large = np.repeat(np.repeat(x, 2, axis=0), 2, axis=1)
-    assert_close(conv3x3(x, kernel, bias, upsample=True), direct(large, kernel, bias))
-    assert_close(conv3x3(x, kernel, bias, relu=True), np.maximum(direct(x, kernel, bias), 0))
-    assert_close(conv3x3(x, kernel, bias, upsample=True, relu=True), np.maximum(direct(large, kernel, bias), 0))
+@pytest.mark.parametrize("size", SIZES)
+def test_it_is_the_reflect_padded_convolution(convolution, assert_close, by_numpy, size, inputs, outputs):
+    x, kernel, bias = convolution((*size, inputs), outputs)
+    for way in WAYS:
+        assert_close(conv3x3(x, kernel, bias, **way), by_numpy(x, kernel, bias, **way))
 
 
-def test_leading_dimensions(rng):
-    x, kernel, bias = random_inputs(rng, (2, 3, 5, 4, 2), 4)
-    result = conv3x3(x, kernel, bias)
-    assert result.shape == (2, 3, 5, 4, 4)
-    assert_close(result[1, 2], conv3x3(x[1, 2], kernel, bias))
-
-
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("size", [3, 6])
-def test_dtype_is_the_inputs(rng, dtype, size):
-    x, kernel, bias = random_inputs(rng, (size, size, 20), 18)
-    result = conv3x3(x.astype(dtype), kernel, bias)
-    assert result.dtype == dtype
-    assert_close(result.astype(jnp.float32), direct(x, kernel, bias), tolerance=0.03)
-
-
-@pytest.mark.parametrize("way", ["direct", "blocks"])
 @CHANNELS
-def test_float32_is_not_left_to_a_faster_format(way, inputs, outputs):
-    arguments = jnp.ones((4, 4, inputs)), jnp.ones((3, 3, inputs, outputs)), jnp.zeros(outputs)
-    with algorithm(way):
-        for upsample in (False, True):
-            lowered = jax.jit(functools.partial(conv3x3, upsample=upsample)).lower(*arguments).as_text()
-            assert "HIGHEST" in lowered
-            assert "DEFAULT" not in lowered
-
-
-# The blocks of the CPU.
-
-
-@pytest.mark.slow
-@settings(max_examples=20)
-@given(data=st.data())
-def test_blocks_are_the_whole(data):
-    shape = [data.draw(st.integers(*limits)) for limits in ((1, 5), (4, 40), (4, 40), (1, 40))]
-    outputs, seed = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 1000))
-    flags = {"upsample": data.draw(st.booleans()), "relu": data.draw(st.booleans())}
-    x, kernel, bias = random_inputs(np.random.default_rng(seed), shape, outputs)
-    with pytest.MonkeyPatch.context() as patch:
-        shrink(patch, data.draw(st.sampled_from([1, 50, 200, 10_000])), 1, data.draw(st.integers(1, 1600)))
-        blocks = jax.jit(functools.partial(conv3x3, **flags))(x, kernel, bias)
-    with algorithm("direct"):
-        assert_close(blocks, conv3x3(x, kernel, bias, **flags))
+@pytest.mark.parametrize("size", SIZES)
+def test_two_in_one_are_one_after_the_other(
+    convolution, random_kernel, rng, assert_close, by_numpy, size, inputs, outputs
+):
+    x, kernel, bias = convolution((2, *size, inputs), outputs)
+    for last, way in zip((3, 16, 32), WAYS[1::3], strict=False):
+        then = random_kernel(rng, outputs, last)
+        assert_close(conv3x3(x, kernel, bias, then=then, **way), by_numpy(x, kernel, bias, then=then, **way))
 
 
 @pytest.mark.parametrize(
-    ("shape", "outputs"),
+    ("shape", "outputs", "way"),
     [
-        ((1, 512, 512, 3), 16),
-        ((1, 512, 512, 16), 3),
-        ((1, 257, 131, 64), 64),
-        ((4, 65, 63, 128), 128),
-        ((2, 16, 16, 512), 512),
-        ((1, 300, 4, 32), 64),
-        ((40, 4, 4, 64), 32),
+        ((512, 512, 3), 16, {"relu": True}),
+        ((256, 256, 16), 16, {"pool": True, "relu": True}),
+        ((512, 512, 16), 3, {}),
+        ((257, 131, 64), 64, {"pool": True}),
+        ((65, 63, 128), 128, {"upsample": True}),
+        ((2, 16, 16, 512), 512, {"relu": True}),
+        ((31, 33, 512), 24, {}),
+        ((31, 33, 24), 512, {"upsample": True}),
+        ((300, 4, 32), 64, {}),
+        ((40, 4, 4, 64), 32, {}),
+        ((3, 1000, 7), 16, {"upsample": True}),
     ],
 )
-@pytest.mark.parametrize("upsample", [False, True])
-def test_the_sizes_of_the_networks(rng, shape, outputs, upsample):
-    x, kernel, bias = random_inputs(rng, shape, outputs)
+def test_the_sizes_of_the_networks(convolution, assert_close, by_numpy, shape, outputs, way):
+    x, kernel, bias = convolution(shape, outputs)
+    assert_close(conv3x3(x, kernel, bias, **way), by_numpy(x, kernel, bias, **way))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 64), (16, 16), (64, 64)])
+@pytest.mark.parametrize("last", [3, 16, 64])
+def test_the_pairs_of_the_networks(convolution, random_kernel, rng, assert_close, by_numpy, inputs, outputs, last):
+    x, kernel, bias = convolution((130, 131, inputs), outputs)
+    then = random_kernel(rng, outputs, last)
+    for way in ({"pool": True, "relu": True}, {"upsample": True}):
+        assert_close(conv3x3(x, kernel, bias, then=then, **way), by_numpy(x, kernel, bias, then=then, **way))
+
+
+# JAX compiles once for each of these shapes.
+SHAPES = st.sampled_from([(1, 1, 3, 16), (2, 3, 16, 3), (6, 5, 20, 18), (9, 10, 32, 32)])
+
+
+@given(
+    shape=SHAPES,
+    way=st.sampled_from(WAYS),
+    scale=st.sampled_from([1e-10, 1.0, 1e10]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60)
+def test_it_is_linear_in_scale(random_kernel, assert_close, by_numpy, shape, way, scale, seed):
+    rng, (height, width, inputs, outputs) = np.random.default_rng(seed), shape
+    x = jnp.asarray(scale * rng.normal(size=(height, width, inputs)), jnp.float32)
+    kernel, bias = random_kernel(rng, inputs, outputs)
+    bias = jnp.float32(scale) * bias
+    actual, expected = conv3x3(x, kernel, bias, **way), by_numpy(x, kernel, bias, **way)
+    assert_close(np.asarray(actual, np.float64) / scale, expected / scale)
+
+
+@given(size=st.tuples(st.integers(2, 24), st.integers(2, 20)), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40)
+def test_an_image_on_a_canvas_is_convolved_as_if_alone(random_kernel, assert_close, by_numpy, size, seed):
+    rng, (height, width) = np.random.default_rng(seed), size
+    for inputs, outputs, *others, way in (
+        (16, 3, {"relu": True}),
+        (20, 18, {"upsample": True}),
+        (32, 32, {"pool": True, "relu": True}),
+        (3, 16, 16, {"pool": True, "relu": True}),
+        (16, 16, 3, {"upsample": True}),
+        (32, 32, 32, {"pool": True, "relu": True}),
+    ):
+        canvas = jnp.asarray(rng.normal(size=(2, 24, 20, inputs)), jnp.float32)
+        kernels, then = random_kernel(rng, inputs, outputs), None
+        if others:
+            then = random_kernel(rng, outputs, others[0])
+        result = conv3x3(canvas, *kernels, then=then, size=jnp.asarray(size, jnp.int32), **way)
+        expected = by_numpy(canvas[:, :height, :width], *kernels, then=then, **way)
+        rows, columns = expected.shape[1:3]
+        assert_close(result[:, :rows, :columns], expected)
+        beyond = np.array(result)
+        beyond[:, :rows, :columns] = 0
+        assert np.isfinite(beyond).all()
+
+
+def test_leading_dimensions(convolution, assert_close, by_numpy):
+    x, kernel, bias = convolution((2, 3, 5, 4, 2), 4)
+    result = conv3x3(x, kernel, bias)
+    assert result.shape == (2, 3, 5, 4, 4)
+    assert_close(result, by_numpy(x, kernel, bias))
+    for empty in ((0, 5, 4, 2), (2, 0, 5, 4, 2)):
+        assert conv3x3(jnp.zeros(empty), kernel, bias).shape == (*empty[:-1], 4)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("bfloat16", 8e-3)])
+def test_half_precision(convolution, assert_close, by_numpy, dtype, tolerance):
+    x, kernel, bias = convolution((9, 8, 32), 32)
+    half = x.astype(dtype)
+    result = conv3x3(half, kernel, bias, relu=True)
+    assert result.dtype == dtype
+    # Rounded once, at the end.
+    assert_close(result, by_numpy(half, kernel, bias, relu=True), tolerance)
+    gradients = jax.grad(lambda *args: conv3x3(*args).astype(jnp.float32).sum(), argnums=(0, 1, 2))(half, kernel, bias)
+    assert [each.dtype for each in gradients] == [dtype, jnp.float32, jnp.float32]
+    assert [each.shape for each in gradients] == [x.shape, kernel.shape, bias.shape]
+
+
+def test_float64(convolution, assert_close, by_numpy):
+    with jax.enable_x64(True):
+        x, kernel, bias = (jnp.asarray(each, jnp.float64) for each in convolution((9, 8, 32), 32))
+        result = conv3x3(x, kernel, bias, upsample=True)
+        assert result.dtype == jnp.float64
+        assert_close(result, by_numpy(x, kernel, bias, upsample=True), 1e-13)
+
+
+def test_numbers_that_are_not_finite_stay_so(convolution):
+    for inputs, outputs in ((16, 3), (3, 16), (32, 32)):
+        x, kernel, bias = convolution((8, 8, inputs), outputs)
+        for way in WAYS[2:4]:
+            result = conv3x3(x.at[3, 3, 0].set(jnp.nan), kernel, bias, **way)
+            spoilt = np.isnan(result[1, 1] if way["pool"] else result[3, 3])
+            assert spoilt.all(), way
+
+
+def test_the_algorithm_can_be_chosen(convolution, assert_close, by_numpy):
+    x, kernel, bias = convolution((8, 8, 20), 18)
     with algorithm("direct"):
-        expected = conv3x3(x, kernel, bias, upsample=upsample)
-    assert_close(conv3x3(x, kernel, bias, upsample=upsample), expected)
-
-
-@CHANNELS
-@pytest.mark.parametrize("shape", [(1, 4, 4), (5, 4, 5), (2, 23, 10), (1, 50, 7)])
-@pytest.mark.parametrize("upsample", [False, True])
-def test_gradients_are_those_of_the_whole(rng, small_blocks, shape, inputs, outputs, upsample):
-    arguments = random_inputs(rng, (*shape, inputs), outputs)
-    weight = rng.normal(size=(1, 1, 1, outputs)).astype(np.float32)
-
-    def loss(x, kernel, bias):
-        y = conv3x3(x, kernel, bias, upsample=upsample, relu=True)
-        return (weight * y**2).mean()
-
-    gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
-    blocks = gradients(*arguments)
-    with algorithm("direct"):
-        whole = gradients(*arguments)
-    for own, expected in zip(blocks, whole, strict=True):
-        assert float(jnp.abs(expected).max()) > 1e-3
-        assert_close(own, expected)
-
-
-def test_the_reflection_is_at_the_border_of_what_counts(rng, small_blocks):
-    canvas, kernel, bias = random_inputs(rng, (2, 24, 20, 20), 18)
-    for way in ("direct", "blocks"):
-        for height, width in ((24, 20), (23, 19), (16, 4), (5, 17), (2, 2)):
-            for upsample in (False, True):
-                with algorithm(way):
-                    size = jnp.asarray([height, width])
-                    result = conv3x3(canvas, kernel, bias, size=size, upsample=upsample)
-                with algorithm("direct"):
-                    expected = conv3x3(canvas[:, :height, :width], kernel, bias, upsample=upsample)
-                times = 2 if upsample else 1
-                assert_close(result[:, : times * height, : times * width], expected)
-
-
-def test_the_algorithm_can_be_chosen(rng):
-    x, kernel, bias = random_inputs(rng, (8, 8, 20), 18)
-    with algorithm("direct"):
-        assert "convolution" in jax.jit(conv3x3).lower(x, kernel, bias).as_text()
-    with algorithm("blocks"):
-        assert "convolution" not in jax.jit(conv3x3).lower(x, kernel, bias).as_text()
-    with algorithm("fast"), pytest.raises(ValueError, match='must be "direct", "blocks" or None, got \'fast\''):
+        assert "stablehlo.convolution" in jax.jit(conv3x3).lower(x, kernel, bias).as_text()
+        assert_close(conv3x3(x, kernel, bias), by_numpy(x, kernel, bias))
+    with algorithm("fast"), pytest.raises(ValueError, match="must be \"direct\" or None, got 'fast'"):
         conv3x3(x, kernel, bias)
 
 
-def test_forward_mode_is_there_directly(rng):
-    x, kernel, bias = random_inputs(rng, (8, 8, 5), 8)
+def test_forward_mode_is_there_directly(convolution, assert_close, by_numpy):
+    x, kernel, bias = convolution((8, 8, 5), 8)
     with algorithm("direct"):
         _, change = jax.jvp(lambda x: conv3x3(x, kernel, bias), (x,), (x,))
-    assert_close(change, conv3x3(x, kernel, jnp.zeros_like(bias)))
-
-
-@CHANNELS
-def test_vmap_is_a_loop(rng, small_blocks, inputs, outputs):
-    xs, kernel, bias = random_inputs(rng, (3, 2, 7, 5, inputs), outputs)
-    kernels = jnp.stack([kernel, -kernel, 2 * kernel])
-    over_images = jax.jit(jax.vmap(conv3x3, in_axes=(0, None, None)))(xs, kernel, bias)
-    over_both = jax.jit(jax.vmap(conv3x3, in_axes=(0, 0, None)))(xs, kernels, bias)
-    for i in range(3):
-        assert_close(over_images[i], conv3x3(xs[i], kernel, bias))
-        assert_close(over_both[i], conv3x3(xs[i], kernels[i], bias))
-
-
-@CHANNELS
-def test_a_batch_on_several_devices(rng, small_blocks, inputs, outputs):
-    x, kernel, bias = random_inputs(rng, (4, 7, 5, inputs), outputs)
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-
-    @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
-    def loss(x, kernel):
-        result = conv3x3(x, kernel, bias)
-        return jnp.square(result).mean(), result
-
-    shared = jax.jit(loss)(jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))), kernel)
-    for own, expected in zip(jax.tree.leaves(shared), jax.tree.leaves(jax.jit(loss)(x, kernel)), strict=True):
-        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-4)
-
-
-@CHANNELS
-def test_an_axis_sharded_explicitly(rng, small_blocks, inputs, outputs):
-    x, kernel, bias = random_inputs(rng, (4, 7, 5, inputs), outputs)
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
-    with jax.set_mesh(mesh):
-        sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
-        result = jax.jit(conv3x3)(sharded, kernel, bias)
-    assert jax.typeof(result).sharding.spec[0] == "data"
-    assert_close(np.asarray(result), conv3x3(x, kernel, bias))
+    assert_close(change, by_numpy(x, kernel, jnp.zeros_like(bias)))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda x: conv3x3(x, kernel, bias), (x,), (x,))

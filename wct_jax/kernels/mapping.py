@@ -40,7 +40,7 @@ def _by_xla(x: Array, strength: Array, *maps: Array) -> list[Array]:
     return [blend_pixels((x, strength[..., None], None), (mean, matrix, target))]
 
 
-_natively = native_primitive("wct_map_pixels", lambda x, *_: [(x.shape, x.dtype)], _by_xla, images=5)
+_natively = native_primitive("wct_map_pixels", lambda x, *_: [(x.shape, x.dtype)], _by_xla, images=5, in_place=True)
 
 
 @jax.custom_vjp

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
+from jax.sharding import AxisType
 
 from wct_jax.kernels.native import library
 
@@ -23,11 +24,13 @@ def native_primitive(
     *,
     images: int = 0,
     attributes: Sequence[str] = (),
+    in_place: bool = False,
 ) -> Callable[..., list[Array]]:
     """Define a primitive of arrays and static keywords, and return a function that binds it.
 
-    Native functions take float32, to which half precision is converted; float64 is left to XLA. So are programs that
-    are exported, because other machines may lack the library, and those that XLA divides among several devices.
+    Native functions take float32, to which half precision is converted; float64 and empty arrays are left to XLA. So
+    are programs that are exported, because other machines may lack the library, and those that XLA divides among
+    several devices.
 
     Args:
         name: Name of the native function.
@@ -36,14 +39,16 @@ def native_primitive(
         images: Number of its first arguments that are batches of images, if the results are, too. Then images of a
             `vmap` over these alone become one batch; otherwise a `vmap` is a loop.
         attributes: The keywords that the native function takes.
+        in_place: Whether the native function can write its result where its first argument is.
     """
     primitive = Primitive(name)
     primitive.multiple_results = True
     primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
+    compiled = functools.cache(lambda **static: jax.jit(functools.partial(primitive.bind, **static)))
 
     def apply(*args: Array, **static: Any) -> list[Array]:
         with jax.disable_jit(False):  # Or it would call itself.
-            return jax.jit(functools.partial(primitive.bind, **static))(*args)
+            return compiled(**static)(*args)
 
     primitive.def_impl(apply)
     by_operations = mlir.lower_fun(by_xla, multiple_results=True)
@@ -51,11 +56,13 @@ def native_primitive(
 
     def on_cpu(context: Any, *operands: Any, **static: Any) -> Any:
         dtypes = {each.dtype for each in context.avals_in if jnp.issubdtype(each.dtype, jnp.floating)}
-        if not library.instructions() or jnp.dtype("float64") in dtypes or _is_elsewhere(context.module_context):
+        unfit = jnp.dtype("float64") in dtypes or any(0 in each.shape for each in context.avals_in)
+        if unfit or not library.instructions() or _is_elsewhere(context.module_context):
             return by_operations(context, *operands, **static)
         if all(each.dtype == _FLOAT32 for each in context.avals_out) and dtypes == {_FLOAT32}:
             given = {key: static[key] for key in attributes}
-            return jax.ffi.ffi_lowering(name)(context, *operands, **given)
+            aliases = {0: 0} if in_place else None
+            return jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)(context, *operands, **given)
 
         def converted(*args: Array) -> list[Array]:
             wide = [x.astype(_FLOAT32) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in args]
@@ -71,7 +78,7 @@ def native_primitive(
         if images and all((axis is not None) == (i < images) for i, axis in enumerate(axes)):
             number = args[0].shape[0]
             found = primitive.bind(*(x.reshape(-1, *x.shape[2:]) for x in args[:images]), *args[images:], **static)
-            return [y.reshape(number, -1, *y.shape[1:]) for y in found], [0] * len(found)
+            return [y.reshape(number, args[0].shape[1], *y.shape[1:]) for y in found], [0] * len(found)
 
         def one(batched: Sequence[Array]) -> list[Array]:
             of_batch = iter(batched)
@@ -90,6 +97,6 @@ def _is_elsewhere(module: Any) -> bool:
 
 
 def is_spread(x: Array) -> bool:
-    """Whether an array says how it lies on devices, as within `jax.set_mesh` or `jax.shard_map`: leave it to XLA."""
-    kind = jax.typeof(x)
-    return any(axis is not None for axis in kind.sharding.spec) or bool(getattr(kind, "vma", ()))
+    """Whether an array lies on devices as `jax.set_mesh` or `jax.shard_map` say: leave it to XLA."""
+    in_shard_map = AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types
+    return in_shard_map or any(axis is not None for axis in jax.typeof(x).sharding.spec)

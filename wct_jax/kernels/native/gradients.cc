@@ -10,7 +10,8 @@ namespace {
 
 // Adds the gradients of the reflected pixels around an image to those of the pixels that they show. `kernel` is turned
 // round: `[3, 3, outputs, inputs]`.
-void fold_border(const Shape& s, const float* y, const float* kernel, Index image, float* line, float* result, float* x) {
+void fold_border(const Shape& s, const float* y, const float* kernel, Index image, float* line, float* result,
+                 float* x) {
   const Index n = s.inputs, m = s.outputs, width = padded(n);
   const auto at = [&](Index row, Index column) { return (image * s.height + row) * s.width + column; };
   for (int side = 0; side < 4; side++) {
@@ -46,11 +47,12 @@ bool image_gradient(const Workers& workers, const Shape& s, const float* y, cons
   if (!turned || !edges || !lines) return false;
   constexpr Index kPart = 16;
   const Index parts = divide_up(m, kPart);
-  parallel(workers, 9 * parts, [&](Index task, int) {
+  const auto turn = [&](Index task, int) {
     const Index t = task / parts, from = task % parts * kPart, end = least(from + kPart, m);
     for (Index i = 0; i < n; i++)
       for (Index o = from; o < end; o++) turned[(t * m + o) * n + i] = kernel[((8 - t) * n + i) * m + o];
-  });
+  };
+  parallel(workers, 9 * parts, turn, n * m > Index{1} << 12);
   Shape back = s;
   back.inputs = m, back.outputs = n;
   if (!convolve({workers, back, y, turned, nullptr, false, false, Border::kZero, x})) return false;

@@ -25,8 +25,8 @@ bool convolve_image(const Workers& workers, const Shape& s, const float* x, cons
 bool convolve_both(const Workers& workers, const Shape& s, const float* x, const float* kernel, const float* bias,
                    Index outputs, const float* next_kernel, const float* next_bias, bool relu, bool pool, float* y) {
   const Index times = s.upsample ? 2 : 1;
-  const Shape next{s.count, times * s.height, times * s.width, times * s.rows, times * s.columns, s.outputs, outputs,
-                   false};
+  const Shape next{s.count,           times * s.height, times * s.width, times * s.rows,
+                   times * s.columns, s.outputs,        outputs,         false};
   Convolution first{workers, s, x, kernel, bias, true, false, Border::kReflect, nullptr};
   Convolution second{workers, next, nullptr, next_kernel, next_bias, relu, pool, Border::kReflect, y};
   if (!is_wide(s) && !is_wide(next)) {
@@ -46,7 +46,8 @@ bool convolve(const Convolution& c) {
   return is_wide(c.shape) ? convolve_by_winograd(c) : convolve_directly(c);
 }
 
-const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient, kernel_gradient, moments, map_pixels};
+const Kernels kernels = {WCT_INSTRUCTIONS, convolve_image, convolve_both, image_gradient,
+                         kernel_gradient,  moments,        map_pixels};
 
 }  // namespace WCT_ISA
 }  // namespace wct

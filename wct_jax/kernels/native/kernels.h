@@ -30,8 +30,8 @@ struct Shape {
 // Each function returns false if there is no memory.
 struct Kernels {
   const char* instructions;  // As WCT_JAX_NATIVE names them.
-  // y = relu?(kernel * reflected x + bias), `[N, H, W, outputs]`; with twice the sides if `upsample`, and the largest of
-  // each 2x2 if `pool`, an odd last row or column by itself.
+  // y = relu?(kernel * reflected x + bias), `[N, H, W, outputs]`; with twice the sides if `upsample`, and the largest
+  // of each 2x2 if `pool`, an odd last row or column by itself.
   bool (*convolve)(const Workers&, const Shape&, const float* x, const float* kernel, const float* bias, bool relu,
                    bool pool, float* y);
   // The same of its result, after ReLU, with another kernel to another number of outputs.
@@ -42,22 +42,30 @@ struct Kernels {
   bool (*image_gradient)(const Workers&, const Shape&, const float* y, const float* kernel, float* x);
   // The gradient by the kernel, from x and the gradient by y.
   bool (*kernel_gradient)(const Workers&, const Shape&, const float* x, const float* y, float* kernel);
-  // Σ w `[N]`, Σ w x / Σ w `[N, C]` and Σ w (x - mean)(x - mean)ᵀ `[N, C, C]` over the pixels of features whose channels
-  // are `inputs`, with weights `[N, H, W]`.
+  // Σ w `[N]`, Σ w x / Σ w `[N, C]` and Σ w (x - mean)(x - mean)ᵀ `[N, C, C]` over the pixels of features whose
+  // channels are `inputs`, with weights `[N, H, W]`.
   bool (*moments)(const Workers&, const Shape&, const float* x, const float* weights, float* count, float* mean,
                   float* scatter);
-  // y = s (matrix (x - mean) + target) + (1 - s) x for each pixel and its strength s: `[N, H, W]` strengths, and for each
-  // image a mean and target `[N, C]` and a matrix `[N, C, C]`.
+  // y = s (matrix (x - mean) + target) + (1 - s) x for each pixel and its strength s: `[N, H, W]` strengths, and for
+  // each image a mean and target `[N, C]` and a matrix `[N, C, C]`; y may be x.
   bool (*map_pixels)(const Workers&, const Shape&, const float* x, const float* strength, const float* mean,
                      const float* matrix, const float* target, float* y);
 };
 
 #if defined(__x86_64__)
-namespace x86_64_v2 { extern const Kernels kernels; }
-namespace x86_64_v3 { extern const Kernels kernels; }
-namespace x86_64_v4 { extern const Kernels kernels; }
+namespace x86_64_v2 {
+extern const Kernels kernels;
+}
+namespace x86_64_v3 {
+extern const Kernels kernels;
+}
+namespace x86_64_v4 {
+extern const Kernels kernels;
+}
 #elif defined(__aarch64__)
-namespace arm64 { extern const Kernels kernels; }
+namespace arm64 {
+extern const Kernels kernels;
+}
 #endif
 
 // Not where a kernel is compiled: the linker keeps one copy of an inline function, which may be that of a processor

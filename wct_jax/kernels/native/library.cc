@@ -131,15 +131,14 @@ wct::Shape of_features(const Floats& x) {
 
 ffi::Error moments(ffi::ThreadPool pool, Floats x, Floats weights, Result count, Result mean, Result scatter) {
   return finished(chosen->moments(workers(pool), of_features(x), x.typed_data<float>(), weights.typed_data<float>(),
-                                  count->typed_data<float>(), mean->typed_data<float>(),
-                                  scatter->typed_data<float>()));
+                                  count->typed_data<float>(), mean->typed_data<float>(), scatter->typed_data<float>()));
 }
 
 ffi::Error map_pixels(ffi::ThreadPool pool, Floats x, Floats strength, Floats mean, Floats matrix, Floats target,
                       Result y) {
-  return finished(chosen->map_pixels(workers(pool), of_features(x), x.typed_data<float>(),
-                                     strength.typed_data<float>(), mean.typed_data<float>(),
-                                     matrix.typed_data<float>(), target.typed_data<float>(), y->typed_data<float>()));
+  return finished(chosen->map_pixels(workers(pool), of_features(x), x.typed_data<float>(), strength.typed_data<float>(),
+                                     mean.typed_data<float>(), matrix.typed_data<float>(), target.typed_data<float>(),
+                                     y->typed_data<float>()));
 }
 
 }  // namespace
@@ -190,33 +189,20 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_convolve_both, convolve_both,
                                   .Attr<bool>("pool"));
 
 WCT_EXPORT XLA_FFI_Error* wct_image_gradient(XLA_FFI_CallFrame*);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_image_gradient, image_gradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    wct_image_gradient, image_gradient,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>());
 
 WCT_EXPORT XLA_FFI_Error* wct_kernel_gradient(XLA_FFI_CallFrame*);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_kernel_gradient, kernel_gradient,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Ret<Floats>()
-                                  .Attr<bool>("upsample"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    wct_kernel_gradient, kernel_gradient,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<bool>(
+        "upsample"));
 
 WCT_EXPORT XLA_FFI_Error* wct_moments(XLA_FFI_CallFrame*);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_moments, moments,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Floats>()
-                                  .Arg<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>()
-                                  .Ret<Floats>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    wct_moments, moments,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Ret<Floats>().Ret<Floats>());
 
 WCT_EXPORT XLA_FFI_Error* wct_map_pixels(XLA_FFI_CallFrame*);
 XLA_FFI_DEFINE_HANDLER_SYMBOL(wct_map_pixels, map_pixels,

@@ -9,7 +9,7 @@ bool map_pixels(const Workers& workers, const Shape& s, const float* x, const fl
   constexpr Index kPart = 16, kCached = Index{1} << 14;
   const Index n = s.inputs, width = padded(n), pixels = s.height * s.width, parts = divide_up(n, kPart);
   const Index size = most(1, least(pixels, kCached / n)), chunks = divide_up(pixels, size);
-  Buffer weights(s.count * n * width), bias(s.count * width), scratch(workers.threads * size * n);
+  Buffer weights(s.count * n * width), bias(s.count * width), scratch(workers.threads * 2 * size * n);
   if (!weights || !bias || !scratch) return false;
   parallel(workers, s.count * parts, [&](Index task, int) {
     const Index image = task / parts, from = task % parts * kPart, end = least(from + kPart, n);
@@ -24,10 +24,12 @@ bool map_pixels(const Workers& workers, const Shape& s, const float* x, const fl
     const Index image = task / chunks, first = task % chunks * size, count = least(size, pixels - first);
     const float* from = x + (image * pixels + first) * n;
     const float* shares = strength + image * pixels + first;
-    float* centered = scratch + thread * size * n;
+    float* centered = scratch + thread * 2 * size * n;
+    float* before = centered + size * n;
+    memcpy(before, from, bytes(count * n));  // As y may be x.
     // First, since bias - matrix * mean would be a difference of large numbers where the matrix is large.
     for (Index p = 0; p < count; p++)
-      for (Index c = 0; c < n; c++) centered[p * n + c] = from[p * n + c] - mean[image * n + c];
+      for (Index c = 0; c < n; c++) centered[p * n + c] = before[p * n + c] - mean[image * n + c];
     Product product = {};
     product.taps = 1, product.x[0] = centered, product.next = product.depth = n;
     product.w = weights + image * n * width, product.width = width, product.bias = bias + image * width;
@@ -37,7 +39,7 @@ bool map_pixels(const Workers& workers, const Shape& s, const float* x, const fl
       if (shares[p] == 1) continue;
       for (Index c = 0; c < n; c++) {
         float& result = product.y[p * n + c];
-        result = shares[p] * result + (1 - shares[p]) * from[p * n + c];
+        result = shares[p] * result + (1 - shares[p]) * before[p * n + c];
       }
     }
   });

@@ -104,10 +104,14 @@ Stage::Stage(const Convolution& c)
 void Stage::make(const float* const (&seen)[3], Index row, float* y) const {
   const Index n = s_.inputs, width = padded(s_.outputs);
   if (few_) switch (s_.outputs) {
-      case 1: return make_few<1>(seen, n, s_.columns, weights_, bias_, relu_, y);
-      case 2: return make_few<2>(seen, n, s_.columns, weights_, bias_, relu_, y);
-      case 3: return make_few<3>(seen, n, s_.columns, weights_, bias_, relu_, y);
-      default: return make_few<4>(seen, n, s_.columns, weights_, bias_, relu_, y);
+      case 1:
+        return make_few<1>(seen, n, s_.columns, weights_, bias_, relu_, y);
+      case 2:
+        return make_few<2>(seen, n, s_.columns, weights_, bias_, relu_, y);
+      case 3:
+        return make_few<3>(seen, n, s_.columns, weights_, bias_, relu_, y);
+      default:
+        return make_few<4>(seen, n, s_.columns, weights_, bias_, relu_, y);
     }
   Product product = {};
   product.width = width, product.bias = bias_, product.relu = relu_, product.next = n, product.channels = s_.outputs;

@@ -62,8 +62,13 @@ class Buffer {
   float* data_;
 };
 
+// Calls f(i, thread) for all tasks i, on several threads if that is `worth` waking them.
 template <class F>
-void parallel(const Workers& workers, Index tasks, F f) {
+void parallel(const Workers& workers, Index tasks, F f, bool worth = true) {
+  if (!worth) {
+    for (Index i = 0; i < tasks; i++) f(i, 0);
+    return;
+  }
   workers.run(workers.pool, tasks, [](void* data, Index i, int thread) { (*static_cast<F*>(data))(i, thread); }, &f);
 }
 
