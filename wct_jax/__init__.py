@@ -6,7 +6,7 @@ Import the public names from here. The modules behind them are in rooms, each im
 - `system`: the machine and its files: memory, cores, whole files or none, private folders, arrays on disk
 - `transform`: moments, roots of matrices, whitening and coloring, the other maps, style swap
 - `pictures`: photos and masks from files to arrays and back: formats, limits, colour profiles, metadata
-- `kernels`: how it is made fast: the 3x3 convolution, canvases, compilation, executables kept on disk
+- `kernels`: how it is made fast: the 3x3 convolution, canvases, compilation and its cache on disk
 - `networks`: encoder, decoders, the model file
 - `painting`: styles, regions, the cascade, textures; in `painting.tiles`, images of any size
 - `measures`: losses and metrics
