@@ -48,7 +48,7 @@ def _moments(x: Array, weights: Array) -> Moments:
 
 
 def _backward(kept: tuple[Array, Array], gradient: Moments) -> tuple[Array, Array]:
-    return jax.vjp(moments, *kept)[1](gradient)  # type: ignore[return-value]
+    return jax.vjp(moments, *kept)[1](gradient)
 
 
 _moments.defvjp(lambda *args: (_moments(*args), args), _backward)

@@ -5,7 +5,7 @@ odd last row or column; the decoders are those of Li et al., NIPS 2017, section 
 parameters, so the small networks have the same topology.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import jax
 from flax import linen as nn
@@ -35,7 +35,7 @@ class _Convolution(nn.Module):
         return parameters["kernel"], parameters["bias"]
 
 
-def _in_pairs(names: Sequence[str], kept: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
+def _in_pairs(names: Sequence[str], kept: Collection[str] = ()) -> Iterator[tuple[str, str | None]]:
     """The names one by one, the two convolutions at full resolution together unless the first one's result is kept."""
     names = list(names)
     while names:
@@ -82,7 +82,8 @@ class Encoder(nn.Module):
             )
         names, shapes = table_to(deepest(wanted)), encoder_shapes(self.widths)
         kernels = {name: _Convolution(*shapes[name], name=name) for name in names if name != "pool"}
-        taps, x, kept = {}, images, [name for name in names if tap_of(name) in wanted]
+        kept = {name: tap for name in names if (tap := tap_of(name)) and tap in wanted}
+        taps, x = {}, images
         steps = list(_in_pairs(names, kept))
         for (name, second), (following, _) in zip(steps, [*steps[1:], ("", None)], strict=True):
             if name == "pool":
@@ -91,7 +92,7 @@ class Encoder(nn.Module):
             then = kernels[second]() if second else None
             x = conv3x3(x, *kernels[name](), then=then, size=size, relu=True, pool=following == "pool")
             if name in kept:
-                taps[tap_of(name)] = x
+                taps[kept[name]] = x
         return taps
 
 
