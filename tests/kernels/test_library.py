@@ -1,4 +1,4 @@
-"""The native library: it is built, loaded and called, with the instructions asked for; without it there is a reason."""
+"""The native library: it is built and loaded, with the instructions asked for; without it there is a reason."""
 
 import os
 import shutil
@@ -6,9 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 from numpy.linalg import _umath_linalg
 
@@ -51,15 +48,6 @@ def state(path=library._PATH, **environment):
     process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert process.stderr == ""
     return process.stdout.strip()
-
-
-@pytest.mark.core
-@pytest.mark.parametrize("size", [0, 1, 16384, 16385, 300001])
-def test_xla_calls_it(native, size):
-    numbers = jnp.arange(size, dtype=jnp.float32)
-    double = jax.jit(lambda x: jax.ffi.ffi_call("wct_doubled", jax.ShapeDtypeStruct(x.shape, x.dtype))(x))
-    for _ in range(5):
-        np.testing.assert_array_equal(double(numbers), 2 * np.arange(size, dtype=np.float32))
 
 
 @pytest.mark.core
