@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from wct_jax import extract_style, stylize, wct
-from wct_jax.kernels.conv import algorithm
 from wct_jax.transform.platforms import by_platform, platform_of
 
 
@@ -81,17 +80,14 @@ def test_a_program_for_several_platforms_runs_here(model, rng):
         np.testing.assert_allclose(program.call(image), function(image), atol=1e-4)
 
 
-def test_forward_mode_is_only_there_directly(model, rng):
+def test_forward_mode_is_there_on_each_platform(model, rng):
     image = rng.random((16, 16, 3), np.float32)
 
     def encode(image):
         return jax.jvp(lambda x: model.encode(x, "relu1_1")["relu1_1"], (image,), (image,))
 
-    for platform in ("cpu", "cuda"):
-        with algorithm("direct"):
-            assert "stablehlo.convolution" in lowered(encode, platform, image)
-        with pytest.raises(TypeError, match="forward-mode"):
-            lowered(encode, platform, image)
+    assert "stablehlo.convolution" in lowered(encode, "cuda", image)
+    assert "wct_convolve" in lowered(encode, "cpu", image)
 
 
 def test_the_platform_of_arrays():

@@ -15,6 +15,7 @@ from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.pooling import max_pool
 from wct_jax.kernels.primitive import is_spread, native_primitive
 from wct_jax.transform.platforms import HIGHEST
+from wct_jax.transform.statistics import statistics_dtype
 
 algorithm = jax.make_user_context(None)
 """The algorithm of `conv3x3` within a context: `with algorithm("direct"):`.
@@ -42,8 +43,8 @@ def conv3x3(
 ) -> Array:
     """Convolve with a 3x3 kernel after padding by one reflected pixel; a side of one pixel repeats it.
 
-    Float32 is computed as float32 on every backend, half precision on the CPU, too. The gradient is a rule of its own,
-    without forward mode: choose `algorithm("direct")` for that.
+    Float32 is computed as float32 on every backend, half precision on the CPU, too. Derivatives of any order exist in
+    both modes.
 
     Args:
         x: `[..., H, W, in]`.
@@ -205,7 +206,7 @@ def _image_gradient(y: Array, kernel: Array, size: Array | None, upsample: bool)
 
 
 def _kernel_gradient(y: Array, x: Array, size: Array | None, upsample: bool) -> Array:
-    static = dict(upsample=upsample, sized=size is not None, dtype=jnp.promote_types(y.dtype, jnp.float32))
+    static = dict(upsample=upsample, sized=size is not None, dtype=statistics_dtype(y))
     return _KERNEL_GRADIENT.bind(x, y, _sized(x, size), **static)[0]
 
 
@@ -228,7 +229,11 @@ def _convolve_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: b
     changes = [
         *([] if isinstance(of_x, ad.Zero) else [_one(of_x, kernel, none, within, upsample, False)]),
         *([] if isinstance(of_kernel, ad.Zero) else [_one(x, of_kernel, none, within, upsample, False)]),
-        *([] if isinstance(of_bias, ad.Zero) else [jnp.broadcast_to(of_bias.astype(y.dtype), y.shape)]),
+        *(
+            []
+            if isinstance(of_bias, ad.Zero)
+            else [_masked(jnp.broadcast_to(of_bias.astype(y.dtype), y.shape), within, upsample)]
+        ),
     ]
     change = functools.reduce(jnp.add, changes)
     return [y], [jnp.where(y > 0, change, 0) if relu else change]
