@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from wct_jax.networks.autoencoder import Encoder
+from wct_jax.kernels.conv import conv3x3
+from wct_jax.kernels.pooling import max_pool
 from wct_jax.networks.model import Parameters
+from wct_jax.networks.vgg import LAYERS, table_to
 from wct_jax.pictures.images import read_image
 from wct_jax.pictures.scan import scan
 
@@ -67,13 +69,18 @@ def mean_activations(encoder: Parameters, widths: Sequence[int], photos: Iterabl
     Returns:
         Convolution name to mean activations, float64 `[C]`.
     """
-    network = Encoder(tuple(widths))
+    names = table_to(LAYERS[len(widths) - 1])
 
     @jax.jit
-    def activations(parameters: Parameters, photo: Array) -> dict[str, Array]:
-        _, state = network.apply({"params": parameters}, photo, capture_intermediates=True)
-        outputs = {name: calls["__call__"][0] for name, calls in state["intermediates"].items() if name in parameters}
-        return {name: jnp.mean(jax.nn.relu(output), (0, 1)) for name, output in outputs.items()}
+    def activations(parameters: Parameters, x: Array) -> dict[str, Array]:
+        means = {}
+        for name in names:
+            if name == "pool":
+                x = max_pool(x)
+            else:
+                x = conv3x3(x, parameters[name]["kernel"], parameters[name]["bias"], relu=True)
+                means[name] = jnp.mean(x, (0, 1))
+        return means
 
     of_each = [jax.device_get(activations(encoder, jnp.asarray(photo))) for photo in photos]
     return {name: np.stack([photo[name] for photo in of_each]).mean(0, np.float64) for name in encoder}
