@@ -42,7 +42,13 @@ def native_primitive(
     primitive = Primitive(name)
     primitive.multiple_results = True
     primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
-    primitive.def_impl(lambda *args, **static: jax.jit(functools.partial(primitive.bind, **static))(*args))
+
+    def run(*args: Array, **static: Any) -> Sequence[Array]:
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+            return by_xla(*args, **static)
+        return jax.jit(functools.partial(primitive.bind, **static))(*args)
+
+    primitive.def_impl(run)
     by_operations = mlir.lower_fun(by_xla, multiple_results=True)
     mlir.register_lowering(primitive, by_operations)
 
