@@ -179,6 +179,15 @@ def test_an_exported_program_needs_no_library(convolution, assert_close, by_nump
     assert_close(both[0], by_numpy(*args).sum(), 1e-4)
 
 
+def test_without_jit(convolution, assert_close, by_numpy, gradients_by_numpy):
+    x, kernel, bias = convolution((1, 5, 6, 7), 4)
+    with jax.disable_jit():
+        assert_close(conv3x3(x, kernel, bias), by_numpy(x, kernel, bias))
+        own = pulled_back(x, kernel, bias, g=jnp.ones((1, 5, 6, 4)))
+    for each, expected in zip(own, gradients_by_numpy(x, kernel, np.ones((1, 5, 6, 4))), strict=True):
+        assert_close(each, expected)
+
+
 def test_several_threads_call_at_once(convolution, assert_close, by_numpy):
     given = [convolution((40 + 3 * i, 41, inputs), outputs) for i, (inputs, outputs) in enumerate([(16, 16), (32, 32)])]
     expected = [by_numpy(*args) for args in given]

@@ -46,11 +46,12 @@ def native_primitive(
     primitive.def_abstract_eval(lambda *args, **static: [ShapedArray(*each) for each in results(*args, **static)])
     compiled = functools.cache(lambda **static: jax.jit(functools.partial(primitive.bind, **static)))
 
-    def apply(*args: Array, **static: Any) -> list[Array]:
-        with jax.disable_jit(False):  # Or it would call itself.
-            return compiled(**static)(*args)
+    def run(*args: Array, **static: Any) -> Sequence[Array]:
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+            return by_xla(*args, **static)
+        return compiled(**static)(*args)
 
-    primitive.def_impl(apply)
+    primitive.def_impl(run)
     by_operations = mlir.lower_fun(by_xla, multiple_results=True)
     mlir.register_lowering(primitive, by_operations)
 
