@@ -187,7 +187,7 @@ def test_a_size_that_no_memory_holds(refuse, monkeypatch):
     assert "more than 178956970 pixels" in refuse("--content-size", 10**9)
     monkeypatch.setattr("wct_jax.studio.limits._present_memory", lambda: Memory(4e5, 4e5))
     sentence = refuse("--style-size", 200)
-    assert "photo.png cannot be repainted: 24 x 17 pixels take 501 MB of memory at least with this model" in sentence
+    assert "picture.png: 250 x 200 pixels take 501 MB of memory at least with this model" in sentence
     assert sentence.endswith("and there are 0 MB to take")
 
 

@@ -43,7 +43,7 @@ def test_what_is_taken_of_the_memory(model, present, most, free, taken):
 @pytest.mark.parametrize("most", [1e6, 0.4 * GB, 0.4999 * GB, 0.5 * GB, 0.69 * GB, 0.692 * GB])
 def test_a_refusal_does_not_contradict_itself(model, present, most):
     present(most)
-    with pytest.raises(ValueError, match=r"photo\.png cannot be repainted: 4000 x 4000 pixels take") as refusal:
+    with pytest.raises(ValueError, match=r"too little memory for photo\.png: 4000 x 4000 pixels take") as refusal:
         tile(model)
     need, have = (
         float(n) * {"MB": 1e6, "GB": 1e9}[unit] for n, unit in re.findall(r"([\d.]+) ([MG]B)", str(refusal.value))

@@ -229,12 +229,9 @@ def _convolve_jvp(primals: Sequence[Array], tangents: Sequence[Any], **static: b
     changes = [
         *([] if isinstance(of_x, ad.Zero) else [_one(of_x, kernel, none, within, upsample, False)]),
         *([] if isinstance(of_kernel, ad.Zero) else [_one(x, of_kernel, none, within, upsample, False)]),
-        *(
-            []
-            if isinstance(of_bias, ad.Zero)
-            else [_masked(jnp.broadcast_to(of_bias.astype(y.dtype), y.shape), within, upsample)]
-        ),
     ]
+    if not isinstance(of_bias, ad.Zero):
+        changes.append(_masked(jnp.broadcast_to(of_bias.astype(y.dtype), y.shape), within, upsample))
     change = functools.reduce(jnp.add, changes)
     return [y], [jnp.where(y > 0, change, 0) if relu else change]
 

@@ -59,7 +59,7 @@ class Limits:
         try:
             return choose_tile(sides, model, layers, present.most)
         except ValueError as error:
-            raise ValueError(f"{name} cannot be repainted: {error}") from None
+            raise ValueError(f"there is too little memory for {name}: {error}") from None
 
 
 @functools.cache  # So that it does not change between the steps of a job.
