@@ -26,10 +26,10 @@ def by_numpy(x, weights=None):
     return count, mean, np.swapaxes(weighted, -1, -2) @ centered
 
 
-def assert_same(found, expected, assert_close):
+def assert_same(found, expected, assert_close, tolerance=1e-5):
     for own, each in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert own.dtype == jnp.float32
-        assert_close(own, each)
+        assert_close(own, each, tolerance)
 
 
 @pytest.mark.core
@@ -40,7 +40,8 @@ def test_they_are_the_sums(rng, assert_close, shape, weighted):
     weights = jnp.asarray(rng.uniform(size=shape[:-1]), jnp.float32) if weighted else None
     found = moments_of(x, weights)
     assert_same(found, by_numpy(x, weights), assert_close)
-    assert_same(found, moments(x, weights), assert_close)
+    # XLA's sums are less exact, those of JAX 0.8 the least.
+    assert_same(found, moments(x, weights), assert_close, 5e-5)
 
 
 @given(
