@@ -208,6 +208,30 @@ void try_moments(const wct::Kernels& kernels) {
   expect(enough, scatter, scatters, "moments, scatter", s);
 }
 
+void try_map(const wct::Kernels& kernels) {
+  const wct::Shape s = shape();
+  const Index pixels = s.height * s.width, n = s.inputs;
+  Floats x = numbers(s.count * pixels * n), y(new float[s.count * pixels * n]);
+  const Floats strength = numbers(s.count * pixels, true), mean = numbers(s.count * n);
+  const Floats matrix = numbers(s.count * n * n), target = numbers(s.count * n);
+  Doubles expected(s.count * pixels * n);
+  for (Index p = 0; p < s.count * pixels; p++) {
+    const Index image = p / pixels;
+    for (Index o = 0; o < n; o++) {
+      double sum = target[image * n + o];
+      for (Index i = 0; i < n; i++)
+        sum += static_cast<double>(matrix[(image * n + o) * n + i]) * (x[p * n + i] - mean[image * n + i]);
+      expected[p * n + o] = strength[p] * sum + (1.0 - strength[p]) * x[p * n + o];
+    }
+  }
+  const auto map = [&](float* out) {
+    return kernels.map_pixels(workers, s, x.get(), strength.get(), mean.get(), matrix.get(), target.get(), out);
+  };
+  expect(map(y.get()), y, expected, "map", s);
+  const bool enough = map(x.get());
+  expect(enough, x, expected, "map in place", s);
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -218,6 +242,7 @@ int main(int, char** arguments) {
       try_convolutions(**set);
       try_gradients(**set);
       try_moments(**set);
+      try_map(**set);
     }
     std::printf("%s: no fault found\n", (*set)->instructions);
   }
