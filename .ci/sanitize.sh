@@ -23,7 +23,7 @@ compile() {
 
 if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null; then
   compile aarch64-linux-gnu-g++ linux-aarch64 address,undefined
-  ASAN_OPTIONS=detect_leaks=0 qemu-aarch64 -L /usr/aarch64-linux-gnu "$scratch/driver" 100
+  ASAN_OPTIONS=detect_leaks=0 qemu-aarch64 -L /usr/aarch64-linux-gnu "$scratch/driver" 30
 else
   echo "skipped the kernels for arm64: there is no aarch64-linux-gnu-g++ or no qemu-aarch64"
 fi
@@ -31,7 +31,7 @@ fi
 compile g++ "linux-$(uname -m)" thread
 "$scratch/driver" 50
 compile g++ "linux-$(uname -m)" address,undefined
-"$scratch/driver" 300
+"$scratch/driver" 100
 # Before Python, whose own leaks do not matter: AddressSanitizer, and the C++ library, so that it sees exceptions thrown.
 export ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$scratch
 LD_PRELOAD=$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libstdc++.so)
