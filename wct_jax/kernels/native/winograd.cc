@@ -50,7 +50,7 @@ bool convolve_cells(const Convolution& c) {
           Transforms::transform_kernel(s, c.kernel + first + channel, from, least(from + 16, n),
                                        least(kBlock, outputs - channel), kernels + kProducts * n * channel);
         },
-        n * outputs > Index{1} << 14);
+        n * outputs > Index{1} << 12);
     parallel(c.workers, divide_up(cells, size), [&](Index chunk, int thread) {
       float* image = memory + thread * floats;
       float* products = image + kProducts * image_next;
