@@ -39,8 +39,8 @@ def test_they_are_the_sums(rng, assert_close, shape, weighted):
     x = jnp.asarray(rng.normal(0.5, size=shape), jnp.float32)
     weights = jnp.asarray(rng.uniform(size=shape[:-1]), jnp.float32) if weighted else None
     found = moments_of(x, weights)
-    assert_same(found, by_numpy(x, weights), assert_close)
     # XLA's sums are less exact, those of JAX 0.8 the least.
+    assert_same(found, by_numpy(x, weights), assert_close, 1e-5 if library.instructions() else 5e-5)
     assert_same(found, moments(x, weights), assert_close, 5e-5)
 
 
