@@ -8,8 +8,8 @@ from worker import serve
 
 from wct_jax.kernels.compilation import compiler_options
 from wct_jax.networks.model import Model, widths_of
-from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style, feature_moments
+from wct_jax.painting.stylization import stylize
 from wct_jax.transform.whitening import apply, whiten_color
 
 

@@ -21,8 +21,8 @@ from PIL import Image
 from table import machine, print_table
 
 from wct_jax.networks.model_file import load_model
-from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style
+from wct_jax.painting.stylization import stylize
 from wct_jax.pictures.images import read_picture
 from wct_jax.studio.session import Session
 

@@ -15,7 +15,6 @@ from wct_jax.networks.model_file import load_model as load_model
 from wct_jax.networks.model_file import save_model as save_model
 from wct_jax.networks.modules import Decoder as Decoder
 from wct_jax.networks.modules import Encoder as Encoder
-from wct_jax.painting.cascade import stylize as stylize
 from wct_jax.painting.color import preserve_color as preserve_color
 from wct_jax.painting.options import Options as Options
 from wct_jax.painting.style import Style as Style
@@ -24,6 +23,7 @@ from wct_jax.painting.style import mix_styles as mix_styles
 from wct_jax.painting.style import white_style as white_style
 from wct_jax.painting.style_file import load_style as load_style
 from wct_jax.painting.style_file import save_style as save_style
+from wct_jax.painting.stylization import stylize as stylize
 from wct_jax.painting.texture import synthesize as synthesize
 from wct_jax.painting.tiles.tiling import extract_style_tiled as extract_style_tiled
 from wct_jax.painting.tiles.tiling import stylize_tiled as stylize_tiled

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from wct_jax import extract_style, stylize, synthesize
-from wct_jax.painting.plan import with_alphas
+from wct_jax.painting.plan import per_layer
 from wct_jax.transform.whitening import wct
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
@@ -47,9 +47,9 @@ def test_levels_run_deepest_first(model, pictures, style):
 
 def test_plans_pair_layers_with_their_alpha():
     layers = ["relu2_1", "relu5_1", "relu1_1"]
-    assert with_alphas(layers, 0.5) == [("relu5_1", 0.5), ("relu2_1", 0.5), ("relu1_1", 0.5)]
-    assert with_alphas(layers, [0.5]) == with_alphas(layers, 0.5)
-    assert with_alphas(layers, (0.1, 0.2, 0.3)) == [("relu5_1", 0.2), ("relu2_1", 0.1), ("relu1_1", 0.3)]
+    assert per_layer("alpha", layers, 0.5) == [("relu5_1", 0.5), ("relu2_1", 0.5), ("relu1_1", 0.5)]
+    assert per_layer("alpha", layers, [0.5]) == per_layer("alpha", layers, 0.5)
+    assert per_layer("alpha", layers, (0.1, 0.2, 0.3)) == [("relu5_1", 0.2), ("relu2_1", 0.1), ("relu1_1", 0.3)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 2)])

@@ -13,8 +13,8 @@ from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
 from wct_jax.networks.taps import choose_taps, read
 from wct_jax.networks.vgg import LAYERS, cell_of, decoder_shapes
-from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style
+from wct_jax.painting.stylization import stylize
 from wct_jax.training.decoder import LossWeights, init_state, make_optimizer, make_schedule, reconstruct, train_step
 from wct_jax.training.loop import State
 from wct_jax.transform.whitening import wct

@@ -131,6 +131,8 @@ def _report(model: "Model") -> list[str]:
     for layer in model.layers:
         origin = _origin(metadata.get("decoders", {}).get(layer, {}))
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
+    if model.painter:
+        lines += _table(f"painter: {_origin(metadata.get('painter', {}))}", model.painter)
     if model.auxiliary:
         lines += _table("auxiliary maps", model.auxiliary)
     # A model file from elsewhere may say none of these, or anything.

@@ -120,7 +120,7 @@ def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", r
 
 
 def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Session", report: Report) -> None:
-    from wct_jax.painting.plan import with_alphas
+    from wct_jax.painting.plan import per_layer
     from wct_jax.pictures.output import check_output, write_picture
 
     start = time.perf_counter()
@@ -137,7 +137,7 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
     layers = session.layers(order.options)
     # All of the layers need no mention.
     every = set(layers) == set(session.model.layers)
-    names = "" if every else ", ".join(layer for layer, _ in with_alphas(layers, order.options.alpha))
+    names = "" if every else ", ".join(layer for layer, _ in per_layer("alpha", layers, order.options.alpha))
     of = f"of {job.content}" if order.many and job.content else ""
     facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
     report_to = say if job.output == STANDARD else tell

@@ -14,7 +14,7 @@ from wct_jax.checks.arguments import as_names
 from wct_jax.checks.arrays import as_feature, as_image
 from wct_jax.kernels.canvas import halved
 from wct_jax.kernels.conv import Kernel, conv3x3
-from wct_jax.networks.vgg import LAYERS, convolution_of, deepest, table_to, tap_of
+from wct_jax.networks.vgg import LAYERS, convolution_of, deepest, depth_of, table_to, tap_of
 from wct_jax.transform.mesh import has_rows_apart
 
 Parameters = Mapping[str, Mapping[str, Array]]
@@ -90,8 +90,31 @@ def decode(layer: str, parameters: Parameters, feature: Array, size: Array | Non
     feature = as_feature(layer, feature)
     if feature.shape[-1] != inputs:
         raise ValueError(f"{layer} must be [..., H, W, {inputs}], got shape {feature.shape}")
-    x, upsample = feature, False
-    for name, second in _in_pairs(table_to(layer)[::-1]):
+    return _backwards(table_to(layer)[::-1], parameters, feature, size)
+
+
+def decode_block(layer: str, parameters: Parameters, feature: Array, size: Array | None = None) -> Array:
+    """Decode the feature of a layer only as far as the next shallower tap, or from relu1_1 to the image.
+
+    Args:
+        layer: A tap.
+        parameters: Convolution name to `kernel` and `bias`, of a decoder whose inputs are the encoder's features.
+        feature: Feature of the layer, `[..., H', W', C]`.
+        size: Rows and columns of the feature, int32 `[2]`, if it lies on a larger canvas.
+
+    Returns:
+        `[..., 2 H', 2 W', C']`; from relu1_1 `[..., H', W', 3]`, not clipped.
+    """
+    names = table_to(layer)[::-1]
+    shallower = LAYERS[: depth_of(layer) - 1]
+    end = names.index(convolution_of(shallower[-1])) if shallower else len(names)
+    return _backwards(names[:end], parameters, feature, size)
+
+
+def _backwards(names: Sequence[str], parameters: Parameters, x: Array, size: Array | None) -> Array:
+    """Apply these convolutions of a decoder, and upsample at each "pool"."""
+    upsample = False
+    for name, second in _in_pairs(names):
         if name == "pool":
             upsample = True
             continue

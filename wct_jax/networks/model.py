@@ -1,4 +1,4 @@
-"""A model: an encoder with its decoders."""
+"""A model: an encoder with its decoders and its painter."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ def widths_of(encoder: Parameters) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An encoder with its decoders; layers may have an encoder of their own.
+    """An encoder with its decoders and its one-pass painter; layers may have an encoder of their own.
 
     A pytree of parameters that passes through `jit`. JAX compiles separately for models that differ in widths or
     digest, but not for those that differ only in the document: `jax.tree.map` and `jax.device_put` keep it, and a model
@@ -42,6 +42,8 @@ class Model:
             network's feature. Only distillation uses it.
         document: JSON with the origin of the weights, their licence, and the training of each decoder.
         encoders: Layer to the parameters of an encoder that ends at it, from which the layer is read instead.
+        painter: Parameters of the decoder that paints in one pass, see `wct_jax.painting.one_pass`: its inputs are like
+            the encoder's features at every layer from its deepest up. Empty if there is none.
     """
 
     encoder: Parameters
@@ -51,11 +53,17 @@ class Model:
     auxiliary: Parameters = field(default_factory=dict)
     document: str = "{}"
     encoders: Mapping[str, Parameters] = field(default_factory=dict)
+    painter: Parameters = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that can be stylized, deepest first."""
+        """The layers that the cascade can paint, those with a decoder, deepest first."""
         return deepest_first(self.decoders)
+
+    @property
+    def painter_layers(self) -> tuple[str, ...]:
+        """The layers that the painter can paint in one pass, deepest first."""
+        return deepest_first(layer for layer in LAYERS if convolution_of(layer) in self.painter)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -106,7 +114,7 @@ class _Aside:
     text: str = field(compare=False)
 
 
-_NETWORKS = ("encoder", "decoders", "auxiliary", "encoders")
+_NETWORKS = ("encoder", "decoders", "auxiliary", "encoders", "painter")
 
 
 def _flatten(model: Model) -> tuple[Any, tuple[tuple[int, ...], str, _Aside]]:

@@ -1,14 +1,14 @@
-"""The model file: one `.safetensors` with an encoder and its decoders.
+"""The model file: one `.safetensors` with an encoder, its decoders and its painter.
 
-Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ... and
-`auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2 some layers have an encoder of their own:
-`encoders/relu3_1/conv1_1/kernel`, .... One metadata key, `wct_jax`, holds a JSON document.
+Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ...,
+`painter/conv4_1/kernel`, ... and `auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2 some layers have an encoder
+of their own: `encoders/relu3_1/conv1_1/kernel`, .... One metadata key, `wct_jax`, holds a JSON document.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
 from wct_jax.networks.model import Model, Parameters
 from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable, write_tensors
-from wct_jax.networks.vgg import LAYERS, decoder_shapes, depth_of, encoder_shapes
+from wct_jax.networks.vgg import LAYERS, convolution_of, decoder_shapes, depth_of, encoder_shapes
 from wct_jax.system.folders import cache_folder
 
 METADATA_KEY, STYLE_METADATA_KEY = "wct_jax", "wct_jax_style"
@@ -78,7 +78,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     metadata = parse_document(path, document)
     widths = tuple(metadata["widths"])
     _verify(path, arrays, widths, metadata["layers"], own_encoders(path, metadata))
-    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}}
+    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}, "painter": {}}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
         branch = tree
@@ -94,7 +94,16 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     if metadata.get("checksum", checksum) != checksum:
         expected = printable(metadata["checksum"][:12])
         raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {expected}")
-    return Model(tree["encoder"], tree["decoder"], widths, digest, tree["auxiliary"], document, tree["encoders"])
+    return Model(
+        encoder=tree["encoder"],
+        decoders=tree["decoder"],
+        widths=widths,
+        digest=digest,
+        auxiliary=tree["auxiliary"],
+        document=document,
+        encoders=tree["encoders"],
+        painter=tree["painter"],
+    )
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
@@ -120,6 +129,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """
     path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
     arrays = flatten("encoder", model.encoder) | flatten("auxiliary", model.auxiliary)
+    arrays |= flatten("painter", model.painter)
     for layer, parameters in model.decoders.items():
         arrays |= flatten(f"decoder/{layer}", parameters)
     for layer, parameters in model.encoders.items():
@@ -165,14 +175,33 @@ def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: 
     Raises:
         ValueError: The file cannot be read or written, or has another encoder.
     """
+    decoder = model.decoders[layer]
+    _change(path, model, f"decoder of {layer}", lambda there: with_decoder(there, layer, decoder, record))
+
+
+def add_painter(path: str | os.PathLike[str], model: Model, record: Mapping[str, Any]) -> None:
+    """Add a painter to a model file, or replace the one it has; see `add_decoder`.
+
+    Args:
+        path: Path of the model file.
+        model: Model with the painter and its encoder.
+        record: JSON values that describe the training.
+
+    Raises:
+        ValueError: The file cannot be read or written, or has another encoder.
+    """
+    _change(path, model, "painter", lambda there: with_painter(there, model.painter, record))
+
+
+def _change(path: str | os.PathLike[str], model: Model, what: str, change: Callable[[Model], Model]) -> None:
     check_model_target(path)
     target = Path(os.path.realpath(path))
     try:
         with filelock.FileLock(target.with_name(f".{target.name}.lock")):
             there = load_model(target)
             if there.digest != model.digest:
-                raise ValueError(f"{path} has another encoder than the one the decoder of {layer} was trained for")
-            save_model(target, with_decoder(there, layer, model.decoders[layer], record))
+                raise ValueError(f"{path} has another encoder than the one the {what} was trained for")
+            save_model(target, change(there))
     except OSError as error:
         raise ValueError(f"cannot lock {path}: {error.strerror or error}") from None
 
@@ -189,6 +218,40 @@ def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[
     records = model.metadata.get("decoders", {}) | {layer: dict(record)}
     document = json.dumps(model.metadata | {"decoders": records})
     return dataclasses.replace(model, decoders={**model.decoders, layer: decoder}, document=document)
+
+
+def with_painter(model: Model, painter: Parameters, record: Mapping[str, Any]) -> Model:
+    """A model with a painter added, or replaced.
+
+    Args:
+        model: Model without the painter.
+        painter: Parameters of the painter.
+        record: JSON values that describe its origin.
+    """
+    return dataclasses.replace(model, painter=painter, document=json.dumps(model.metadata | {"painter": dict(record)}))
+
+
+def require_painter(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
+    """The layers to paint in one pass, after a check that the model has a painter and that it reaches them.
+
+    Args:
+        model: The model.
+        name: Name or path of its file, for messages.
+        layers: Layers asked for; None for all that the painter reaches, deepest first.
+
+    Raises:
+        ValueError: The model has no painter, or the painter does not reach a layer.
+    """
+    have = model.painter_layers
+    if not have:
+        raise ValueError(
+            f"the model {name} has no painter of one pass: python train.py --painter --model {name} trains one"
+        )
+    wanted = have if layers is None else tuple(layers)
+    for layer in wanted:
+        if layer not in have:
+            raise ValueError(f"the painter of {name} paints {', '.join(have)}, got {layer}")
+    return wanted
 
 
 def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
@@ -228,6 +291,9 @@ def _verify(
         **{f"encoders/{layer}": encoder_shapes(each) for layer, each in own.items()},
         **{f"decoder/{layer}": decoder_shapes(layer, own.get(layer, widths)) for layer in layers},
     }
+    painted = [layer for layer in LAYERS[: len(widths)] if f"painter/{convolution_of(layer)}/kernel" in arrays]
+    if painted and not own:  # It takes all features from one encoder.
+        networks["painter"] = decoder_shapes(painted[-1], widths)
     expected: dict[str, tuple[int, ...]] = {}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():

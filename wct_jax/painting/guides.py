@@ -11,7 +11,7 @@ import numpy as np
 
 from wct_jax.kernels.canvas import lay_out_map
 
-_MAPS = ("weights", "shares", "alpha_map", "rest", "strength")
+_MAPS = ("weights", "shares", "alpha_map", "structure", "rest", "strength")
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=(*_MAPS, "size"), meta_fields=())
@@ -23,6 +23,7 @@ class Guides:
         weights: Weight of each pixel in the content's statistics, `[..., H, W]`; None for 1.
         shares: Share of each style in each pixel, `[..., H, W]` each; empty for one style everywhere.
         alpha_map: Factor of alpha, `[..., H, W]`; None for 1.
+        structure: Factor of the share that the photo's own features have in one pass, `[..., H, W]`; None for 1.
         rest: Share of each pixel that no style has, `[..., H, W]`; None for 0.
         strength: Share of the change that is made, a scalar or `[..., H, W]`; None for 1.
         size: Rows and columns of the image, int32 `[2]`, if it lies on a larger canvas.
@@ -31,6 +32,7 @@ class Guides:
     weights: Any = None
     shares: tuple[Any, ...] = ()
     alpha_map: Any = None
+    structure: Any = None
     rest: Any = None
     strength: Any = None
     size: Any = None

@@ -1,4 +1,4 @@
-"""One level of the cascade: a layer's feature painted in its styles."""
+"""One level: a layer's feature painted in its styles."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from wct_jax.kernels.mapping import map_pixels
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.regions import relative
-from wct_jax.painting.style import Style
+from wct_jax.painting.style import Style, feature_moments
 from wct_jax.transform.maps import TRANSFORMS
 from wct_jax.transform.roots import inverse_root_of, root_of
 from wct_jax.transform.statistics import Moments
@@ -24,11 +24,13 @@ from wct_jax.transform.whitening import apply, transfer
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=("alpha", "eps"), meta_fields=("layer", "transform", "swap")
+    jax.tree_util.register_dataclass,
+    data_fields=("alpha", "eps", "structure"),
+    meta_fields=("layer", "transform", "swap"),
 )
 @dataclass(frozen=True, eq=False)
 class Level:
-    """A level as a pytree: two numbers that are traced, and names that are static.
+    """A level as a pytree: numbers that are traced, and names that are static.
 
     Attributes:
         layer: Name of the layer.
@@ -36,6 +38,7 @@ class Level:
         eps: Relative cut of the spectra, see `wct`.
         transform: A name in `wct_jax.transform.maps.TRANSFORMS`.
         swap: Side and stride of the patches that the whitened feature is rebuilt from, see `style_swap`; or None.
+        structure: Share of the photo's own feature in one pass, a scalar in 0..1; None for none.
     """
 
     layer: str
@@ -43,6 +46,7 @@ class Level:
     eps: Any = 1e-6
     transform: str = "zca"
     swap: tuple[int, int] | None = None
+    structure: Any = None
 
 
 def paint_feature(
@@ -70,6 +74,22 @@ def paint_feature(
             painted = recolor(feature, own, style.moments[level.layer], here, cells)
         result = _with_change(result, feature, painted) if guides.shares else painted
     return result
+
+
+def statistics_of(feature: Array, layer: str, guides: Guides) -> list[Moments]:
+    """The moments of a feature in the region of each style, or in the whole image.
+
+    Args:
+        feature: `[..., H', W', C]`.
+        layer: Name of the layer.
+        guides: Guides of the image.
+    """
+    counted: list[Array | None] = [_both(guides.weights, share) for share in guides.shares]
+    return [feature_moments(feature, weights, guides.size, layer) for weights in counted or [guides.weights]]
+
+
+def _both(weights: Array | None, share: Array) -> Array:
+    return share if weights is None else weights * share
 
 
 def _alphas(level: Level, guides: Guides) -> list[Array]:

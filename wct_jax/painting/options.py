@@ -20,6 +20,9 @@ from wct_jax.checks.arguments import (
 TRANSFORMS = ("zca", "ot", "cholesky", "adain")
 """The names in `wct_jax.transform.maps.TRANSFORMS`."""
 
+METHODS = ("cascade", "one-pass")
+"""The networks that paint: a decoder for each layer, or the painter, see `wct_jax.painting.one_pass`."""
+
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
@@ -38,6 +41,8 @@ class Options:
     True
 
     Attributes:
+        method: A name in `METHODS`.
+        structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`.
         layers: Layers to use; None for all that model and style have.
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
         strength: Share of the change that is made, in 0..1.
@@ -54,6 +59,8 @@ class Options:
         style_size: Length in pixels to which the short side of a style's picture is resized; None for its own.
     """
 
+    method: str = "cascade"
+    structure: float | tuple[float, ...] = 0.0
     layers: tuple[str, ...] | None = None
     alpha: float | tuple[float, ...] = 1.0
     strength: float = 1.0
@@ -71,14 +78,18 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its plain form, or raise `ValueError`."""
-        for name in ("alpha", "strength", "eps"):
+        for name in ("alpha", "structure", "strength", "eps"):
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
-        alphas = [float(alpha) for alpha in as_numbers("alpha", self.alpha, 0, 1)]
+        check_choice("method", self.method, METHODS)
+        alphas, structures = (
+            [float(value) for value in as_numbers(name, getattr(self, name), 0, 1)] for name in ("alpha", "structure")
+        )
         patch, stride = check_patch(self.patch, self.stride)
         plain: dict[str, Any] = {
             "layers": None if self.layers is None else as_names("layers", self.layers),
             "alpha": alphas[0] if len(alphas) == 1 else tuple(alphas),
+            "structure": structures[0] if len(structures) == 1 else tuple(structures),
             "strength": float(as_number("strength", self.strength, 0, 1)),
             "eps": float(as_number("eps", self.eps, 0, 1)),
             "swap_layers": as_names("swap_layers", self.swap_layers),
@@ -91,6 +102,8 @@ class Options:
             raise ValueError("there is no layer to stylize: layers must have one at least, or be None for all")
         if layers and len(set(layers)) < len(layers):
             raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
+        if any(structures) and self.method != "one-pass":
+            raise ValueError("`structure` is that of one pass: expected `one_pass`, got the cascade")
         check_choice("transform", self.transform, TRANSFORMS)
         if not isinstance(self.whiten_only, bool):
             raise ValueError(f"whiten_only must be True or False, got {described(self.whiten_only)}")

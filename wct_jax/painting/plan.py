@@ -1,4 +1,4 @@
-"""The plan of a cascade: which layers run, in which order and with which settings."""
+"""The plan of a painting: which layers run, in which order and with which settings."""
 
 import functools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax
 from jax.typing import ArrayLike
 
-from wct_jax.checks.arguments import as_numbers, check_kind, described
+from wct_jax.checks.arguments import as_numbers, check_kind, described, is_traced
 from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import depth_of
@@ -16,37 +16,55 @@ from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("model", "styles", "levels"), meta_fields=())
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("model", "styles", "levels"), meta_fields=("passes", "method")
+)
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The networks, styles and levels that paint an image, as one pytree.
 
     Attributes:
-        model: Encoder and decoders.
+        model: The networks.
         styles: One style, or one for each of the guides' shares.
-        levels: The levels of all passes, in the order they run.
+        levels: The levels of a pass, in the order they run.
+        passes: Number of passes.
+        method: A name in `wct_jax.painting.options.METHODS`.
     """
 
     model: Model
     styles: Sequence[Style]
     levels: Sequence[Level]
+    passes: int = 1
+    method: str = "cascade"
 
 
-def make_plan(
-    model: Model, styles: Sequence[Style], options: Options, alpha: ArrayLike | Sequence[ArrayLike], eps: ArrayLike
-) -> Plan:
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of a painting that JAX may trace.
+
+    Attributes:
+        alpha: A scalar in 0..1, or one for each layer.
+        eps: Relative cut of the spectra, a scalar in 0..1.
+        structure: Share of the photo's own features in one pass, a scalar in 0..1, or one for each layer.
+    """
+
+    alpha: ArrayLike | Sequence[ArrayLike] = 1.0
+    eps: ArrayLike = 1e-6
+    structure: ArrayLike | Sequence[ArrayLike] = 0.0
+
+
+def make_plan(model: Model, styles: Sequence[Style], options: Options, settings: Settings) -> Plan:
     """Plan the levels of all passes.
 
     Args:
-        model: Encoder and decoders.
+        model: The networks.
         styles: Styles of the same encoder.
-        options: Layers, transform, swap layers, patches and passes. Its alpha and eps are not used.
-        alpha: A scalar in 0..1, or one for each layer.
-        eps: Relative cut of the spectra, a scalar in 0..1.
+        options: Method, layers, transform, swap layers, patches and passes. Its numbers are not used.
+        settings: The numbers.
 
     Raises:
-        ValueError: A layer has no decoder or no statistics, a style was made with another encoder, style swap lacks the
-            features of a style, or layers and alphas do not fit.
+        ValueError: The model has no painter, a layer has no decoder or no statistics, a style was made with another
+            encoder, style swap lacks the features of a style, or layers and numbers do not fit.
     """
     check_kind("model", model, Model, "load_model")
     for style in styles:
@@ -55,12 +73,17 @@ def make_plan(
                 f"the style was made with another encoder: its digest is {style.digest[:12]}, "
                 f"the model's {model.digest[:12]}"
             )
-    usable = [layer for layer in model.layers if all(layer in style.moments for style in styles)]
+    in_one = options.method == "one-pass"
+    if in_one and not model.painter:
+        raise ValueError("the model has no painter of one pass: expected method cascade, or a model with one")
+    have = model.painter_layers if in_one else model.layers
+    usable = [layer for layer in have if all(layer in style.moments for style in styles)]
     names = usable if options.layers is None else options.layers
     for layer in names:
         if layer not in usable:
-            lacks = "the style has no statistics" if layer in model.layers else "the model has no decoder"
-            raise ValueError(f"{lacks} for {layer}, expected one of {', '.join(usable) or 'none'}")
+            no_network = f"the {'painter does not reach' if in_one else 'model has no decoder for'} {layer}"
+            lacks = f"the style has no statistics for {layer}" if layer in have else no_network
+            raise ValueError(f"{lacks}, expected one of {', '.join(usable) or 'none'}")
     for layer in options.swap_layers:
         if layer not in names:
             raise ValueError(f"swap_layers must be among the layers that are used, got {layer}")
@@ -69,32 +92,47 @@ def make_plan(
                 f"style swap at {layer} needs the feature of the style's picture, which mixed styles and style files "
                 "do not have: expected one that extract_style made with swap_layers"
             )
-    patches, eps = (options.patch, options.stride), as_array(eps)
+    patches, eps = (options.patch, options.stride), as_array(settings.eps)
+    structures = dict(per_layer("structure", names, settings.structure))
+    if not any(is_traced(share) or share for share in structures.values()):
+        structures = {}  # The photo's own features need not be computed.
     # The numbers are arrays so that what is compiled serves all values.
     levels = [
-        Level(layer, as_array(alpha), eps, options.transform, patches if layer in options.swap_layers else None)
-        for layer, alpha in with_alphas(names, alpha)
+        Level(
+            layer,
+            as_array(alpha),
+            eps,
+            options.transform,
+            patches if layer in options.swap_layers else None,
+            as_array(structures[layer]) if structures else None,
+        )
+        for layer, alpha in per_layer("alpha", names, settings.alpha)
     ]
-    return Plan(model, styles, (options.passes or 1) * levels)
+    return Plan(model, styles, levels, options.passes or 1, options.method)
 
 
-def with_alphas(layers: Sequence[str], alpha: ArrayLike | Sequence[ArrayLike] = 1.0) -> list[tuple[str, ArrayLike]]:
-    """Pairs of layer and alpha, deepest layer first.
+def per_layer(
+    name: str, layers: Sequence[str], values: ArrayLike | Sequence[ArrayLike] = 1.0
+) -> list[tuple[str, ArrayLike]]:
+    """Pairs of layer and number, deepest layer first.
 
     Args:
+        name: Name of the argument, "alpha" or "structure", for messages.
         layers: Layers in any order, each once, as `Options` checks.
-        alpha: A scalar, or one for each of `layers` in their order.
+        values: A scalar in 0..1, or one for each of `layers` in their order.
 
     Raises:
-        ValueError: There is no layer, or there are neither one nor as many alphas as layers.
+        ValueError: There is no layer, or there are neither one nor as many numbers as layers.
     """
     if not layers:
         raise ValueError("there is no layer to stylize: expected one that the model can decode and the style has")
-    if getattr(alpha, "ndim", 0) > 1:
-        raise ValueError(f"alpha must be one number or one for each layer, got {described(alpha)}: see alpha_map")
-    alphas = as_numbers("alpha", alpha, 0, 1)
-    if len(alphas) == 1:
-        alphas *= len(layers)
-    if len(alphas) != len(layers):
-        raise ValueError(f"alpha must be one number or one for each of {len(layers)} layers, got {len(alphas)} numbers")
-    return sorted(zip(layers, alphas, strict=True), key=lambda level: depth_of(level[0]), reverse=True)
+    if getattr(values, "ndim", 0) > 1:
+        raise ValueError(f"{name} must be one number or one for each layer, got {described(values)}: see {name}_map")
+    numbers = as_numbers(name, values, 0, 1)
+    if len(numbers) == 1:
+        numbers *= len(layers)
+    if len(numbers) != len(layers):
+        raise ValueError(
+            f"{name} must be one number or one for each of {len(layers)} layers, got {len(numbers)} numbers"
+        )
+    return sorted(zip(layers, numbers, strict=True), key=lambda level: depth_of(level[0]), reverse=True)

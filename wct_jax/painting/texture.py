@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import as_integer
 from wct_jax.networks.model import Model
-from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import Style
+from wct_jax.painting.stylization import stylize
 
 # Li et al. run the cascade several times; after three rounds nothing changes that can be seen.
 PASSES = 3

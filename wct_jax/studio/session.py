@@ -16,11 +16,11 @@ import wct_jax
 from wct_jax.checks.arguments import check_kind
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model, require_decoders
-from wct_jax.painting.cascade import stylize
 from wct_jax.painting.color import preserve_color
 from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
 from wct_jax.painting.style_file import is_style_file, load_style
+from wct_jax.painting.stylization import stylize
 from wct_jax.painting.texture import PASSES, noise
 from wct_jax.painting.tiles.tiling import extract_style_tiled, stylize_tiled
 from wct_jax.pictures.picture import Picture

@@ -22,8 +22,8 @@ from wct_jax.networks.model import Model, Parameters
 from wct_jax.networks.modules import Decoder
 from wct_jax.networks.taps import Taps, read
 from wct_jax.networks.vgg import decoder_shapes, deeper_than
-from wct_jax.painting.cascade import stylize
 from wct_jax.painting.style import extract_style
+from wct_jax.painting.stylization import stylize
 from wct_jax.training.loop import State
 from wct_jax.transform.whitening import transfer
 

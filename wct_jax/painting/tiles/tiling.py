@@ -21,13 +21,13 @@ from wct_jax.checks.arrays import as_image, as_weights, on_host
 from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import cell_of, deepest, seen_by_encoder
-from wct_jax.painting.cascade import cascade
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.margin import narrow, surround, widen_in_rows
 from wct_jax.painting.options import Options
-from wct_jax.painting.plan import Plan, make_plan
+from wct_jax.painting.plan import Plan, Settings, make_plan
 from wct_jax.painting.regions import guide, leave
 from wct_jax.painting.style import Style, extract_from_canvas, extract_style, layers_of
+from wct_jax.painting.stylization import paint
 from wct_jax.painting.tiles.step import Paper, Step, in_turn, merged, on_each_device
 from wct_jax.painting.tiles.tile import is_one, least_tile
 from wct_jax.painting.tiles.windows import Window, windows
@@ -100,7 +100,7 @@ def stylize_tiled(
     folder = None if folder is None else as_path("folder", folder)
     given = Guides(content_weights, alpha_map=alpha_map, strength=strength)
     styles, guides = guide(style, mask, given, photo.shape, np.float32)
-    plan = make_plan(model, styles, options, alpha, eps)
+    plan = make_plan(model, styles, options, Settings(alpha, eps))
     guides = guides.each(lambda values: on_host("what there is for each pixel", values))
     if margin:
         photo, guides = widen_in_rows(photo, margin, folder), surround(guides, photo.shape[:2], margin)
@@ -114,18 +114,18 @@ def _whole(photo: np.ndarray, plan: Plan, guides: Guides, progress: Progress | N
 
     def begin(layer: str) -> None:
         if progress and begun:  # A level is done when the next one begins.
-            progress(begun[-1], len(begun), len(plan.levels))
+            progress(begun[-1], len(begun), plan.passes * len(plan.levels))
         begun.append(layer)
 
     image = as_array(photo.astype(np.float32, copy=False))
-    result = np.asarray(cascade(image, plan, guides, begin if progress else None))
+    result = np.asarray(paint(image, plan, guides, begin if progress else None))
     if progress:
-        progress(begun[-1], len(begun), len(plan.levels))
+        progress(begun[-1], len(begun), plan.passes * len(plan.levels))
     return result
 
 
 def _painted(photo: np.ndarray, plan: Plan, guides: Guides, paper: Paper, progress: Progress | None) -> np.ndarray:
-    levels = plan.levels
+    levels = plan.passes * list(plan.levels)
     if is_one(paper.sides, paper.tile):
         return _whole(photo, plan, guides, progress)
     strength = guides.strength
