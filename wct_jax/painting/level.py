@@ -18,14 +18,14 @@ from wct_jax.painting.regions import relative
 from wct_jax.painting.style import Style, feature_moments
 from wct_jax.transform.maps import TRANSFORMS
 from wct_jax.transform.roots import inverse_root_of, root_of
-from wct_jax.transform.statistics import Moments
+from wct_jax.transform.statistics import Moments, shrink
 from wct_jax.transform.swap import style_swap
 from wct_jax.transform.whitening import apply, transfer
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("alpha", "eps", "structure"),
+    data_fields=("alpha", "eps", "structure", "shrinkage"),
     meta_fields=("layer", "transform", "swap"),
 )
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class Level:
         transform: A name in `wct_jax.transform.maps.TRANSFORMS`.
         swap: Side and stride of the patches that the whitened feature is rebuilt from, see `style_swap`; or None.
         structure: Share of the photo's own feature in one pass, a scalar in 0..1; None for none.
+        shrinkage: Shrinkage of both covariances in 0..1, see `shrink`; None for none.
     """
 
     layer: str
@@ -47,6 +48,7 @@ class Level:
     transform: str = "zca"
     swap: tuple[int, int] | None = None
     structure: Any = None
+    shrinkage: Any = None
 
 
 def paint_feature(
@@ -67,11 +69,13 @@ def paint_feature(
         alphas = _alphas(level, dataclasses.replace(guides, weights=None))
     result = feature
     for own, style, alpha in zip(statistics, styles, alphas, strict=True):
-        here = dataclasses.replace(level, alpha=alpha)
+        here, target = dataclasses.replace(level, alpha=alpha), style.moments[level.layer]
+        if level.shrinkage is not None:
+            own, target = shrink(own, level.shrinkage), shrink(target, level.shrinkage)
         if level.swap:
-            painted = repatch(feature, own, style.moments[level.layer], style.features[level.layer], here, cells)
+            painted = repatch(feature, own, target, style.features[level.layer], here, cells)
         else:
-            painted = recolor(feature, own, style.moments[level.layer], here, cells)
+            painted = recolor(feature, own, target, here, cells)
         result = _with_change(result, feature, painted) if guides.shares else painted
     return result
 

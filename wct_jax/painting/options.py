@@ -47,6 +47,7 @@ class Options:
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
         strength: Share of the change that is made, in 0..1.
         eps: Relative cut of the spectra in 0..1.
+        shrinkage: Shrinkage of the covariances in 0..1, see `wct_jax.transform.statistics.shrink`.
         transform: A name in `TRANSFORMS`.
         whiten_only: Whether features are only whitened, without a style, at relu4_1 unless `layers` says otherwise.
         swap_layers: Layers rebuilt from the style's patches.
@@ -65,6 +66,7 @@ class Options:
     alpha: float | tuple[float, ...] = 1.0
     strength: float = 1.0
     eps: float = 1e-6
+    shrinkage: float = 0.0
     transform: str = "zca"
     whiten_only: bool = False
     swap_layers: tuple[str, ...] = ()
@@ -78,7 +80,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its plain form, or raise `ValueError`."""
-        for name in ("alpha", "structure", "strength", "eps"):
+        for name in ("alpha", "structure", "strength", "eps", "shrinkage"):
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
         check_choice("method", self.method, METHODS)
@@ -92,6 +94,7 @@ class Options:
             "structure": structures[0] if len(structures) == 1 else tuple(structures),
             "strength": float(as_number("strength", self.strength, 0, 1)),
             "eps": float(as_number("eps", self.eps, 0, 1)),
+            "shrinkage": float(as_number("shrinkage", self.shrinkage, 0, 1)),
             "swap_layers": as_names("swap_layers", self.swap_layers),
             "patch": patch,
             "stride": stride,

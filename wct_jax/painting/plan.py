@@ -46,11 +46,13 @@ class Settings:
         alpha: A scalar in 0..1, or one for each layer.
         eps: Relative cut of the spectra, a scalar in 0..1.
         structure: Share of the photo's own features in one pass, a scalar in 0..1, or one for each layer.
+        shrinkage: Shrinkage of the covariances, a scalar in 0..1.
     """
 
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0
     eps: ArrayLike = 1e-6
     structure: ArrayLike | Sequence[ArrayLike] = 0.0
+    shrinkage: ArrayLike = 0.0
 
 
 def make_plan(model: Model, styles: Sequence[Style], options: Options, settings: Settings) -> Plan:
@@ -96,6 +98,8 @@ def make_plan(model: Model, styles: Sequence[Style], options: Options, settings:
     structures = dict(per_layer("structure", names, settings.structure))
     if not any(is_traced(share) or share for share in structures.values()):
         structures = {}  # The photo's own features need not be computed.
+    shrinkage = settings.shrinkage
+    shrunk = as_array(shrinkage) if is_traced(shrinkage) or shrinkage else None
     # The numbers are arrays so that what is compiled serves all values.
     levels = [
         Level(
@@ -105,6 +109,7 @@ def make_plan(model: Model, styles: Sequence[Style], options: Options, settings:
             options.transform,
             patches if layer in options.swap_layers else None,
             as_array(structures[layer]) if structures else None,
+            shrunk,
         )
         for layer, alpha in per_layer("alpha", names, settings.alpha)
     ]

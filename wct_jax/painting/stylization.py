@@ -36,6 +36,7 @@ def stylize(
     strength: ArrayLike = 1.0,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
+    shrinkage: float = 0.0,
     content_weights: ArrayLike | None = None,
     mask: Sequence[ArrayLike] = (),
     alpha_map: ArrayLike | None = None,
@@ -79,6 +80,7 @@ def stylize(
             is 0 the photo stays to the bit.
         layers: Layers to use, in any order; None for all that model and style have.
         eps: Relative cut of the spectra in 0..1, see `wct`.
+        shrinkage: Shrinkage of the covariances in 0..1, see `wct_jax.transform.statistics.shrink`.
         content_weights: Weight of each pixel in the content's statistics, 0..1 or bool, broadcasting to `[..., H, W]`.
         mask: Share of each pixel in each region, 0..1 or bool, each broadcasting to `[..., H, W]`. A region is whitened
             by its own statistics. Where masks add up to more than 1 they share the pixel.
@@ -115,10 +117,10 @@ def stylize(
         passes=passes,
         margin=margin,
     )
-    eps = as_number("eps", eps, 0, 1)
+    eps, shrinkage = as_number("eps", eps, 0, 1), as_number("shrinkage", shrinkage, 0, 1)
     given = Guides(content_weights, alpha_map=alpha_map, structure=structure_map, strength=strength)
     styles, guides = guide(style, mask, given, image.shape, image.dtype)
-    plan = make_plan(model, styles, options, Settings(alpha, eps, structure))
+    plan = make_plan(model, styles, options, Settings(alpha, eps, structure, shrinkage))
     if not options.margin:
         return paint(image, plan, guides, progress)
     guides = surround(guides, image.shape[-3:-1], options.margin)
