@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from wct_jax.kernels.moments import moments_of
 from wct_jax.transform.statistics import moments
 
 
@@ -62,6 +64,32 @@ def covariance_error(x: Array, y: Array) -> Array:
     """
     got, wanted = moments(x).covariance, moments(y).covariance
     return _norm(got - wanted).mean() / _norm(wanted).mean()
+
+
+def covariance_distance(x: Array, y: Array) -> Array:
+    """How far each image's statistics are from its target's: ‖cov x - cov y‖ / ‖cov y‖ + 0.3 |mean x - mean y|² / tr cov y.
+
+    Args:
+        x: Features, `[..., H, W, C]`.
+        y: Targets with the same channels and leading dimensions.
+
+    Returns:
+        `[...]`, float32; finite for flat targets, too.
+    """
+    got, wanted = moments_of(x), moments_of(y)
+    size = _norm(wanted.covariance) + _FLAT
+    means = jnp.square(got.mean - wanted.mean).sum(-1) / (jnp.trace(wanted.covariance, axis1=-2, axis2=-1) + _FLAT)
+    return _norm(got.covariance - wanted.covariance) / size + 0.3 * means
+
+
+# Of features of mean activation 1: far less than that of any picture.
+_FLAT = 1e-2
+
+
+def instance_normalised(x: Array) -> Array:
+    """A feature `[..., H, W, C]` with mean 0 and variance 1 in each channel of each image; a flat channel is 0."""
+    mean, variance = x.mean((-3, -2), keepdims=True), x.var((-3, -2), keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(variance + 1e-3)
 
 
 def _norm(matrices: Array) -> Array:
