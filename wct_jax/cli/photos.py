@@ -25,11 +25,13 @@ class Photos:
 
     Attributes:
         source: Photos to train on.
+        styles: Pictures with the styles that a painter learns to take; None for a decoder.
         name: The name of `source` in the record.
         val: Photos to measure on.
     """
 
     source: "Source"
+    styles: "Folder | None"
     name: str
     val: "Folder | None"
 
@@ -44,8 +46,9 @@ class Photos:
         names = ("steps", "batch_size", "crop", "learning_rate", "precision", "seed")
         recipe = Recipe(data=self.name, **{name: getattr(arguments, name) for name in names})
         crops = functools.partial(batches, self.source, crop=recipe.crop, seed=recipe.seed)
+        pairs = functools.partial(crops, styles=self.styles)
         process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        own = crops(batch_size=recipe.batch_size, **process)
+        own = pairs(batch_size=recipe.batch_size, **process)
 
         def middles(photos: Folder) -> Iterator[np.ndarray]:
             return (pixels for _, pixels in centre_crops(photos, _VAL_SIDE))
@@ -69,13 +72,16 @@ def open_photos(arguments: argparse.Namespace) -> Photos:
     absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs, with tracebacks, what we say in a sentence.
     check_batch_size(arguments.batch_size)
     tell = None if jax.process_index() else say
-    val = _open_folder(arguments.val, tell) if arguments.val else None
+    val, styles = (
+        _open_folder(path, tell) if path else None for path in (arguments.val, getattr(arguments, "styles", None))
+    )
+    beside = f", with {len(styles)} styles of {arguments.styles.resolve().name}" if styles else ""
     if str(arguments.data) == "coco":
         from wct_jax.training.coco import open_coco
 
-        return Photos(open_coco(tell or (lambda text: None)), "COCO 2017 test", val)
+        return Photos(open_coco(tell or (lambda text: None)), styles, f"COCO 2017 test{beside}", val)
     folder = _open_folder(arguments.data, tell)
-    return Photos(folder, f"{len(folder)} photos of {arguments.data.resolve().name}", val)
+    return Photos(folder, styles, f"{len(folder)} photos of {arguments.data.resolve().name}{beside}", val)
 
 
 def _open_folder(path: Path, tell: Callable[[str], None] | None) -> "Folder":

@@ -1,12 +1,12 @@
-"""The command `train.py`: a parser, the data, then one library call for each layer."""
+"""The command `train.py`: a parser, the data, then one library call for each layer, or for the painter."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wct_jax.cli.command import file_path, tell
-from wct_jax.cli.photos import open_photos
+from wct_jax.cli.command import file_path, number, tell
+from wct_jax.cli.photos import Photos, open_photos
 from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summary
 from wct_jax.networks.vgg import LAYERS
 
@@ -16,14 +16,37 @@ if TYPE_CHECKING:
     from wct_jax.training.task import Setup
 
 
+# The terms of the loss: the weight by default for decoders and for painters, None where there is no such term.
+_WEIGHTS: dict[str, tuple[float | None, float | None, str]] = {
+    "pixel": (1.0, 2.0, "mean squared error of the pixels, in 0..1,"),
+    "feature": (1.0, 0.1, "mean squared error of the feature, or the relative error of a painter's inputs,"),
+    "tv": (0.0, None, "total variation"),
+    "perceptual": (0.0, None, "relative error of the judges' features"),
+    "style": (0.0, 1.0, "error of the judges' covariances on photos that took another's style"),
+    "structure": (None, 0.1, "change of a photo's structure by a painter"),
+    "weave": (None, 0.2, "weave in flat parts that a painter has painted"),
+}
+
+
+def _default(weight: float | None, prefix: str = "") -> str:
+    return "" if weight is None else f"{prefix}{weight:g}"
+
+
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and train decoders; None stands for the arguments and the name of the process."""
     description = (
-        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, and add it to the model."
+        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, or the painter of one pass, "
+        "and add it to the model."
     )
     parser = TrainingParser(description, prog)
     parser.add_argument(
-        "--layer", required=True, choices=(*LAYERS, "all"), help="the layer to invert, or all that the model has"
+        "--layer",
+        choices=(*LAYERS, "all"),
+        help="the layer to invert, or all that the model has; the deepest layer of a painter (default there: relu4_1)",
+    )
+    parser.add_argument("--painter", action="store_true", help="train the painter of one pass, not a decoder")
+    parser.add_argument(
+        "--styles", type=file_path, metavar="DIR", help="a folder of pictures whose styles a painter learns to take"
     )
     parser.add_argument(
         "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
@@ -31,31 +54,29 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     out_help = "the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)"
     parser.add_argument("--out", type=file_path, metavar="DIR", help=out_help)
     parser.add_recipe(steps=15_000, crop=256, learning_rate=5e-3)
-    for term, default, what in (
-        ("pixel", 1.0, "mean squared error of the pixels, in 0..1"),
-        ("feature", 1.0, "mean squared error of the feature"),
-        ("tv", 0.0, "total variation"),
-        ("perceptual", 0.0, "relative error of the judges' features"),
-        ("style", 0.0, "error of the judges' covariances, and of the feature, on photos that took another's style,"),
-    ):
-        parser.add_weight(term, default, f"the {what} counts in the loss")
-    parser.add_judges("--perceptual-weight and --style-weight compare", " (default: that of --model)")
+    for term, (of_decoder, of_painter, what) in _WEIGHTS.items():
+        defaults = [text for text in (_default(of_decoder), _default(of_painter, "of a painter ")) if text]
+        help_text = f"how much the {what} counts in the loss (default: {'; '.join(defaults)})"
+        parser.add_argument(f"--{term}-weight", type=number, metavar="W", help=help_text)
+    parser.add_judges("--perceptual-weight, --style-weight and --structure-weight compare", " (default: --model's)")
     layers_help = "where the judges compare (default: all the layers that they have)"
     parser.add_argument("--judge-layers", nargs="+", choices=LAYERS, metavar="LAYER", help=layers_help)
-    parser.add_argument("--finetune", action="store_true", help="begin with the decoder that the model has")
-    overwrite_help = "replace the decoder if the model has one for the layer"
+    parser.add_argument("--finetune", action="store_true", help="begin with the decoder or painter that the model has")
+    overwrite_help = "replace the decoder or painter that the model has"
     parser.add_argument("--overwrite", action="store_true", help=overwrite_help)
     parser.run(train, argv)
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train a decoder, or one for each layer in turn, and add it to the model."""
+    """Train a painter, a decoder, or one for each layer in turn, and add it to the model."""
+    _check(arguments)
+    judged = any(getattr(arguments, f"{term}_weight") for term in ("perceptual", "style", "structure"))
     if not arguments.pixel_weight and not arguments.feature_weight:
         raise ValueError("--pixel-weight and --feature-weight are both 0: expected one of them to count")
-    judged = arguments.perceptual_weight or arguments.style_weight
     if (arguments.judges or arguments.judge_layers) and not judged:
         given = "--judges" if arguments.judges else "--judge-layers"
-        raise ValueError(f"{given} without --perceptual-weight or --style-weight: expected one of them to count")
+        other = "--structure-weight" if arguments.painter else "--perceptual-weight"
+        raise ValueError(f"{given} without --style-weight or {other}: expected one of them to count")
     prepare(arguments)
 
     # Late, and the slow ones last, since a mistyped name should not have to wait for them.
@@ -64,12 +85,83 @@ def train(arguments: argparse.Namespace) -> None:
 
     model = load_model(arguments.model)
     check_model_target(model_path(arguments.model))
-    folders = _folders(arguments, model)
+    folders = {} if arguments.painter else _folders(arguments, model)
+    if arguments.painter:
+        _check_painter(arguments, model)
     models = [load_model(judge) for judge in arguments.judges or ()] or [model]
     judges = choose_taps(models, arguments.judge_layers) if judged else ()
     photos = open_photos(arguments)
+    if arguments.painter:
+        _train_painter(arguments, model, photos, judges)
+        return
     for layer, folder in folders.items():
         _train_layer(arguments, model, layer, photos.setup(arguments, folder), judges)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options of the other kind of network, and give the loss the weights of this one."""
+    a = arguments
+    rules = [
+        (a.painter and a.layer == "all", "--painter has one deepest layer: expected --layer relu4_1, say, got all"),
+        (a.painter and not a.styles, "--painter needs pictures to take styles from: expected --styles DIR"),
+        (not a.painter and not a.layer, "expected --layer LAYER, or --painter, got neither"),
+        (not a.painter and a.styles, "--styles needs --painter"),
+    ]
+    for broken, sentence in rules:
+        if broken:
+            raise ValueError(sentence)
+    a.layer = a.layer or "relu4_1"
+    for term, (of_decoder, of_painter, _) in _WEIGHTS.items():
+        name, default = f"{term}_weight", of_painter if a.painter else of_decoder
+        if getattr(a, name) is None:
+            setattr(a, name, default or 0.0)
+        elif default is None:
+            raise ValueError(
+                f"--{term}-weight is for decoders only" if a.painter else f"--{term}-weight needs --painter"
+            )
+
+
+def _check_painter(arguments: argparse.Namespace, model: "Model") -> None:
+    """Check that the painter's run can be begun or resumed."""
+    from wct_jax.training.run import holds_run
+
+    if arguments.layer not in LAYERS[: len(model.widths)]:
+        have = ", ".join(LAYERS[: len(model.widths)])
+        raise ValueError(f"the encoder of {arguments.model} has no {arguments.layer}: expected one of {have}")
+    if model.encoders:
+        raise ValueError(f"{arguments.model} has several encoders, and a painter takes all features from one")
+    begun = holds_run(arguments.out or Path("runs", "painter"))
+    if arguments.resume and not begun:
+        raise ValueError(f"there is no run to resume in {arguments.out or Path('runs', 'painter')}")
+    if arguments.finetune and model.painter_layers[:1] != (arguments.layer,):
+        raise ValueError(f"{arguments.model} has no painter from {arguments.layer}: expected one to begin with")
+    if model.painter and not begun and not arguments.overwrite:
+        raise ValueError(
+            f"{arguments.model} has a painter: --overwrite replaces it by a new one, and with --finetune by one that "
+            "begins with it"
+        )
+
+
+def _train_painter(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
+    import jax
+
+    from wct_jax.networks.model_file import add_painter, model_path, save_model
+    from wct_jax.training.painter import PainterWeights
+    from wct_jax.training.recipe import train_painter
+
+    a, folder = arguments, arguments.out or Path("runs", "painter")
+    weights = PainterWeights(
+        **{term: getattr(a, f"{term}_weight") for term in _WEIGHTS if _WEIGHTS[term][1] is not None}
+    )
+    setup = photos.setup(arguments, folder)
+    with explained("the painter", folder, arguments, "another --out with --overwrite"):
+        trained, record = train_painter(model, a.layer, weights, setup, judges=judges, finetune=a.finetune)
+    if jax.process_index():
+        return
+    save_model(folder / "model.safetensors", trained)
+    add_painter(model_path(a.model), trained, record)
+    score = f"; {SCORE.format(**record['val'])}" if "val" in record else ""
+    tell(f"painter: {summary(record)}{score}; it is in {model_path(a.model)}")
 
 
 def _train_layer(

@@ -67,7 +67,9 @@ def covariance_error(x: Array, y: Array) -> Array:
 
 
 def covariance_distance(x: Array, y: Array) -> Array:
-    """How far each image's statistics are from its target's: ‖cov x - cov y‖ / ‖cov y‖ + 0.3 |mean x - mean y|² / tr cov y.
+    """How far the statistics of images are from those of others.
+
+    ‖cov x - cov y‖ / ‖cov y‖ + 0.3 |mean x - mean y|² / tr cov y, image by image.
 
     Args:
         x: Features, `[..., H, W, C]`.

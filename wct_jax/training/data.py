@@ -14,6 +14,7 @@ from typing import Protocol
 
 import grain
 import numpy as np
+from grain.experimental import ZipMapDataset
 from PIL import Image
 
 from wct_jax.pictures.images import PathLike, load_image, open_image, read_image
@@ -81,6 +82,7 @@ class Folder:
 
 def batches(
     source: Source,
+    styles: Source | None = None,
     *,
     batch_size: int,
     crop: int,
@@ -89,7 +91,7 @@ def batches(
     process_count: int = 1,
     threads: int = 2,
 ) -> grain.DatasetIterator:
-    """Shuffled random crops of a source's photos, without end.
+    """Shuffled random crops of a source's photos, without end, each beside a crop of a style if there are styles.
 
     A crop is a square at a uniform place in the photo, mirrored half of the time. Its side is log-uniform between
     `crop` and the photo's shorter side, so that every scale from the photo's own pixels to the whole view is equally
@@ -101,6 +103,7 @@ def batches(
 
     Args:
         source: Photos to crop.
+        styles: Pictures whose crops are styles, three for each crop of a photo that is one; None for photos alone.
         batch_size: Number of crops in a batch, over all processes.
         crop: Side of a crop in pixels.
         seed: Seed from 0 to 2**32 - 1.
@@ -109,8 +112,9 @@ def batches(
         threads: Number of batches made at the same time.
 
     Returns:
-        An iterator of uint8 `[batch_size / process_count, crop, crop, 3]` in 0..255, with `get_state` and `set_state`.
-        It raises a ValueError that names the photo if one turns out to be damaged or gone.
+        An iterator of uint8 `[batch_size / process_count, crop, crop, 3]` in 0..255, or with styles
+        `[batch_size / process_count, 2, crop, crop, 3]`, with `get_state` and `set_state`. It raises a ValueError that
+        names the photo if one turns out to be damaged or gone.
 
     Raises:
         ValueError: The processes cannot share a batch evenly.
@@ -118,13 +122,25 @@ def batches(
     if batch_size % process_count:
         raise ValueError(f"a batch of {batch_size} cannot be shared evenly by {process_count} processes")
     _silence_pillow()
-    photos = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    crops = photos.random_map(functools.partial(_crop, size=crop))
+
+    def crops_of(source: Source, seed: int) -> grain.MapDataset:
+        pictures = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+        return pictures.random_map(functools.partial(_crop, size=crop))
+
+    crops = crops_of(source, seed)
+    if styles is not None:
+        # Seeds of their own, or a photo would often take its own style.
+        looks = [crops_of(styles, (seed + 1) % 2**32), crops_of(source, (seed + 2) % 2**32)]
+        looks = grain.MapDataset.mix(looks, weights=_PAINTINGS_AND_PHOTOS)
+        crops = ZipMapDataset([crops, looks]).map(np.stack)
     # There is no remainder to drop, but otherwise Grain rounds the endless length up, past what an index holds.
     own = crops[process_index::process_count].batch(batch_size // process_count, drop_remainder=True)
     # Grain would read 500 batches ahead, and finishes those that it has started when the program ends.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     return iter(own.to_iter_dataset(options))
+
+
+_PAINTINGS_AND_PHOTOS = (3, 1)
 
 
 def centre_crops(folder: Folder, side: int) -> Iterator[tuple[Path, np.ndarray]]:

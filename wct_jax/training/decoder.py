@@ -54,7 +54,9 @@ def make_schedule(learning_rate: float, steps: int) -> optax.Schedule:
     return optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(200, steps // 10), max(steps, 1))
 
 
-def make_optimizer(learning_rate: float, steps: int, weight_decay: float = 0.0) -> optax.GradientTransformation:
+def make_optimizer(
+    learning_rate: float, steps: int, weight_decay: float = 0.0, clip: float | None = None
+) -> optax.GradientTransformation:
     """Muon (Jordan et al., 2024) for all kernels except the last, Adam for that one and the biases.
 
     Features are correlated between channels and neighbours. Adam scales each weight by itself and does not see that:
@@ -65,6 +67,7 @@ def make_optimizer(learning_rate: float, steps: int, weight_decay: float = 0.0) 
         steps: Number of steps of the whole training.
         weight_decay: Decay of the kernels that Muon moves, as a share of its rate. Muon steps equally far in directions
             that the gradient says little about, and without decay nothing undoes what thousands of steps add there.
+        clip: Longest norm of a gradient, for losses that have a steep one now and then; None for any.
     """
 
     def dimensions(parameters: Any) -> Any:
@@ -72,12 +75,13 @@ def make_optimizer(learning_rate: float, steps: int, weight_decay: float = 0.0) 
         matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
         return jax.tree.map(lambda leaf: matrix if leaf.ndim == 4 and leaf.shape[3] != 3 else None, parameters)
 
-    return optax.contrib.muon(
+    muon = optax.contrib.muon(
         make_schedule(learning_rate, steps),
         adam_learning_rate=make_schedule(learning_rate / 20, steps),
         weight_decay=weight_decay,
         muon_weight_dimension_numbers=dimensions,
     )
+    return muon if clip is None else optax.chain(optax.clip_by_global_norm(clip), muon)
 
 
 def init_state(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from wct_jax.kernels.mapping import map_pixels
 from wct_jax.kernels.moments import moments_of
 from wct_jax.measures.losses import covariance_distance, instance_normalised, mean_squared_error, relative_error
 from wct_jax.measures.metrics import ssim
+from wct_jax.measures.weave import weave
 from wct_jax.networks.autoencoder import Parameters, encode
 from wct_jax.networks.model import Model
 from wct_jax.networks.taps import Taps, read
@@ -38,13 +38,15 @@ class PainterWeights:
         pixel: Weight of the mean squared error of rebuilt photos, in 0..1.
         feature: Weight of `relative_error` between the painter's inputs and the encoder's features.
         style: Weight of the distance from the style, in the judges' covariances and means.
-        structure: Weight of the change of the photo's structure.
+        structure: Weight of the change of the photo's structure, where its own features are used.
+        weave: Weight of `wct_jax.measures.weave.weave`, which painted skies must not have.
     """
 
-    pixel: float = 20.0
-    feature: float = 1.0
+    pixel: float = 2.0
+    feature: float = 0.1
     style: float = 1.0
     structure: float = 0.1
+    weave: float = 0.2
 
 
 def init_painter(
@@ -81,12 +83,12 @@ def painter_step(
 
     Two terms make it a painter: `pixel`, the mean squared error of the photo that each block, and the whole, rebuilds
     from the encoder's features; and `feature`, the sum of `relative_error` between the inputs of its blocks and the
-    encoder's own features, block by block and along the whole way. Two more teach it to paint. Each photo takes the
-    style of its neighbour in the batch, with random shares of its own features. `style` is the mean over the judges'
-    layers of ‖cov x - cov s‖ / ‖cov s‖ and of a tenth of |mean x - mean s|² / tr cov s for the result x and the style s.
-    `structure` is the mean squared difference of the instance-normalised features of result and photo at the judges'
-    deepest layer, plus 1 - SSIM, and counts from half with none of the photo's features to twice with all of them. The
-    gradient of the transforms is exact.
+    encoder's own features, block by block and along the whole way. Three more teach it to paint. Each photo takes the
+    style beside it, with random shares of its own features. `style` is the mean over the judges' layers of
+    `covariance_distance` between result and style. `structure` is the mean squared difference between the
+    instance-normalised features of result and photo at the judges' deepest layer, plus 1 - SSIM; it counts as much as
+    the photo's own features do, so that without them the painter is free. `weave` keeps skies calm. The gradient of the
+    transforms is exact.
 
     Args:
         state: State whose parameters are the painter.
@@ -99,8 +101,8 @@ def painter_step(
         dtype: Float32 or bfloat16, for the convolutions; parameters and losses are float32.
 
     Returns:
-        The next state, and the float32 scalars `loss`, `pixel`, `feature` and, if their weights are not 0, `style` and
-        `structure`.
+        The next state, and the float32 scalars `loss`, `pixel`, `feature` and, unless the weights of style, structure
+        and weave are all 0, these.
     """
     images = batch.astype(jnp.float32) / 255
     photos, styles = images[:, 0].astype(dtype), images[:, 1].astype(dtype)
@@ -110,11 +112,12 @@ def painter_step(
 
     def loss(painter: Parameters) -> tuple[Array, dict[str, Array]]:
         terms = _rebuilding(painter, own, images[:, 0])
-        if weights.style or weights.structure:
+        if weights.style or weights.structure or weights.weave:
             shares = _draw_shares(key, layers, len(batch))
             wanted = {name: moments_of(feature) for name, feature in encode(model.encoder, styles, layers).items()}
             painted = _painted(painter, own, wanted, shares, (photos.shape[-3], photos.shape[-2]))
             terms |= _painting(painted, photos, read(judges, styles), judges, shares[layer])
+            terms["weave"] = weave(painted, images[:, 0], images[:, 1])
         total = jnp.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
         return total, {"loss": total, **terms}
 
@@ -142,8 +145,8 @@ def _draw_shares(key: Array, layers: Sequence[str], count: int) -> dict[str, Arr
     keys = jax.random.split(key, len(layers) + 1)
     most = jax.random.uniform(keys[0], (count, 1, 1, 1))
     most = jnp.where(jax.random.bernoulli(keys[1], _WITHOUT, most.shape), 0, most)
-    shares = {layer: most * jax.random.uniform(each, most.shape) ** 0.5 for layer, each in zip(layers, keys[2:])}
-    return shares | {layers[-1]: most}
+    each = zip(layers[:-1], keys[2:], strict=True)
+    return {layer: most * jax.random.uniform(own, most.shape) ** 0.5 for layer, own in each} | {layers[-1]: most}
 
 
 def _painted(
@@ -176,4 +179,4 @@ def _painting(
     deepest = max(seen, key=depth_of)
     normalised = [instance_normalised(x) for x in (seen[deepest], read(judges, photos)[deepest])]
     change = jnp.square(normalised[0] - normalised[1]).mean((-3, -2, -1)) + 1 - ssim(painted, photos)
-    return {"style": style, "structure": ((0.5 + 1.5 * share[:, 0, 0, 0]) * change).mean()}
+    return {"style": style, "structure": (2 * share[:, 0, 0, 0] * change).mean()}

@@ -1,4 +1,4 @@
-"""The two trainings: of a decoder, and of a small encoder with its decoders."""
+"""The three trainings: of a decoder, of a painter, and of a small encoder with its decoders."""
 
 import dataclasses
 import functools
@@ -8,14 +8,15 @@ from typing import Any
 
 import optax
 
-from wct_jax.measures.evaluation import evaluate
+from wct_jax.measures.evaluation import evaluate, rebuild
 from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model, Parameters
-from wct_jax.networks.model_file import with_decoder
+from wct_jax.networks.model_file import with_decoder, with_painter
 from wct_jax.networks.taps import Taps
 from wct_jax.networks.vgg import deeper_than, depth_of
 from wct_jax.training.decoder import LossWeights, init_state, train_step
 from wct_jax.training.loop import State
+from wct_jax.training.painter import PainterWeights, init_painter, painter_step
 from wct_jax.training.student import DistillWeights, distill_step, fixed_convolutions, init_student
 from wct_jax.training.task import Setup, Task, perform
 
@@ -85,6 +86,72 @@ def train_decoder(
         networks=networks,
         measure=lambda trained, val: evaluate(trained, layer, val()),
         recorded=recorded,
+    )
+    return perform(task, setup)
+
+
+PAINTER_LOSSES = {
+    "pixel": "pixel loss (mean squared error of rebuilt photos, pixels in 0..1)",
+    "feature": "feature loss (relative errors of the painter's inputs)",
+    "style": "style loss (distance from the style, as the judges see it)",
+    "structure": "structure loss (change of the photo's structure)",
+    "weave": "weave loss (excess of power along the axes in flat parts)",
+}
+
+
+def train_painter(
+    model: Model,
+    layer: str,
+    weights: PainterWeights,
+    setup: Setup,
+    *,
+    judges: Sequence[Taps],
+    finetune: bool = False,
+) -> tuple[Model, dict[str, Any]]:
+    """Train a painter of one pass, or resume its training.
+
+    Args:
+        model: Model with the encoder, and with a decoder of the layer or a painter to begin with.
+        layer: The painter's deepest layer.
+        weights: Weights of the loss.
+        setup: Photos beside styles, folder and recipe of the training.
+        judges: Encoders for the losses of style and structure, with the layers to read.
+        finetune: Begin with the model's painter rather than with the decoder of the layer.
+
+    Returns:
+        The model with this painter and without decoders, and the JSON record of its training.
+
+    Raises:
+        ValueError: The training cannot begin, or fails; see `perform`.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+    """
+    document = {name: value for name, value in model.metadata.items() if name != "painter"} | {"decoders": {}}
+    bare = dataclasses.replace(model, decoders={}, auxiliary={}, painter={}, document=json.dumps(document))
+
+    def begin(optimizer: optax.GradientTransformation) -> State:
+        return init_painter(model, layer, optimizer, setup.recipe.seed, model.painter if finetune else None)
+
+    def as_decoder(trained: Model) -> Model:
+        return dataclasses.replace(trained, decoders={layer: trained.painter})
+
+    task = Task(
+        name="painter",
+        identity={
+            "painter": layer,
+            "encoder": model.digest,
+            **dataclasses.asdict(weights),
+            "finetune": finetune,
+            "judges": _digests(judges),
+        },
+        begin=begin,
+        step=functools.partial(painter_step, layer=layer, weights=weights),
+        frozen=(bare, tuple(judges)),
+        losses={name: title for name, title in PAINTER_LOSSES.items() if getattr(weights, name)},
+        networks=lambda painter: dataclasses.replace(bare, painter=painter),
+        recorded=lambda trained, record: with_painter(trained, trained.painter, record),
+        measure=lambda trained, val: evaluate(as_decoder(trained), layer, val()),
+        clip=1.0,
+        show=lambda trained, photo: rebuild(as_decoder(trained), layer, photo),
     )
     return perform(task, setup)
 

@@ -60,7 +60,7 @@ class Setup:
         batches: Batches of this process, uint8 `[B / processes, crop, crop, 3]` each; see `loop.train`.
         folder: Folder of the run.
         recipe: Settings of the training.
-        photos: Photos whose reconstructions by the deepest decoder are shown, float `[H, W, 3]` in 0..1 each.
+        photos: Photos that are shown with what the networks make of them, float `[H, W, 3]` in 0..1 each.
         val: Function that gives such photos anew at each call, to measure the result on; None to measure nothing.
         save_every: Number of steps between saves.
         console: Console for the progress; None for standard error.
@@ -92,6 +92,9 @@ class Task:
         measure: Function from a model and photos to the scores of its reconstructions.
         more: Further entries of the record.
         weight_decay: Weight decay of the optimizer.
+        clip: Longest norm of a gradient; None for any.
+        show: Function from a model and a photo to what it makes of it, for the report; None for the reconstruction by
+            the deepest decoder.
     """
 
     name: str
@@ -105,6 +108,8 @@ class Task:
     measure: Callable[[Model, Photos], dict[str, Any]]
     more: Mapping[str, Any] = field(default_factory=dict)
     weight_decay: float = 0.0
+    clip: float | None = None
+    show: Callable[[Model, np.ndarray], np.ndarray] | None = None
 
 
 def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
@@ -126,7 +131,7 @@ def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
     settings = settings_of(folder) if last_step(folder) >= recipe.steps else dataclasses.asdict(recipe)
     first = jax.process_index() == 0
     console = setup.console or Console(stderr=True, quiet=not first)
-    optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay)
+    optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay, task.clip)
     step = functools.partial(task.step, optimizer=optimizer, dtype=jnp.dtype(recipe.precision))
     jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
     frozen = replicate(task.frozen)
@@ -142,7 +147,8 @@ def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
         draw_curves(folder / "curves.png", metrics, task.losses)
         pictures = folder / "reconstructions"
         pictures.mkdir(exist_ok=True)
-        rebuilt = [rebuild(partial, partial.layers[0], photo) for photo in setup.photos]
+        show = task.show or (lambda model, photo: rebuild(model, model.layers[0], photo))
+        rebuilt = [show(partial, photo) for photo in setup.photos]
         draw_grid(pictures / f"{number:06d}.png", setup.photos, rebuilt)
 
     with (
@@ -170,7 +176,7 @@ def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
     return task.recorded(model, record), record
 
 
-_NOT_RECORDED = ("layer", "encoder", "teachers", "widths", "model")
+_NOT_RECORDED = ("layer", "painter", "encoder", "teachers", "widths", "model")
 
 
 def _record(

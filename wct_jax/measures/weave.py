@@ -1,0 +1,66 @@
+"""Weave: power along the axes of the pixels that a network adds to flat parts of a photo, such as skies."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+WINDOW = 32
+# A grey level of 8 bits: what lies below is not seen.
+_UNSEEN = 1 / 255
+# Deviation of the grey values in a window of the photo from which on it is not flat.
+_FLAT = 0.03
+
+
+def _spectrum_weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The window, and the weights of frequencies along the axes and the diagonals, `[WINDOW, WINDOW]` each."""
+    hann = np.hanning(WINDOW + 1)[:-1]
+    rows, columns = np.meshgrid(*[np.fft.fftfreq(WINDOW)] * 2, indexing="ij")
+    radius, angle = np.hypot(rows, columns), np.arctan2(rows, columns)
+    # Below three periods a window a sky's own gradient shows, beyond one half there are only diagonals.
+    seen = (radius >= 3 / WINDOW) & (radius <= 0.5)
+    axes, diagonals = (seen * np.maximum(sign * np.cos(4 * angle), 0) ** 4 for sign in (1, -1))
+    return np.outer(hann, hann), axes / axes.sum(), diagonals / diagonals.sum()
+
+
+_HANN, _AXES, _DIAGONALS = _spectrum_weights()
+
+
+def weave(result: Array, photo: Array, style: Array) -> Array:
+    """The mean excess of power on the axes over that on the diagonals in the flat windows of a photo.
+
+    In each window of 32 x 32 pixels the ratio r is the mean power of the grey result at frequencies near the axes, over
+    that near the diagonals. The excess is log r - log max(r of the photo's window, r of the whole style), or 0 if that
+    is negative.
+
+    Args:
+        result: `[..., H, W, 3]` in 0..1, H and W at least 32.
+        photo: Of the same shape.
+        style: `[..., H', W', 3]` with the same leading dimensions.
+
+    Returns:
+        A float32 scalar, 0 without flat windows.
+    """
+    (axes, diagonals), windows = _powers(result), _windows(photo)
+    photo_axes, photo_diagonals = _powers(photo)
+    style_axes, style_diagonals = (power.mean((-2, -1), keepdims=True) for power in _powers(style))
+    bound = jnp.maximum(photo_axes / photo_diagonals, style_axes / style_diagonals)
+    excess = jnp.maximum(jnp.log(axes / diagonals) - jnp.log(bound), 0)
+    flat = jnp.exp(-windows.var((-2, -1)) / _FLAT**2)
+    # A window or two must not count as much as a whole sky.
+    return (flat * excess).sum() / (flat.sum() + 4)
+
+
+def _powers(images: Array) -> tuple[Array, Array]:
+    """The power on the axes and on the diagonals in each window, `[..., h, w]`."""
+    windows = _windows(images)
+    windows = (windows - windows.mean((-2, -1), keepdims=True)) * jnp.asarray(_HANN, windows.dtype)
+    power = jnp.square(jnp.abs(jnp.fft.fft2(windows)))
+    floor = _UNSEEN**2 * (_HANN**2).sum()
+    return tuple((power * jnp.asarray(weights, power.dtype)).sum((-2, -1)) + floor for weights in (_AXES, _DIAGONALS))  # type: ignore[return-value]
+
+
+def _windows(images: Array) -> Array:
+    """The grey windows of images, `[..., h, w, WINDOW, WINDOW]`; what is left over at the border is dropped."""
+    rows, columns = (side // WINDOW for side in images.shape[-3:-1])
+    grey = images.astype(jnp.float32).mean(-1)[..., : rows * WINDOW, : columns * WINDOW]
+    return grey.reshape(*grey.shape[:-2], rows, WINDOW, columns, WINDOW).swapaxes(-3, -2)
