@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax.measures.losses import covariance_error, mean_squared_error, relative_error, total_variation
+from wct_jax.measures.losses import (
+    covariance_distance,
+    covariance_error,
+    instance_normalised,
+    mean_squared_error,
+    relative_error,
+    total_variation,
+)
 
 
 def variation(images):
@@ -105,3 +112,24 @@ def test_a_flat_image_in_the_batch_leaves_a_gradient(rng):
     assert 0 < float(value) < 10
     assert np.isfinite(gradient).all()
     assert np.abs(gradient[1]).max() > 0
+
+
+def test_the_distance_from_a_style_is_numpys_and_finite_where_it_is_flat(rng):
+    x, y = rng.normal(1, 1, size=(2, 3, 6, 5, 4))
+    y[1] = 0.5
+    distances = covariance_distance(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
+    for i, distance in enumerate(distances):
+        a, b = (np.cov(z[i].reshape(-1, 4).T) for z in (x, y))
+        expected = np.linalg.norm(a - b) / (np.linalg.norm(b) + 0.01)
+        shift = x[i].mean((0, 1)) - y[i].mean((0, 1))
+        expected += 0.3 * (shift**2).sum() / (np.trace(b) + 0.01)
+        np.testing.assert_allclose(distance, expected, rtol=1e-4)
+
+
+def test_instance_normalised_features_have_mean_0_and_variance_1(rng):
+    x = rng.normal(3, 2, size=(2, 9, 8, 4)).astype(np.float32)
+    x[0, ..., 1] = 7
+    normal = instance_normalised(jnp.asarray(x))
+    np.testing.assert_allclose(normal.mean((1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(normal[1].var((0, 1)), 1, atol=1e-3)
+    np.testing.assert_array_equal(normal[0, ..., 1], 0)

@@ -384,3 +384,18 @@ def test_photos_of_a_camera(shared):
     assert len(folder) == 50
     batch = next(batches(folder, batch_size=16, crop=128, seed=0))
     assert batch.std() > 30
+
+
+def test_photos_come_beside_styles_of_pictures_and_of_other_photos(tmp_path):
+    """The stream goes on where its state says, and photos are the ones that come without styles."""
+    photos, paintings = Squares(*[(30, 40)] * 5), Squares(*[(24, 24)] * 7)
+    options = dict(batch_size=4, crop=16, seed=3)
+    alone, pairs = batches(photos, **options), batches(photos, paintings, **options)
+    first = next(pairs)
+    assert (first.shape, first.dtype) == ((4, 2, 16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(first[:, 0], next(alone))
+    assert not (first[:, 0] == first[:, 1]).all((1, 2, 3)).any()
+    state, second = pairs.get_state(), next(pairs)
+    other = batches(photos, paintings, **options)
+    other.set_state(state)
+    np.testing.assert_array_equal(next(other), second)

@@ -11,7 +11,9 @@ from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summ
 from wct_jax.networks.vgg import LAYERS
 
 if TYPE_CHECKING:
-    from wct_jax.networks.model import Model
+    from collections.abc import Callable
+
+    from wct_jax.networks.model import Model, Parameters
     from wct_jax.networks.taps import Taps
     from wct_jax.training.task import Setup
 
@@ -135,7 +137,8 @@ def _check_painter(arguments: argparse.Namespace, model: "Model") -> None:
         raise ValueError(f"there is no run to resume in {arguments.out or Path('runs', 'painter')}")
     if arguments.finetune and model.painter_layers[:1] != (arguments.layer,):
         raise ValueError(f"{arguments.model} has no painter from {arguments.layer}: expected one to begin with")
-    if model.painter and not begun and not arguments.overwrite:
+    known = begun and _holds(arguments.out or Path("runs", "painter"), lambda own: own.painter, model.painter)
+    if model.painter and not known and not arguments.overwrite:
         raise ValueError(
             f"{arguments.model} has a painter: --overwrite replaces it by a new one, and with --finetune by one that "
             "begins with it"
@@ -224,13 +227,17 @@ def _folders(arguments: argparse.Namespace, model: "Model") -> dict[str, Path]:
 
 def _is_of_run(model: "Model", layer: str, folder: Path) -> bool:
     """Whether the run made the model's decoder, so that going on with the run loses nothing."""
+    return _holds(folder, lambda own: own.decoders[layer], model.decoders[layer])
+
+
+def _holds(folder: Path, part: "Callable[[Model], Parameters]", there: "Parameters") -> bool:
+    """Whether a part of the run's model equals that of another model."""
     import numpy as np
 
     from wct_jax.networks.model_file import load_model
 
     try:
-        own = load_model(folder / "model.safetensors").decoders[layer]
+        own = part(load_model(folder / "model.safetensors"))
+        return all(np.array_equal(there[name][leaf], own[name][leaf]) for name in there for leaf in there[name])
     except (ValueError, KeyError):  # None was made yet.
         return False
-    there = model.decoders[layer]
-    return all(np.array_equal(there[name][leaf], own[name][leaf]) for name in there for leaf in there[name])

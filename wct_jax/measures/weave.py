@@ -4,6 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from wct_jax.transform.platforms import HIGHEST
+
 WINDOW = 32
 # A grey level of 8 bits: what lies below is not seen.
 _UNSEEN = 1 / 255
@@ -53,10 +55,15 @@ def weave(result: Array, photo: Array, style: Array) -> Array:
 def _powers(images: Array) -> tuple[Array, Array]:
     """The power on the axes and on the diagonals in each window, `[..., h, w]`."""
     windows = _windows(images)
-    windows = (windows - windows.mean((-2, -1), keepdims=True)) * jnp.asarray(_HANN, windows.dtype)
+    windows = windows - windows.mean((-2, -1), keepdims=True)
+    windows = jnp.einsum("...rc,rc->...rc", windows, jnp.asarray(_HANN, windows.dtype))
     power = jnp.square(jnp.abs(jnp.fft.fft2(windows)))
     floor = _UNSEEN**2 * (_HANN**2).sum()
-    return tuple((power * jnp.asarray(weights, power.dtype)).sum((-2, -1)) + floor for weights in (_AXES, _DIAGONALS))  # type: ignore[return-value]
+    axes, diagonals = (
+        jnp.einsum("...rc,rc->...", power, jnp.asarray(weights, power.dtype), precision=HIGHEST) + floor
+        for weights in (_AXES, _DIAGONALS)
+    )
+    return axes, diagonals
 
 
 def _windows(images: Array) -> Array:
