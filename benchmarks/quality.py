@@ -2,13 +2,15 @@
 
     python benchmarks/quality.py MODEL ... --judge VGG --photos DIR
     python benchmarks/quality.py MODEL ... --judge VGG --content DIR --style DIR [--size 256] [--results DIR]
+                                 [--one-pass STRUCTURE ...]
 
 If there are several models, each layer comes from the first that has a decoder for it: published models may have an
 encoder for each layer. The first form prints for each layer, over the middle 256 x 256 pixels of photos, the mean PSNR
 and SSIM, and the mean of ‖V(Io) - V(Ii)‖² / ‖V(Ii)‖² for the judge's features V. The second stylizes every content with
 every style, all scaled to a short side, and prints how far the covariances of the judge's features are from the
 style's, the mean over relu1_1, relu2_1, relu3_1 of ‖cov(result) - cov(style)‖ / ‖cov(style)‖, and how much of the
-content is left: the structural similarity of the grey pictures.
+content is left: the structural similarity of the grey pictures. With --one-pass the first model's painter makes the
+pictures, once for each structure.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wct_jax import extract_style, load_model, read_image, write_image
+from wct_jax import extract_style, load_model, read_image, stylize, write_image
 from wct_jax.measures.losses import covariance_error
 from wct_jax.measures.metrics import psnr, ssim
 from wct_jax.painting.cascade import stylize_level
@@ -64,16 +66,23 @@ def report_photos(levels, judge, photos):
         print(f"{layer}: PSNR {means[0]:.2f} dB  SSIM {means[1]:.4f}  relative error in {errors}", flush=True)
 
 
-def report_styles(levels, judge, contents, styles, size, results):
+def by_cascade(levels, content, style):
+    for layer, model in sorted(levels.items(), reverse=True):
+        content = stylize_level(model, content, (extract_style(model, style, (layer,)),), Level(layer))
+    return content
+
+
+def in_one_pass(model, structure, content, style):
+    return stylize(model, content, extract_style(model, style), method="one-pass", structure=structure)
+
+
+def report_styles(paint, judge, contents, styles, size, results):
     rows = []
     pictures = {path: jnp.asarray(read_image(path, size)) for path in Folder(styles).paths}
     for content_path in Folder(contents).paths:
         content = jnp.asarray(read_image(content_path, size))
         for style_path, style in pictures.items():
-            image = content
-            for layer, model in sorted(levels.items(), reverse=True):
-                image = stylize_level(model, image, (extract_style(model, style, (layer,)),), Level(layer))
-            result = seen(image)
+            result = seen(paint(content, style))
             apart = distances(see(judge, result), see(judge, style))
             rows.append((*np.asarray(apart), ssim(result, content)))
             if results:
@@ -95,15 +104,21 @@ def main():
     parser.add_argument("--style")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--results", help="a folder for the pictures")
+    parser.add_argument("--one-pass", nargs="+", type=float, metavar="STRUCTURE")
     arguments = parser.parse_args()
-    levels = {}
-    for model in map(load_model, arguments.models):
+    levels, models = {}, list(map(load_model, arguments.models))
+    for model in models:
         levels = dict.fromkeys(model.layers, model) | levels
     judge = load_model(arguments.judge)
     if arguments.photos:
         report_photos(levels, judge, arguments.photos)
     if arguments.content:
-        report_styles(levels, judge, arguments.content, arguments.style, arguments.size, arguments.results)
+        painters = {"": functools.partial(by_cascade, levels)}
+        if arguments.one_pass:
+            painters = {f"structure {k:g}: ": functools.partial(in_one_pass, models[0], k) for k in arguments.one_pass}
+        for name, paint in painters.items():
+            print(name, end="")
+            report_styles(paint, judge, arguments.content, arguments.style, arguments.size, arguments.results)
 
 
 if __name__ == "__main__":
