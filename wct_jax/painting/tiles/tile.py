@@ -17,7 +17,7 @@ def keeps(layer: str) -> bool:
 
 
 def least_tile(layers: Sequence[str]) -> int:
-    """The shortest side of a tile that these layers allow, in pixels."""
+    """The shortest side of a tile that these layers allow with either method, in pixels."""
     return max(smallest_canvas(2 * reach_of(layer) + cell_of(layer)) for layer in layers)
 
 
@@ -70,6 +70,6 @@ def is_one(sides: Sequence[int], tile: int) -> bool:
 
 
 def reach_of(layer: str) -> int:
-    """Pixels around a tile that a pass over the image reads at a layer, in the pass that reads more."""
+    """The most pixels around a tile that the cascade reads at a layer; one pass reads no more, see `sweeps`."""
     encoder, decoder = seen_by_encoder(layer), seen_by_decoder(layer)
     return max(encoder, decoder) if keeps(layer) else encoder + decoder
