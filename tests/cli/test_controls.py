@@ -278,7 +278,7 @@ def grid(run, paths, folders, tmp_path):
 
 def test_all_pairs_of_two_folders(grid, repaint, folders, tmp_path, monkeypatch):
     extract = Mock(side_effect=extract_style)
-    monkeypatch.setattr("wct_jax.studio.session.extract_style", extract)
+    monkeypatch.setattr("wct_jax.studio.styles.extract_style", extract)
     status, out, err, names = grid("--sheet", tmp_path / "sheet.png")
     assert (status, err) == (0, "")
     assert extract.call_count == 4  # Each style is encoded once.

@@ -17,7 +17,7 @@ from wct_jax.painting.tiles.tiling import stylize_tiled
 from wct_jax.pictures.images import Picture, read_picture
 from wct_jax.pictures.output import read_settings, write_picture
 from wct_jax.pictures.picture import Metadata
-from wct_jax.studio import reader, session
+from wct_jax.studio import reader, styles
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.request import Look, Request, Texture
 from wct_jax.studio.session import Cancelled
@@ -50,10 +50,10 @@ def open_session(model, monkeypatch):
         extracted.append(image)
         return extract_style(model, image, *rest, **options)
 
-    monkeypatch.setattr(session, "extract_style", counted)
+    monkeypatch.setattr(styles, "extract_style", counted)
 
     def make(most):
-        size = session._bytes_of(extract_style(model, np.zeros((16, 20, 3), np.float32), ["relu1_1"]))
+        size = styles._bytes_of(extract_style(model, np.zeros((16, 20, 3), np.float32), ["relu1_1"]))
         return Session(model, Limits(styles=most * size))
 
     return make, extracted
@@ -155,7 +155,7 @@ def test_styles_used_last_are_kept(open_session, pictures):
         assert len(extracted) == count, path
     for path in pictures * 3:
         room.style(Look((path,)), ONE)
-        assert len(room._styles) <= 2
+        assert len(room._styles.kept) <= 2
 
 
 def test_a_style_is_known_by_its_content(open_session, pictures, tmp_path):
@@ -182,7 +182,7 @@ def test_a_look_has_all_its_styles(open_session, pictures):
     again = room.style(Look(tuple(pictures)), ONE)
     np.testing.assert_array_equal(again.moments["relu1_1"].mean, several.moments["relu1_1"].mean)
     room.style(Look((pictures[0],)), ONE)
-    assert len(room._styles) <= 2
+    assert len(room._styles.kept) <= 2
 
 
 def test_the_photo_read_last_is_not_decoded_again(model, pictures, monkeypatch):

@@ -202,7 +202,8 @@ def shrink(statistics: Moments, share: ArrayLike) -> Moments:
     share = jnp.asarray(as_number("share", share), scatter.dtype)
     channels = scatter.shape[-1]
     level = jnp.trace(scatter, axis1=-2, axis2=-1)[..., None, None] / channels
-    return Moments(statistics.count, statistics.mean, (1 - share) * scatter + share * level * jnp.eye(channels))
+    unit = jnp.broadcast_to(jnp.eye(channels, dtype=scatter.dtype), scatter.shape)
+    return Moments(statistics.count, statistics.mean, (1 - share) * scatter + share * level * unit)
 
 
 def feature_of(name: str, value: ArrayLike) -> Array:

@@ -29,7 +29,9 @@ _BYTES_PER_PIXEL = 120
 _BASE = 5 * 10**8
 
 
-def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memory: float) -> int | None:
+def choose_tile(
+    sides: Sequence[int], model: Model, layers: Sequence[str], memory: float, method: str = "cascade"
+) -> int | None:
     """Choose the largest tiles with which the process takes about as much memory as it may.
 
     Args:
@@ -37,6 +39,7 @@ def choose_tile(sides: Sequence[int], model: Model, layers: Sequence[str], memor
         model: The model that will paint.
         layers: The layers that it will use.
         memory: Bytes that the process may take in all.
+        method: "cascade" or "one-pass".
 
     Returns:
         The longest side of a tile, or None if the image can be painted whole.
