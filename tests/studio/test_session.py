@@ -1,5 +1,6 @@
 """Sessions: results as the library makes them, styles that are kept, progress, cancelling, threads."""
 
+import dataclasses
 import io
 import json
 import os
@@ -38,7 +39,8 @@ def pictures(tmp_path):
 
 @pytest.fixture(scope="module")
 def model(random_model):
-    return random_model((4, 6, 8, 8), ("relu3_1", "relu2_1", "relu1_1"))
+    painter = random_model((4, 6, 8, 8), ("relu3_1",), 2).decoders["relu3_1"]
+    return dataclasses.replace(random_model((4, 6, 8, 8), ("relu3_1", "relu2_1", "relu1_1")), painter=painter)
 
 
 @pytest.fixture
@@ -100,6 +102,37 @@ def test_masks_are_files_or_arrays(model, pictures):
     expected = stylize(model, photo, styles, mask=[grey, grey > 0.5], alpha_map=grey, strength=grey)
     for result in results:
         np.testing.assert_array_equal(result, expected)
+
+
+def test_one_pass(model, pictures):
+    """With structure, a map of it, and shrinkage; whole and in tiles; without a style, and from a painter alone."""
+    photo, style = read_image(pictures[4]), extract_style(model, read_image(pictures[0]))
+    map_of, told = read_mask(pictures[2]), []
+    options = Options(method="one-pass", structure=(0.1, 0.5, 0.9), shrinkage=0.05)
+    expected = {"method": "one-pass", "shrinkage": 0.05}
+    for one in (model, dataclasses.replace(model, decoders={})):
+        room = Session(one)
+        assert room.layers(options) == ("relu3_1", "relu2_1", "relu1_1")
+        result = room.paint(photo, pictures[0], options, progress=lambda *step: told.append(step))
+        np.testing.assert_array_equal(
+            result.pixels, stylize(model, photo, style, structure=[0.1, 0.5, 0.9], **expected)
+        )
+        assert told == [("style", 0, 1), ("relu3_1", 0, 3), ("relu2_1", 1, 3), ("relu1_1", 2, 3)]
+        told.clear()
+    result = room.serve(Request(photo, Look((pictures[0],)), options, structure=pictures[2]))
+    mapped = stylize(model, photo, style, structure=1, structure_map=map_of, **expected)
+    np.testing.assert_array_equal(result.pixels, mapped)
+    assert json.loads(result.metadata.settings)["structure_map"] == "picture2.png"
+    room.paint(Texture(20, 10, seed=3), pictures[0], Options(method="one-pass"))
+    wide = np.random.default_rng(0).random((150, 170, 3), np.float32)
+    tiled = Session(model, Limits(tile=96)).paint(wide, style, options, progress=lambda *step: told.append(step))
+    whole = stylize_tiled(model, wide, style, tile=96, structure=options.structure, **expected)
+    np.testing.assert_array_equal(tiled.pixels, whole)
+    assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+    with pytest.raises(ValueError, match="the painter of model paints relu3_1, relu2_1, relu1_1, got relu4_1"):
+        room.paint(photo, style, Options(method="one-pass", layers=["relu4_1"]))
+    with pytest.raises(ValueError, match="the model model has no painter of one pass"):
+        Session(dataclasses.replace(model, painter={})).paint(photo, style, options)
 
 
 def test_tiles(model, pictures):

@@ -22,8 +22,8 @@ def least_tile(layers: Sequence[str]) -> int:
 
 
 # Measured: 560 bytes a pixel of the canvas with VGG-19's 64 channels at relu1_1, 215 with 16 channels: two features in
-# single precision at a time, and a few images.
-_BYTES_PER_CHANNEL = 8
+# single precision at a time, and a few images. In one pass, 290 with 16 channels: the photo's own feature is a third.
+_BYTES_PER_CHANNEL = {"cascade": 8, "one-pass": 12}
 _BYTES_PER_PIXEL = 120
 # Python, JAX and the programs of a size or two; those of ten sizes, the most that are kept, take 0.3 GB more.
 _BASE = 5 * 10**8
@@ -47,7 +47,7 @@ def choose_tile(
     Raises:
         ValueError: Even the smallest tiles take more.
     """
-    each = _BYTES_PER_CHANNEL * max(model.widths_at(layer)[0] for layer in layers) + _BYTES_PER_PIXEL
+    each = _BYTES_PER_CHANNEL[method] * max(model.widths_at(layer)[0] for layer in layers) + _BYTES_PER_PIXEL
     rest = _BASE + 12 * math.prod(sides) + sum(leaf.nbytes for leaf in jax.tree.leaves(model))
     if rest + each * math.prod(map(smallest_canvas, sides)) <= memory:
         return None
