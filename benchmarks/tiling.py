@@ -68,7 +68,7 @@ def paint(widths, megapixels, limit, options):
     model, content = model_of(widths), photo(*sides(megapixels))
     style = extract_style(model, read_image(EXAMPLES / "waves.jpg"))
     layers = model.painter_layers if options["method"] == "one-pass" else model.layers
-    tile = choose_tile(content.shape[:2], model, layers, limit) if limit else None
+    tile = choose_tile(content.shape[:2], model, layers, limit, options["method"]) if limit else None
     for _ in range(2):
         began = time.perf_counter()
         if tile:

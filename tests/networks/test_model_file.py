@@ -301,7 +301,7 @@ def test_wrong_arrays_of_a_painter_are_named(path, several):
     assert "extra: painter/conv3_1/bias;" in message
     assert "wrong shape: painter/conv1_1/kernel (3, 3, 2, 4) for (3, 3, 2, 3)" in message
     # It needs all of its features from one encoder.
-    with pytest.raises(ValueError, match=r"extra: painter/conv1_1/bias, painter/conv1_1/kernel"):
+    with pytest.raises(ValueError, match="extra: painter/conv1_1/"):
         save_model(path, dataclasses.replace(several, painter={"conv1_1": several.decoders["relu1_1"]["conv1_1"]}))
 
 

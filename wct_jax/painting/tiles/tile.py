@@ -11,7 +11,7 @@ from wct_jax.networks.vgg import cell_of, depth_of, seen_by_decoder, seen_by_enc
 
 
 def keeps(layer: str) -> bool:
-    """Whether a layer's feature is kept between the two passes over an image."""
+    """Whether a layer's feature is kept between passes over an image."""
     # Shallower features have so many numbers that encoding again costs less.
     return depth_of(layer) >= 3
 
