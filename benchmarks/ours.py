@@ -14,11 +14,12 @@ from wct_jax.transform.whitening import apply, whiten_color
 
 
 class Ours:
-    """A model, a photo and a picture."""
+    """A model, a photo and a picture, and the method to paint by."""
 
-    def __init__(self, encoder, decoders, content, style):
+    def __init__(self, encoder, decoders, content, style, painter=None, method="cascade"):
         jax.config.update("jax_platforms", "cpu")
-        self._model = jax.tree.map(jnp.asarray, Model(encoder, decoders, widths_of(encoder)))
+        self._model = jax.tree.map(jnp.asarray, Model(encoder, decoders, widths_of(encoder), painter=painter or {}))
+        self._method = method
         self._content, self._style = jnp.asarray(content), jnp.asarray(style)
 
     def fresh(self):
@@ -28,10 +29,10 @@ class Ours:
 
     def kept(self):
         """Repaint with the style from before."""
-        return np.asarray(stylize(self._model, self._content, self._kept))
+        return np.asarray(stylize(self._model, self._content, self._kept, method=self._method))
 
     def stages(self):
-        """Seconds of each stage of a new style, each waited for: together they take longer than the whole."""
+        """Seconds of each of the cascade's stages with a new style, each waited for: together longer than the whole."""
         options = compiler_options(quick=True)
         solve, color = (jax.jit(function, compiler_options=options) for function in (whiten_color, apply))
 

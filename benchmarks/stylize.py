@@ -1,7 +1,7 @@
 """How fast a photo is repainted: beside PyTorch, ONNX Runtime and OpenVINO, and as pictures grow. On the CPU.
 
     python benchmarks/stylize.py [--peers ...] [--sizes ...] [--widths ...] [--rounds N] [--growth ...]
-                                 [--peer-python PYTHON] [--json FILE]
+                                 [--methods ...] [--peer-python PYTHON] [--json FILE]
 
 This library and its peers (`peer.py`) stylize a photo with a picture of the same size at five levels, with the same
 weights: those of the packaged model, and random ones of VGG-19's widths (whose features have hardly any rank, so that
@@ -13,7 +13,8 @@ included.
 Peers can live in another environment than this library: `--peer-python` is its interpreter. Those that it lacks are
 skipped.
 
-Then our times alone at the sizes of `--growth`, and the exponent of their growth with the number of pixels.
+Then our times alone at the sizes of `--growth`, by the cascade and in one pass (if the model has a painter), and the
+exponent of their growth with the number of pixels.
 """
 
 import argparse
@@ -32,13 +33,19 @@ from worker import PEERS, Worker, installed
 
 from wct_jax.networks.model_file import load_model
 from wct_jax.networks.vgg import VGG19_WIDTHS
+from wct_jax.painting.options import METHODS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+def model_of(widths):
+    """The packaged model, or a random one of VGG-19's widths."""
+    return load_model("compact") if widths == "compact" else random_model(VGG19_WIDTHS)
+
+
 def job(widths, size):
     """Encoder, decoders, photo and picture `[size, size, 3]`, in NumPy's arrays."""
-    model = load_model("compact") if widths == "compact" else random_model(VGG19_WIDTHS)
+    model = model_of(widths)
     encoder, decoders = jax.tree.map(np.asarray, (model.encoder, dict(model.decoders)))
     pictures = {}
     for name, file in (("content", "content.jpg"), ("style", "waves.jpg")):
@@ -80,16 +87,17 @@ def compare(widths, size, peers, python, rounds):
     return figures, staged
 
 
-def grow(widths, sizes, rounds):
+def grow(widths, method, sizes, rounds):
     """A row of our seconds at each size."""
-    workers = {size: Worker("ours.py", job(widths, size)) for size in sizes}
+    how = {"method": method, "painter": jax.tree.map(np.asarray, dict(model_of(widths).painter))}
+    workers = {size: Worker("ours.py", job(widths, size) | how) for size in sizes}
     for worker in workers.values():
         worker("fresh")
     seconds = [{size: worker("fresh").seconds for size, worker in workers.items()} for _ in range(rounds)]
     for worker in workers.values():
         worker.end()
     median = {size: statistics.median(times[size] for times in seconds) for size in sizes}
-    row = {"widths": widths} | {f"{size}, s": value for size, value in median.items()}
+    row = {"widths": widths, "method": method} | {f"{size}, s": value for size, value in median.items()}
     if len(sizes) > 1:
         row["exponent"] = float(np.polyfit(2 * np.log(sizes), np.log(list(median.values())), 1)[0])
     return row
@@ -102,6 +110,7 @@ def main():
     parser.add_argument("--widths", nargs="*", choices=("VGG-19", "compact"), default=("VGG-19", "compact"))
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--growth", nargs="*", type=int, default=(256, 512, 1024, 2048), metavar="N")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS, help="of --growth")
     parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON", help="the interpreter of the peers")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
@@ -116,7 +125,12 @@ def main():
             results["stages"] += staged
     print_table(results["stages"])
     if arguments.growth:
-        results["growth"] = [grow(widths, arguments.growth, arguments.rounds) for widths in arguments.widths]
+        results["growth"] = [
+            grow(widths, method, arguments.growth, arguments.rounds)
+            for widths in arguments.widths
+            for method in arguments.methods
+            if method == "cascade" or model_of(widths).painter
+        ]
     print_table(results["growth"])
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))

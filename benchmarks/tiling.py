@@ -1,12 +1,14 @@
 """Large photos: time and memory in tiles and whole, the command on the largest, and how visible tiles are.
 
-    python benchmarks/tiling.py growth [--widths W ...] [--megapixels N ...] [--memory SIZE]
+    python benchmarks/tiling.py growth [--widths W ...] [--megapixels N ...] [--memory SIZE] [--method M]
+                                       [--structure K]
     python benchmarks/tiling.py command WIDTHS MEGAPIXELS [--memory SIZE]
-    python benchmarks/tiling.py alike
+    python benchmarks/tiling.py alike [--method M] [--structure K]
 
-WIDTHS are "compact", the packaged model, or "VGG-19", random weights of its widths. Photos are `examples/content.jpg`,
-enlarged, with noise. Each run has a process of its own, and peak memory is that of the whole process. `growth` times
-painting alone, and where that takes less than a minute the second time, when nothing is left to compile.
+WIDTHS are "compact", the packaged model, or "VGG-19", random weights of its widths, which have no painter. Photos are
+`examples/content.jpg`, enlarged, with noise. Each run has a process of its own, and peak memory is that of the whole
+process. `growth` times painting alone, and where that takes less than a minute the second time, when nothing is left to
+compile.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from wct_jax import extract_style, load_model, read_image, save_model, stylize, 
 from wct_jax.cli.command import memory
 from wct_jax.measures.metrics import psnr
 from wct_jax.networks.vgg import VGG19_WIDTHS
+from wct_jax.painting.options import METHODS
 from wct_jax.painting.tiles.tile import choose_tile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -60,17 +63,18 @@ def sides(megapixels):
     return height, round(megapixels * 1e6 / height) | 1
 
 
-def paint(widths, megapixels, limit):
+def paint(widths, megapixels, limit, options):
     """Paint in tiles, or whole if there is no limit, and return seconds, peak in MB and tile."""
     model, content = model_of(widths), photo(*sides(megapixels))
     style = extract_style(model, read_image(EXAMPLES / "waves.jpg"))
-    tile = choose_tile(content.shape[:2], model, model.layers, limit) if limit else None
+    layers = model.painter_layers if options["method"] == "one-pass" else model.layers
+    tile = choose_tile(content.shape[:2], model, layers, limit, options["method"]) if limit else None
     for _ in range(2):
         began = time.perf_counter()
         if tile:
-            stylize_tiled(model, content, style, tile=tile)
+            stylize_tiled(model, content, style, tile=tile, **options)
         else:
-            np.asarray(stylize(model, content, style))
+            np.asarray(stylize(model, content, style, **options))
         seconds = time.perf_counter() - began
         if seconds > 60:
             break
@@ -83,16 +87,21 @@ def alone(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
+def options_of(arguments):
+    """The options of the painting."""
+    return {"method": arguments.method, "structure": arguments.structure}
+
+
 def growth(arguments):
     for widths in arguments.widths:
         rows, channels = [], 16 if widths == "compact" else 64
         for megapixels in arguments.megapixels:
             row = dict.fromkeys(COLUMNS, "") | {"widths": widths, "megapixels": megapixels}
             if megapixels * 1e6 * (8 * channels + 120) < MOST_WHOLE:
-                seconds, most, _ = alone(paint, widths, megapixels, None)
+                seconds, most, _ = alone(paint, widths, megapixels, None, options_of(arguments))
                 row |= {"whole, s": seconds, "whole, s/MP": seconds / megapixels, "whole, peak MB": most}
             if megapixels > 1:
-                seconds, most, tile = alone(paint, widths, megapixels, arguments.memory)
+                seconds, most, tile = alone(paint, widths, megapixels, arguments.memory, options_of(arguments))
                 if tile:
                     row |= {"tiled, s": seconds, "tiled, s/MP": seconds / megapixels, "tiled, peak MB": most}
                     row["tile"] = tile
@@ -120,15 +129,15 @@ def command(arguments):
         print_table([row | {"peak MB": usage.ru_maxrss * 1024 / 1e6, "status": os.waitstatus_to_exitcode(status)}])
 
 
-def alike(_):
+def alike(arguments):
     model = load_model("compact")
     style = extract_style(model, read_image(EXAMPLES / "waves.jpg"))
     rows = []
     for height, width in ((701, 1033), (977, 803), (1201, 899), (1499, 1111), (853, 1477)):
         content = photo(height, width)
-        whole = np.asarray(stylize(model, content, style))
+        whole = np.asarray(stylize(model, content, style, **options_of(arguments)))
         for tile in (256, 400, 640):
-            tiled = stylize_tiled(model, content, style, tile=tile)
+            tiled = stylize_tiled(model, content, style, tile=tile, **options_of(arguments))
             most = float(np.abs(tiled - whole).max() * 255)
             row = {"size": f"{width} x {height}", "tile": tile, "PSNR, dB": float(psnr(tiled, whole))}
             rows.append(row | {"most": most})
@@ -148,7 +157,11 @@ def main():
     one.set_defaults(run=command)
     for each in (grow, one):
         each.add_argument("--memory", type=memory, default=memory("3.5GB"), metavar="SIZE")
-    what.add_parser("alike").set_defaults(run=alike)
+    same = what.add_parser("alike")
+    same.set_defaults(run=alike)
+    for each in (grow, same):
+        each.add_argument("--method", choices=METHODS, default="cascade")
+        each.add_argument("--structure", type=float, default=0, metavar="K", help="of one pass")
     arguments = parser.parse_args()
     print(machine())
     arguments.run(arguments)

@@ -68,8 +68,9 @@ def _random_model():
 
 @pytest.fixture(scope="session")
 def model():
-    """Five levels, a few channels each."""
-    return random_model((4, 6, 8, 8, 8))
+    """Five levels, a few channels each, and a painter of four."""
+    model = random_model((4, 6, 8, 8, 8))
+    return dataclasses.replace(model, painter=random_model(model.widths, ("relu4_1",), 2).decoders["relu4_1"])
 
 
 @pytest.fixture(scope="session")

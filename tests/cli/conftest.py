@@ -33,8 +33,10 @@ def files(tmp_path_factory, random_model):
     model = random_model((4, 6, 8, 8), ("relu3_1", "relu2_1", "relu1_1"))
     for decoder in model.decoders.values():  # into 0..1
         decoder["conv1_1"] = {"kernel": decoder["conv1_1"]["kernel"] / 4, "bias": np.full(3, 0.5, np.float32)}
+    model = dataclasses.replace(model, painter=model.decoders["relu3_1"])
     save_model(folder / "model.safetensors", model)
-    other = dataclasses.replace(model, decoders=jax.tree.map(lambda array: array * np.float32(0.8), model.decoders))
+    darker = jax.tree.map(lambda array: array * np.float32(0.8), model.decoders)
+    other = dataclasses.replace(model, decoders=darker, painter={})
     save_model(folder / "other.safetensors", other)
     for name, shape, seed, scale in (("photo", (17, 24, 3), 0, 1), ("picture", (16, 20, 3), 1, 2)):
         noise = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

@@ -82,6 +82,9 @@ def library(paths):
 # Each alone
 
 
+ONE_PASS = {"method": "one-pass"}
+
+
 @pytest.mark.parametrize(
     ("flags", "arguments", "most"),
     [
@@ -93,6 +96,14 @@ def library(paths):
         ("--style a.png b.png c.png --style-weights 2 1 1", lambda s, m: {"style": mix_styles(s, [2, 1, 1])}, 1),
         ("--style a.png b.png --mask left.png right.png", lambda s, m: {"style": s[:2], "mask": m}, 1),
         ("--alpha-map left.png --alpha 0.7", lambda s, m: {"alpha": 0.7, "alpha_map": m[0]}, 1),
+        ("--one-pass", lambda s, m: ONE_PASS, 1),
+        ("--method one-pass --structure 0.5", lambda s, m: ONE_PASS | {"structure": 0.5}, 1),
+        (
+            "--one-pass --structure 0.1 0.5 1 --shrinkage 0.1",
+            lambda s, m: ONE_PASS | {"structure": (0.1, 0.5, 1), "shrinkage": 0.1},
+            1,
+        ),
+        ("--one-pass --structure left.png", lambda s, m: ONE_PASS | {"structure": 1.0, "structure_map": m[0]}, 1),
         ("--strength 0.5", lambda s, m: {"strength": 0.5}, 1),
         ("--strength left.png", lambda s, m: {"strength": m[0]}, 1),
         *((f"--transform {name}", lambda s, m, name=name: {"transform": name}, 2) for name in TRANSFORMS),
@@ -278,7 +289,7 @@ def grid(run, paths, folders, tmp_path):
 
 def test_all_pairs_of_two_folders(grid, repaint, folders, tmp_path, monkeypatch):
     extract = Mock(side_effect=extract_style)
-    monkeypatch.setattr("wct_jax.studio.session.extract_style", extract)
+    monkeypatch.setattr("wct_jax.studio.styles.extract_style", extract)
     status, out, err, names = grid("--sheet", tmp_path / "sheet.png")
     assert (status, err) == (0, "")
     assert extract.call_count == 4  # Each style is encoded once.
@@ -439,7 +450,7 @@ def test_all_of_it_in_tiles(repaint, tmp_path):
 # What does not go together
 
 
-def test_contradictions(refuse, paths, folders):
+def test_contradictions(refuse, paths, folders, files):
     a, b, _ = paths["pictures"]
     left, folder = paths["masks"][0], folders[1]
     for flags, reason in (
@@ -463,6 +474,16 @@ def test_contradictions(refuse, paths, folders):
         (["--style", a, "--transform", "pca"], "invalid choice: 'pca'"),
         (["--style", a, "--strength", "50%"], "expected a number from 0 to 1 or a grey picture, got '50%'"),
         (["--style", a, "--strength", "1.5"], "expected a number from 0 to 1 or a grey picture, got '1.5'"),
+        (["--style", a, "--structure", "0.5"], "--structure is that of one pass: expected --one-pass, got the cascade"),
+        (["--style", a, "--structure", left], "--structure is that of one pass: expected --one-pass, got the cascade"),
+        (
+            ["--style", a, "--one-pass", "--structure", left, 1],
+            f"--structure takes numbers or one grey picture, got {left}",
+        ),
+        (["--style", a, "--one-pass", "--structure", 1, 0], "structure must be one number or one for each of 3 layers"),
+        (["--style", a, "--one-pass", "--structure", "2"], "expected a number from 0 to 1 or a grey picture, got '2'"),
+        (["--style", a, "--one-pass", "--layers", "relu4_1"], "paints relu3_1, relu2_1, relu1_1, got relu4_1"),
+        (["--style", a, "--model", files / "other.safetensors", "--one-pass"], "has no painter of one pass"),
         (["--style", a, "--overwrite", "--skip-existing"], "not allowed with argument"),
     ):
         assert reason in refuse(*flags, style=None), flags
@@ -484,6 +505,7 @@ def test_bad_masks(refuse, paths, tmp_path):
     assert refuse("--style", a, "--mask", wide) == sentence
     assert refuse("--style", a, "--alpha-map", wide) == sentence
     assert refuse("--style", a, "--strength", wide) == sentence
+    assert refuse("--style", a, "--one-pass", "--structure", wide) == sentence
     assert "proportions of its picture, 22 x 19 pixels" in refuse("--style", a, "--style-mask", wide)
     black = save(tmp_path / "black.png", np.zeros((19, 22), np.uint8))
     assert f"{black} leaves nothing of {a}" in refuse("--style", a, "--style-mask", black)
@@ -573,6 +595,8 @@ def saying(path, text):
         {"content_size": 300, "style_size": 200, "margin": 16, "transform": "ot", "preserve_color": "coral"},
         {"swap_layers": ("relu3_1",), "patch": 5, "stride": 2, "strength": 0.25},
         {"whiten_only": True, "passes": 3},
+        {"method": "one-pass", "structure": (0.5, 0.1), "shrinkage": 0.01},
+        {"method": "one-pass", "structure": 0.5},
     ],
 )
 def test_the_options_are_those_of_the_result(tmp_path, monkeypatch, values):
@@ -592,7 +616,10 @@ DAMAGED = "is damaged where it should say how it was made: expected JSON with op
     [
         *((text, DAMAGED) for text in ("none", "[]", "3", "null", '"x"', "{}", "[" * 10**5, '{"options": {"patch": ')),
         *((f'{{"options": {value}}}', "options must be a JSON object") for value in ("[]", "null", '"x"')),
-        *((f'{{"options": {{"{name}": 1}}}}', "options must be of layers, alpha, ") for name in ("new", "x" * 10**5)),
+        *(
+            (f'{{"options": {{"{name}": 1}}}}', "options must be of method, structure, layers, alpha, ")
+            for name in ("new", "x" * 10**5)
+        ),
         ('{"options": {"alpha": NaN}}', "alpha must be in 0..1, got nan"),
         (f'{{"options": {{"patch": {"9" * 3000}}}}}', "got a number of 9966 bits"),
         (f'{{"options": {{"transform": "{"x" * 10**5}"}}}}', "transform must be one of zca, ot, "),

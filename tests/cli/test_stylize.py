@@ -296,7 +296,7 @@ def test_a_file_that_cannot_grow(refuse, tmp_path):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
 )
-@pytest.mark.parametrize("where", ["wct_jax.studio.session.extract_style", "wct_jax.painting.cascade.stylize_level"])
+@pytest.mark.parametrize("where", ["wct_jax.studio.styles.extract_style", "wct_jax.painting.cascade.stylize_level"])
 def test_out_of_memory(refuse, monkeypatch, where, error):
     monkeypatch.setattr(where, Mock(side_effect=error))
     assert refuse() == (

@@ -17,11 +17,13 @@ from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import (
     add_decoder,
+    add_painter,
     check_model_target,
     is_model_file,
     load_model,
     model_path,
     require_decoders,
+    require_painter,
     save_model,
     with_decoder,
 )
@@ -188,6 +190,34 @@ def test_a_model_of_several_encoders(path, several):
     assert load_model(path).digest == encoder_digest(several.encoder)
 
 
+@pytest.mark.parametrize("deepest", ["relu1_1", "relu2_1"])
+def test_a_model_with_a_painter(path, deepest):
+    painter = small_model(layers=(deepest,), seed=3).decoders[deepest]
+    for layers in ((), ("relu2_1",)):
+        model = small_model(layers=layers)
+        save_model(path, model)
+        add_painter(path, dataclasses.replace(model, painter=painter), {"steps": 3})
+        loaded = load_model(path)
+        assert_same(loaded, dataclasses.replace(model, painter=painter))
+        assert loaded.painter_layers == deepest_first({"relu1_1", deepest})
+        assert (loaded.digest, loaded.metadata["painter"]) == (model.digest, {"steps": 3})
+    with pytest.raises(ValueError, match=f"^{path} has another encoder than the one the painter was trained for$"):
+        add_painter(path, dataclasses.replace(small_model(seed=1), painter=painter), {})
+
+
+def test_layers_that_a_painter_paints():
+    painter = small_model((2, 3, 4), ("relu2_1",)).decoders["relu2_1"]
+    model = small_model((2, 3, 4), painter=painter)
+    assert require_painter(model, "m", None) == ("relu2_1", "relu1_1")
+    assert require_painter(model, "m", ["relu1_1"]) == ("relu1_1",)
+    for lacking, layers, message in (
+        (model, ["relu3_1"], "the painter of m paints relu2_1, relu1_1, got relu3_1"),
+        (small_model(), None, "the model m has no painter of one pass: python train.py --painter --model m trains one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            require_painter(lacking, "m", layers)
+
+
 def test_the_digest_knows_all_encoders(several):
     changed = jax.tree.map(lambda x: x + 1, several.encoders)
     moved = {"relu1_1": several.encoders["relu1_1"]}
@@ -255,6 +285,24 @@ def test_wrong_arrays_of_several_encoders_are_named(path, several):
     # A decoder fits its own layer's encoder.
     rewrite(path, model=several, encoders={"relu2_1": [3, 5]})
     assert "decoder/relu1_1/conv1_1/kernel (3, 3, 7, 3) for (3, 3, 4, 3)" in refusal(path)
+
+
+def test_wrong_arrays_of_a_painter_are_named(path, several):
+    model = small_model(painter=small_model(seed=3).decoders["relu2_1"])
+
+    def change(arrays):
+        del arrays["painter/conv1_2/bias"]
+        arrays["painter/conv1_1/kernel"] = np.zeros((3, 3, 2, 4), np.float32)
+        arrays["painter/conv3_1/bias"] = np.zeros(4, np.float32)
+
+    rewrite(path, change, model)
+    message = refusal(path)
+    assert "missing: painter/conv1_2/bias;" in message
+    assert "extra: painter/conv3_1/bias;" in message
+    assert "wrong shape: painter/conv1_1/kernel (3, 3, 2, 4) for (3, 3, 2, 3)" in message
+    # It needs all of its features from one encoder.
+    with pytest.raises(ValueError, match="extra: painter/conv1_1/"):
+        save_model(path, dataclasses.replace(several, painter={"conv1_1": several.decoders["relu1_1"]["conv1_1"]}))
 
 
 def test_a_changed_byte_is_noticed(path, several):

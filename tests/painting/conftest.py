@@ -1,16 +1,26 @@
 """Pictures, styles and helpers that the tests of painting share."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from wct_jax import extract_style, load_model, stylize, stylize_tiled
+from wct_jax.painting.options import METHODS
 
 LAYERS = ["relu2_1", "relu1_1"]
 
 
 @pytest.fixture(scope="session")
 def compact():
-    return load_model("compact")
+    """The packaged model, which paints in one pass like its decoder of relu4_1 if it has no painter."""
+    model = load_model("compact")
+    return dataclasses.replace(model, painter=model.painter or model.decoders["relu4_1"])
+
+
+@pytest.fixture(params=METHODS)
+def method(request):
+    return request.param
 
 
 @pytest.fixture(scope="session")

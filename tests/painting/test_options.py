@@ -21,6 +21,9 @@ from wct_jax.transform.maps import TRANSFORMS as MAPS
 fraction = st.floats(0, 1)
 options = st.builds(
     Options,
+    method=st.just("one-pass"),
+    structure=fraction | st.lists(fraction, min_size=2, max_size=5),
+    shrinkage=fraction,
     layers=st.none() | st.lists(st.sampled_from(["relu1_1", "relu2_1"]), min_size=1, unique=True),
     alpha=fraction | st.lists(fraction, min_size=1, max_size=5),
     strength=fraction,
@@ -62,6 +65,10 @@ def test_names_are_those_of_the_library():
         ({"alpha": 1.5}, "alpha must be in 0..1, got 1.5"),
         ({"alpha": [0.5, "1"]}, "alpha must be a number, got str"),
         ({"strength": float("nan")}, "strength must be in 0..1, got nan"),
+        ({"method": "two-pass"}, "method must be one of cascade, one-pass, got 'two-pass'"),
+        ({"structure": 0.5}, "`structure` is that of one pass: expected `one_pass`, got the cascade"),
+        ({"structure": [0, 2], "method": "one-pass"}, "structure must be in 0..1, got 2"),
+        ({"shrinkage": -0.5}, "shrinkage must be in 0..1, got -0.5"),
         ({"eps": -1}, "eps must be in 0..1, got -1"),
         ({"layers": []}, "there is no layer to stylize: layers must have one at least"),
         ({"layers": ["relu1_1", "relu1_1"]}, "each layer can be named once, got relu1_1, relu1_1"),
@@ -84,7 +91,7 @@ def test_mistakes_are_a_sentence(values, sentence):
 
 
 def test_what_is_traced_is_no_option():
-    for name in ("alpha", "strength", "eps"):
+    for name in ("alpha", "structure", "strength", "eps", "shrinkage"):
         with pytest.raises(ValueError, match=f"{name} must be a plain number"):
             jax.eval_shape(lambda x, name=name: Options(**{name: x}) and x, 0.5)
 

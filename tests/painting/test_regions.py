@@ -79,10 +79,11 @@ def test_two_halves_by_hand(model, content, styles):
         assert alike(result, expected[:40, :52])
 
 
-def test_a_region_does_not_depend_on_what_is_far_from_it(model, content, styles):
+def test_a_region_does_not_depend_on_what_is_far_from_it(model, content, styles, method):
     other = content.copy()
     other[:, 40:] = 0.1
-    first, second = (stylize(model, each, styles, layers=["relu2_1"], mask=halves()) for each in (content, other))
+    options = {"layers": ["relu2_1"], "mask": halves(), "method": method}
+    first, second = (stylize(model, each, styles, **options) for each in (content, other))
     np.testing.assert_allclose(first[:, :20], second[:, :20], atol=1e-4)
 
 
@@ -98,14 +99,15 @@ def test_a_region_without_style_stays_the_photo(model, content, styles):
 
 
 @pytest.mark.parametrize("pixels", [0, 1])
-def test_a_region_of_a_pixel_or_none_is_no_nan(model, content, styles, pixels):
+def test_a_region_of_a_pixel_or_none_is_no_nan(model, content, styles, pixels, method):
     mask = np.zeros(content.shape[:2], np.float32)
     mask[7, 9] = pixels
     for style in (styles, [styles[0], None], [styles[0]]):
-        result = np.asarray(stylize(model, content, style, mask=[mask, 1 - mask][: len(style)]))
+        result = np.asarray(stylize(model, content, style, mask=[mask, 1 - mask][: len(style)], method=method))
         assert np.isfinite(result).all()
     if not pixels:
-        assert alike(stylize(model, content, styles, mask=[mask, 1 - mask]), stylize(model, content, styles[1]))
+        regions = stylize(model, content, styles, mask=[mask, 1 - mask], method=method)
+        assert alike(regions, stylize(model, content, styles[1], method=method))
 
 
 def test_an_alpha_map_is_a_strength_per_pixel(model, content, styles):
@@ -130,11 +132,11 @@ def test_weights_count_within_regions(model, content, styles):
     np.testing.assert_allclose(first[:16], second[:16], atol=1e-4)
 
 
-def test_in_jit_and_batches(model, content, styles):
+def test_in_jit_and_batches(model, content, styles, method):
     batch = np.stack([content, content[::-1]])
-    together = jax.jit(lambda images: stylize(model, images, styles, mask=halves()))(batch)
+    together = jax.jit(lambda images: stylize(model, images, styles, mask=halves(), method=method))(batch)
     for image, result in zip(batch, together, strict=True):
-        assert alike(result, stylize(model, image, styles, mask=halves()))
+        assert alike(result, stylize(model, image, styles, mask=halves(), method=method))
 
 
 def test_canvases_change_nothing(model, styles):

@@ -20,20 +20,22 @@ def bits(image):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("alpha", [1.0, 0.0])
-def test_none_is_the_photo_to_the_bit(model, photo, style, dtype, alpha):
+@pytest.mark.parametrize(("alpha", "method"), [(1.0, "cascade"), (0.0, "cascade"), (1.0, "one-pass")])
+def test_none_is_the_photo_to_the_bit(model, photo, style, dtype, alpha, method):
     image = jnp.asarray(photo, dtype)
-    result = stylize(model, image, style, alpha, strength=0, layers=["relu1_1"])
+    result = stylize(model, image, style, alpha, strength=0, layers=["relu1_1"], method=method)
     assert result.dtype == image.dtype
     np.testing.assert_array_equal(bits(result), bits(image))
 
 
 @pytest.mark.parametrize("strength", [1, 1.0, np.float64(1), np.ones((70, 90), bool), jnp.ones((1, 90))])
-def test_all_is_the_result_without_it_to_the_bit(model, photo, style, strength):
-    expected = stylize(model, photo, style, 0.7, passes=2)
-    np.testing.assert_array_equal(stylize(model, photo, style, 0.7, strength=strength, passes=2), expected)
-    tiled = stylize_tiled(model, photo, style, 0.7, strength=np.asarray(strength) * np.ones((70, 90)), tile=48)
-    np.testing.assert_array_equal(tiled, stylize_tiled(model, photo, style, 0.7, tile=48))
+def test_all_is_the_result_without_it_to_the_bit(model, photo, style, strength, method):
+    expected = stylize(model, photo, style, 0.7, passes=2, method=method)
+    result = stylize(model, photo, style, 0.7, strength=strength, passes=2, method=method)
+    np.testing.assert_array_equal(result, expected)
+    options = {"tile": 48, "method": method}
+    tiled = stylize_tiled(model, photo, style, 0.7, strength=np.asarray(strength) * np.ones((70, 90)), **options)
+    np.testing.assert_array_equal(tiled, stylize_tiled(model, photo, style, 0.7, **options))
 
 
 @pytest.mark.parametrize("layers", [None, ["relu3_1", "relu1_1"], ["relu4_1"]])
@@ -74,26 +76,26 @@ def test_a_pure_function_of_it(model, photo, style):
 
 
 @pytest.mark.parametrize("scalar", [True, False])
-def test_tiles_are_the_whole(model, photo, style, scalar, rng, monkeypatch, tmp_path):
+def test_tiles_are_the_whole(model, photo, style, scalar, method, rng, monkeypatch, tmp_path):
     monkeypatch.setattr(sheet, "_SMALL", 0)
     strength = 0.4 if scalar else (rng.random((70, 90)) * 2 - 0.5).clip(0, 1)
-    options = {"strength": strength, "mask": [rng.random((70, 90), np.float32)], "passes": 2}
+    options = {"strength": strength, "mask": [rng.random((70, 90), np.float32)], "passes": 2, "method": method}
     whole = stylize(model, photo, [style], **options)
     tiled = stylize_tiled(model, photo, [style], tile=48, folder=tmp_path, **options)
     assert psnr(jnp.asarray(tiled), whole) >= 60
     if not scalar:
         np.testing.assert_array_equal(bits(tiled)[strength == 0], bits(photo)[strength == 0])
-    none = stylize_tiled(model, photo, style, strength=0, tile=48)
+    none = stylize_tiled(model, photo, style, strength=0, tile=48, method=method)
     np.testing.assert_array_equal(bits(none), bits(photo))
 
 
-def test_a_region_without_style_stays_the_photo(model, photo, style):
+def test_a_region_without_style_stays_the_photo(model, photo, style, method):
     mask = np.zeros((70, 90), np.float32)
     mask[:, :40] = 1
-    result = np.asarray(stylize(model, photo, [style], mask=[mask], strength=0.5))
+    result = np.asarray(stylize(model, photo, [style], mask=[mask], strength=0.5, method=method))
     np.testing.assert_array_equal(result[:, 40:], photo[:, 40:])
     assert np.abs(result - photo)[:, :40].mean() > 1e-2
-    np.testing.assert_array_equal(stylize(model, photo, [style], mask=[mask], strength=0), photo)
+    np.testing.assert_array_equal(stylize(model, photo, [style], mask=[mask], strength=0, method=method), photo)
 
 
 @pytest.mark.parametrize("how", ["luminance", "histogram", "coral"])

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from wct_jax.painting.options import Options
 from wct_jax.studio import limits
 from wct_jax.studio.limits import Limits
 from wct_jax.system.machine import Memory
@@ -21,7 +22,7 @@ def present(monkeypatch):
 
 
 def tile(model, most=None):
-    return Limits(most).tile_of((4000, 4000), "photo.png", model, LAYERS)
+    return Limits(most).tile_of((4000, 4000), "photo.png", model, Options(layers=LAYERS))
 
 
 @pytest.mark.parametrize(

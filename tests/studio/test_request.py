@@ -33,12 +33,26 @@ def test_looks(values, sentence):
         ("p", Look(("a", "b")), {"swap_layers": ["relu1_1"]}, "mixed styles have none"),
         (Texture(2, 2), Look(("a",)), {"preserve_color": "coral"}, "a texture has no photo"),
         (Texture(2, 2), Look(("a",)), {"strength": 0.5}, "`strength` keeps some of the photo"),
+        (
+            Texture(2, 2),
+            Look(("a",)),
+            {"method": "one-pass", "structure": (0, 0.5)},
+            "`structure` keeps that of the photo, and `synthesize` has none",
+        ),
         (Texture(2, 2), Look(("a",)), {"content_size": 5}, "`content_size` resizes photos"),
     ],
 )
 def test_requests(photo, look, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         Request(photo, look, Options(**options))
+
+
+def test_a_map_of_structure_is_for_one_pass():
+    look = Look(("a",))
+    with pytest.raises(ValueError, match="`structure` is that of one pass: expected `one_pass`, got the cascade"):
+        Request("p", look, structure="map")
+    with pytest.raises(ValueError, match="`synthesize` has none"):
+        Request(Texture(2, 2), look, Options(method="one-pass"), structure="map")
 
 
 @pytest.mark.parametrize(("size", "sentence"), [((0, 1), "width must be at least 1"), ((1, 1, -1), "seed must be")])

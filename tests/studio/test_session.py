@@ -1,5 +1,6 @@
 """Sessions: results as the library makes them, styles that are kept, progress, cancelling, threads."""
 
+import dataclasses
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from wct_jax.painting.tiles.tiling import stylize_tiled
 from wct_jax.pictures.images import Picture, read_picture
 from wct_jax.pictures.output import read_settings, write_picture
 from wct_jax.pictures.picture import Metadata
-from wct_jax.studio import reader, session
+from wct_jax.studio import reader, styles
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.request import Look, Request, Texture
 from wct_jax.studio.session import Cancelled
@@ -38,7 +39,8 @@ def pictures(tmp_path):
 
 @pytest.fixture(scope="module")
 def model(random_model):
-    return random_model((4, 6, 8, 8), ("relu3_1", "relu2_1", "relu1_1"))
+    painter = random_model((4, 6, 8, 8), ("relu3_1",), 2).decoders["relu3_1"]
+    return dataclasses.replace(random_model((4, 6, 8, 8), ("relu3_1", "relu2_1", "relu1_1")), painter=painter)
 
 
 @pytest.fixture
@@ -50,10 +52,10 @@ def open_session(model, monkeypatch):
         extracted.append(image)
         return extract_style(model, image, *rest, **options)
 
-    monkeypatch.setattr(session, "extract_style", counted)
+    monkeypatch.setattr(styles, "extract_style", counted)
 
     def make(most):
-        size = session._bytes_of(extract_style(model, np.zeros((16, 20, 3), np.float32), ["relu1_1"]))
+        size = styles._bytes_of(extract_style(model, np.zeros((16, 20, 3), np.float32), ["relu1_1"]))
         return Session(model, Limits(styles=most * size))
 
     return make, extracted
@@ -100,6 +102,37 @@ def test_masks_are_files_or_arrays(model, pictures):
     expected = stylize(model, photo, styles, mask=[grey, grey > 0.5], alpha_map=grey, strength=grey)
     for result in results:
         np.testing.assert_array_equal(result, expected)
+
+
+def test_one_pass(model, pictures):
+    """With structure, a map of it, and shrinkage; whole and in tiles; without a style, and from a painter alone."""
+    photo, style = read_image(pictures[4]), extract_style(model, read_image(pictures[0]))
+    map_of, told = read_mask(pictures[2]), []
+    options = Options(method="one-pass", structure=(0.1, 0.5, 0.9), shrinkage=0.05)
+    expected = {"method": "one-pass", "shrinkage": 0.05}
+    for one in (model, dataclasses.replace(model, decoders={})):
+        room = Session(one)
+        assert room.layers(options) == ("relu3_1", "relu2_1", "relu1_1")
+        result = room.paint(photo, pictures[0], options, progress=lambda *step: told.append(step))
+        np.testing.assert_array_equal(
+            result.pixels, stylize(model, photo, style, structure=[0.1, 0.5, 0.9], **expected)
+        )
+        assert told == [("style", 0, 1), ("relu3_1", 0, 3), ("relu2_1", 1, 3), ("relu1_1", 2, 3)]
+        told.clear()
+    result = room.serve(Request(photo, Look((pictures[0],)), options, structure=pictures[2]))
+    mapped = stylize(model, photo, style, structure=1, structure_map=map_of, **expected)
+    np.testing.assert_array_equal(result.pixels, mapped)
+    assert json.loads(result.metadata.settings)["structure_map"] == "picture2.png"
+    room.paint(Texture(20, 10, seed=3), pictures[0], Options(method="one-pass"))
+    wide = np.random.default_rng(0).random((150, 170, 3), np.float32)
+    tiled = Session(model, Limits(tile=96)).paint(wide, style, options, progress=lambda *step: told.append(step))
+    whole = stylize_tiled(model, wide, style, tile=96, structure=options.structure, **expected)
+    np.testing.assert_array_equal(tiled.pixels, whole)
+    assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+    with pytest.raises(ValueError, match="the painter of model paints relu3_1, relu2_1, relu1_1, got relu4_1"):
+        room.paint(photo, style, Options(method="one-pass", layers=["relu4_1"]))
+    with pytest.raises(ValueError, match="the model model has no painter of one pass"):
+        Session(dataclasses.replace(model, painter={})).paint(photo, style, options)
 
 
 def test_tiles(model, pictures):
@@ -155,7 +188,7 @@ def test_styles_used_last_are_kept(open_session, pictures):
         assert len(extracted) == count, path
     for path in pictures * 3:
         room.style(Look((path,)), ONE)
-        assert len(room._styles) <= 2
+        assert len(room._styles.kept) <= 2
 
 
 def test_a_style_is_known_by_its_content(open_session, pictures, tmp_path):
@@ -182,7 +215,7 @@ def test_a_look_has_all_its_styles(open_session, pictures):
     again = room.style(Look(tuple(pictures)), ONE)
     np.testing.assert_array_equal(again.moments["relu1_1"].mean, several.moments["relu1_1"].mean)
     room.style(Look((pictures[0],)), ONE)
-    assert len(room._styles) <= 2
+    assert len(room._styles.kept) <= 2
 
 
 def test_the_photo_read_last_is_not_decoded_again(model, pictures, monkeypatch):

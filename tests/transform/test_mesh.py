@@ -25,12 +25,23 @@ def spread(image, *axes):
     return jax.device_put(image, NamedSharding(mesh, PartitionSpec(*axes)))
 
 
-@pytest.mark.parametrize("axes", [(None, "x"), ("x", None, "y"), (None, "x", "y")])
-def test_rows_and_columns_may_be_apart(model, image, style, axes):
+@pytest.mark.parametrize(
+    ("axes", "options"),
+    [
+        ((None, "x"), {}),
+        (("x", None, "y"), {}),
+        ((None, "x", "y"), {}),
+        (
+            (None, "x"),
+            {"method": "one-pass", "structure": 0.5, "structure_map": np.linspace(0, 1, 24), "shrinkage": 0.1},
+        ),
+    ],
+)
+def test_rows_and_columns_may_be_apart(model, image, style, axes, options):
     apart = spread(image, *axes)
-    result = stylize(model, apart, style)
+    result = stylize(model, apart, style, **options)
     assert result.sharding.is_equivalent_to(apart.sharding, 4)
-    np.testing.assert_allclose(result, stylize(model, image, style), atol=1e-3)
+    np.testing.assert_allclose(result, stylize(model, image, style, **options), atol=1e-3)
     own, expected = (extract_style(model, x, "relu3_1").moments["relu3_1"] for x in (apart, image))
     assert own.mean.sharding.is_equivalent_to(NamedSharding(apart.sharding.mesh, PartitionSpec(axes[0])), 2)
     np.testing.assert_allclose(own.mean, expected.mean, rtol=1e-4, atol=1e-5)

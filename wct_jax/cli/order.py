@@ -45,7 +45,7 @@ class Order(NamedTuple):
         """The request of a job."""
         assert self.request
         photo = self._opened(job.content) or self.request.photo
-        maps = {name: self._opened(getattr(self.request, name)) for name in ("alpha_map", "strength")}
+        maps = {name: self._opened(getattr(self.request, name)) for name in ("alpha_map", "strength", "structure")}
         return replace(self.request, photo=photo, look=self.opened(job.look), **maps)
 
     def opened(self, look: Look) -> Look:
@@ -92,13 +92,13 @@ def order_of(arguments: argparse.Namespace) -> Order:
         pairs = draw(contents, looks, arguments.random, arguments.seed or 0)
     else:
         pairs = grid(contents, looks)
-    strength = arguments.strength if isinstance(arguments.strength, Path) else None
+    strength, structure = _picture_of(arguments, "strength"), _picture_of(arguments, "structure")
     content, first = pairs[0]
     photo = content or Texture(*(*arguments.synthesize, arguments.seed or 0))
-    request = Request(photo, first, options, arguments.alpha_map, strength)
+    request = Request(photo, first, options, arguments.alpha_map, strength, structure)
     _check_target(arguments, arguments.save_style, [".safetensors"])
     _check_target(arguments, arguments.sheet)
-    maps = [*masks, *style_masks, arguments.alpha_map, strength]
+    maps = [*masks, *style_masks, arguments.alpha_map, strength, structure]
     _check_readable(maps)
     if many:
         sources = [path for path in (*(arguments.content or []), *several) if os.path.isdir(path)]
@@ -117,9 +117,24 @@ def options_of(arguments: argparse.Namespace) -> Options:
     """The painting options among the arguments."""
     names = {field.name for field in fields(Options)} & set(vars(arguments))
     values = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    if isinstance(arguments.strength, Path):
-        del values["strength"]
+    for name in ("strength", "structure"):
+        if _picture_of(arguments, name):
+            del values[name]
     return Options(**values)
+
+
+def _picture_of(arguments: argparse.Namespace, name: str) -> Path | None:
+    """The picture that an option has in place of numbers.
+
+    Raises:
+        ValueError: It has numbers beside it, or several pictures.
+    """
+    value = getattr(arguments, name)
+    values = value if isinstance(value, list | tuple) else [value]
+    pictures = [each for each in values if isinstance(each, Path)]
+    if pictures and len(values) > 1:
+        raise ValueError(f"--{name} takes numbers or one grey picture, got {pictures[0]} among {len(values)}")
+    return pictures[0] if pictures else None
 
 
 def _is_folder(arguments: argparse.Namespace) -> bool:

@@ -120,6 +120,7 @@ def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", r
 
 
 def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Session", report: Report) -> None:
+    from wct_jax.painting.options import Options
     from wct_jax.painting.plan import per_layer
     from wct_jax.pictures.output import check_output, write_picture
 
@@ -136,7 +137,7 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
     height, width = picture.pixels.shape[:2]
     layers = session.layers(order.options)
     # All of the layers need no mention.
-    every = set(layers) == set(session.model.layers)
+    every = set(layers) == set(session.layers(Options(method=order.options.method)))
     names = "" if every else ", ".join(layer for layer, _ in per_layer("alpha", layers, order.options.alpha))
     of = f"of {job.content}" if order.many and job.content else ""
     facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))

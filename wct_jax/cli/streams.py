@@ -23,7 +23,8 @@ def check_streams(arguments: argparse.Namespace) -> None:
         ValueError: A stream would be read twice, is a terminal, or does not give the result a name.
     """
     a = arguments
-    groups = (a.content, a.style, a.mask, a.style_mask, [a.alpha_map, a.strength])
+    structure = a.structure if isinstance(a.structure, list) else ()
+    groups = (a.content, a.style, a.mask, a.style_mask, structure, [a.alpha_map, a.strength])
     read = [path for group in groups for path in group or () if isinstance(path, Path) and is_stream(path)]
     if sum(path == STANDARD or os.path.abspath(path) == "/dev/stdin" for path in read) > 1:
         raise ValueError("standard input can be read once: expected - for one file, got it for several")

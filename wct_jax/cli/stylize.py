@@ -12,7 +12,7 @@ from typing import Any
 
 from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
-from wct_jax.painting.options import COLORS, TRANSFORMS, Options
+from wct_jax.painting.options import COLORS, METHODS, TRANSFORMS, Options
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
@@ -128,9 +128,23 @@ def _add_styles(parser: argparse.ArgumentParser) -> None:
 def _add_looks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how it looks").add_argument
     add("--like", type=file_path, metavar="RESULT", help="take the options from a PNG that this program wrote")
+    how = add(
+        "--method",
+        choices=METHODS,
+        default="cascade",
+        help="the paper's cascade, which decodes and encodes again at each layer, or one pass, which is faster and "
+        "keeps more of the photo (default: %(default)s)",
+    )
+    add("--one-pass", dest=how.dest, action="store_const", const="one-pass", help="short for --method one-pass")
+    add(
+        "--structure",
+        **_several(_fraction_or_picture, "K"),
+        help="how much of the photo's structure stays in one pass, from 0, painted, to 1, the photo in other colours: "
+        "one number, one for each layer as for --alpha, or a grey picture of it (default: 0)",
+    )
     add(
         "--strength",
-        type=_strength,
+        type=_fraction_or_picture,
         default=1.0,
         metavar="S",
         help="from 0, the photo as it is, evenly to 1, the whole of the style; or a grey picture of it at each pixel "
@@ -149,6 +163,12 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="LAYER",
         help="layers to use, of relu1_1 ... relu5_1; always run deepest first (default: all the model can decode)",
+    )
+    add(
+        "--shrinkage",
+        type=fraction,
+        metavar="S",
+        help="shrink the covariances towards equal variances, from 0 to 1: calms noise in photographs (default: 0)",
     )
     add("--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)")
     add(
@@ -211,7 +231,7 @@ def _several(kind: Callable[[str], Any], metavar: str) -> dict[str, Any]:
     return {"nargs": "+", "type": kind, "metavar": metavar}
 
 
-def _strength(text: str) -> float | Path:
+def _fraction_or_picture(text: str) -> float | Path:
     """An `argparse` type: a number in 0..1, or the path of a file."""
     if os.path.lexists(text):
         return Path(text)

@@ -122,9 +122,14 @@ def seen_by_encoder(layer: str) -> int:
     return -(-reach // cell_of(layer)) * cell_of(layer)
 
 
-def seen_by_decoder(layer: str) -> int:
-    """Pixels around a cell whose feature affects the decoded cell, in whole cells."""
+def seen_by_decoder(layer: str, end: str | None = None) -> int:
+    """Pixels around a cell whose feature affects the decoded cell, in whole cells.
+
+    Args:
+        layer: The tap that is decoded.
+        end: The tap that it is decoded to; None for the image.
+    """
     reach = 0
-    for name in table_to(layer):
+    for name in table_to(layer)[len(table_to(end)) if end else 0 :]:
         reach = -(-reach // 2) if name == "pool" else reach + 1
     return reach * cell_of(layer)

@@ -25,6 +25,7 @@ from wct_jax.painting.guides import Guides
 from wct_jax.painting.level import Level, paint_feature, statistics_of
 from wct_jax.painting.plan import Plan
 from wct_jax.painting.style import Style
+from wct_jax.transform.statistics import Moments
 
 
 def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Array], None]) -> Array:
@@ -55,7 +56,7 @@ def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Arr
                     feature = mix(feature, own[level.layer], level, guides, strength)
             styles = [style.at(level.layer, swap=level.swap is not None) for style in plan.styles]
             end = following.layer if following else None
-            feature = paint_level(plan.model.painter, feature, styles, level, guides, end=end, sides=sides)
+            feature = paint_level(plan.model.painter, feature, None, styles, level, guides, end=end, sides=sides)
         image = feature
     return image
 
@@ -95,6 +96,7 @@ def _pooled(values: Array | None, layer: str, size: Array | None) -> Array:
 def paint_level(
     painter: Parameters,
     feature: Array,
+    statistics: Sequence[Moments] | None,
     styles: Sequence[Style],
     level: Level,
     guides: Guides,
@@ -107,6 +109,7 @@ def paint_level(
     Args:
         painter: Parameters of the painter.
         feature: `[..., H', W', C]`.
+        statistics: Moments of each style's region in the whole image if the feature is only a tile; None for its own.
         styles: Styles with statistics for the layer.
         level: The level of the feature.
         guides: Guides laid out as the image.
@@ -116,7 +119,7 @@ def paint_level(
     Returns:
         The feature of the layer `end`, or the image.
     """
-    statistics = statistics_of(feature, level.layer, guides)
+    statistics = statistics_of(feature, level.layer, guides) if statistics is None else statistics
     painted = paint_feature(feature, statistics, styles, level, guides)
     return decode_to(end, painter, painted, level.layer, guides.size, sides)
 

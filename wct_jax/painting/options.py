@@ -23,6 +23,8 @@ TRANSFORMS = ("zca", "ot", "cholesky", "adain")
 METHODS = ("cascade", "one-pass")
 """The networks that paint: a decoder for each layer, or the painter, see `wct_jax.painting.one_pass`."""
 
+STRUCTURE_OF_THE_CASCADE = "`structure` is that of one pass: expected `one_pass`, got the cascade"
+
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
@@ -53,7 +55,7 @@ class Options:
         swap_layers: Layers rebuilt from the style's patches.
         patch: Side of these patches, in pixels of the feature.
         stride: Step from patch to patch, at most `patch`.
-        passes: Rounds of the cascade; None for 1, or 3 for a texture.
+        passes: Rounds of all layers; None for 1, or 3 for a texture.
         margin: Mirrored pixels painted on each side and cut off.
         preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
         content_size: Length in pixels to which a photo's short side is resized; None for its own.
@@ -106,7 +108,7 @@ class Options:
         if layers and len(set(layers)) < len(layers):
             raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
         if any(structures) and self.method != "one-pass":
-            raise ValueError("`structure` is that of one pass: expected `one_pass`, got the cascade")
+            raise ValueError(STRUCTURE_OF_THE_CASCADE)
         check_choice("transform", self.transform, TRANSFORMS)
         if not isinstance(self.whiten_only, bool):
             raise ValueError(f"whiten_only must be True or False, got {described(self.whiten_only)}")

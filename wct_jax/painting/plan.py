@@ -12,7 +12,7 @@ from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import depth_of
 from wct_jax.painting.level import Level
-from wct_jax.painting.options import Options
+from wct_jax.painting.options import STRUCTURE_OF_THE_CASCADE, Options
 from wct_jax.painting.style import Style
 
 
@@ -98,6 +98,8 @@ def make_plan(model: Model, styles: Sequence[Style], options: Options, settings:
     structures = dict(per_layer("structure", names, settings.structure))
     if not any(is_traced(share) or share for share in structures.values()):
         structures = {}  # The photo's own features need not be computed.
+    if structures and not in_one:
+        raise ValueError(STRUCTURE_OF_THE_CASCADE)
     shrinkage = settings.shrinkage
     shrunk = as_array(shrinkage) if is_traced(shrinkage) or shrinkage else None
     # The numbers are arrays so that what is compiled serves all values.

@@ -26,7 +26,7 @@ def guide(
     Args:
         style: A style, or a sequence with a style or None for each mask and optionally one for the rest.
         mask: Masks, each broadcasting to `[..., H, W]`.
-        given: Weights, alpha map and strength as the caller gave them.
+        given: Weights, alpha map, structure map and strength as the caller gave them.
         shape: Shape of the image, `[..., H, W, 3]`.
         dtype: Dtype of the image.
 
@@ -37,11 +37,16 @@ def guide(
         ValueError: A map has another shape, dtype or range, a style is none, or several styles have no masks.
     """
     pixels, counted = shape[:-1], np.promote_types(dtype, np.float32)
-    weights, alpha_map = (
-        None if value is None else as_weights(name, value, pixels, counted)
-        for name, value in (("content_weights", given.weights), ("alpha_map", given.alpha_map))
+    named = (
+        ("content_weights", given.weights),
+        ("alpha_map", given.alpha_map),
+        ("structure_map", given.structure),
     )
-    maps = {"weights": weights, "alpha_map": alpha_map, "strength": as_strength(given.strength, pixels, dtype)}
+    weights, alpha_map, structure = (
+        None if value is None else as_weights(name, value, pixels, counted) for name, value in named
+    )
+    maps: dict[str, Any] = {"weights": weights, "alpha_map": alpha_map, "structure": structure}
+    maps["strength"] = as_strength(given.strength, pixels, dtype)
     masks = [as_weights("mask", one, pixels, counted) for one in as_masks("mask", mask)]
     styles: list[Any] = list(style) if isinstance(style, (list, tuple)) and style else [style]
     for one in styles:

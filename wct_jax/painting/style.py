@@ -17,7 +17,7 @@ from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.moments import moments_of
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import pool_weights, size_at
-from wct_jax.networks.vgg import LAYERS
+from wct_jax.networks.vgg import LAYERS, deepest_first
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
 from wct_jax.transform.roots import root_of
 from wct_jax.transform.statistics import Moments
@@ -64,7 +64,7 @@ def extract_style(
     Args:
         model: The model that will stylize.
         image: Picture `[..., H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
-        layers: Layers to extract; None for all that the model can decode.
+        layers: Layers to extract; None for all that the model can decode or paint.
         weights: Weight of each pixel in 0..1, such as its opacity, broadcasting to `[..., H, W]`.
         swap_layers: Layers whose features are kept, too, for style swap.
 
@@ -149,7 +149,7 @@ def white_style(model: Model, layers: Sequence[str] | None = None) -> Style:
 
     Args:
         model: The model that will stylize.
-        layers: Layers of the style; None for all that the model can decode.
+        layers: Layers of the style; None for all that the model can decode or paint.
 
     Raises:
         ValueError: The encoder does not have a layer.
@@ -236,13 +236,14 @@ def _of_root(mixed: Sequence[Array]) -> Moments:
 
 
 def layers_of(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Check layers of a model's encoder; None for all that the model can decode.
+    """Check layers of a model's encoder; None for all that the model can decode or paint.
 
     Raises:
         ValueError: It is no model, or its encoder does not have a layer.
     """
     check_kind("model", model, Model, "load_model")
-    names = model.layers if layers is None else as_names("layers", layers)
+    every = deepest_first({*model.layers, *model.painter_layers})
+    names = every if layers is None else as_names("layers", layers)
     available = LAYERS[: len(model.widths)]
     if not names or not set(names) <= set(available):
         raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(names) or 'none'}")

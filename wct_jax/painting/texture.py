@@ -34,8 +34,10 @@ def synthesize(
     width: int,
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
+    method: str = "cascade",
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
+    shrinkage: float = 0.0,
     transform: str = "zca",
     passes: int = PASSES,
     margin: int = 0,
@@ -44,7 +46,7 @@ def synthesize(
 ) -> Array:
     """Make a texture of any size from a style, or from several that `mix_styles` mixed.
 
-    Noise takes the style in several rounds of the cascade: Li et al., NIPS 2017, section 4.
+    Noise takes the style in several rounds: Li et al., NIPS 2017, section 4.
 
     >>> model = load_model("compact")
     >>> style = extract_style(model, np.zeros((32, 48, 3), np.float32), "relu1_1")
@@ -52,15 +54,17 @@ def synthesize(
     (24, 40, 3)
 
     Args:
-        model: Encoder and decoders.
+        model: Encoder, decoders and painter.
         style: A style that `extract_style` made with the same encoder.
         height: Rows of the texture.
         width: Columns of the texture.
         alpha: Blend of features in 0..1: a scalar, or one for each of `layers` in their order.
+        method: "cascade" or "one-pass".
         layers: Layers to use, in any order; None for all that model and style have.
         eps: Relative cut of the spectra in 0..1, see `wct`.
+        shrinkage: Shrinkage of the covariances in 0..1, see `wct_jax.transform.statistics.shrink`.
         transform: "zca", "ot", "cholesky" or "adain", see `wct_jax.transform.maps`.
-        passes: Rounds of the cascade.
+        passes: Rounds, each on the result of the last.
         margin: Mirrored pixels painted on each side and cut off.
         seed: Seed of the noise, 0 to 2**32 - 1; each gives another texture.
         progress: Function called with each layer before it runs; not called while JAX is tracing.
@@ -71,5 +75,6 @@ def synthesize(
     Raises:
         ValueError: `stylize` would refuse the arguments, or there is no such size or seed.
     """
-    options: dict[str, Any] = dict(layers=layers, eps=eps, transform=transform, passes=passes, margin=margin)
+    options: dict[str, Any] = dict(method=method, layers=layers, eps=eps, shrinkage=shrinkage, transform=transform)
+    options |= dict(passes=passes, margin=margin)
     return stylize(model, noise(height, width, seed), style, alpha, progress=progress, **options)

@@ -10,6 +10,7 @@ import jax
 
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import deepest
+from wct_jax.painting.options import Options
 from wct_jax.painting.tiles.tile import choose_tile, is_one, least_tile
 from wct_jax.system.machine import Memory, usable_memory
 
@@ -31,21 +32,33 @@ class Limits:
     max_pixels: int | None = None
     styles: int = 2**27
 
-    def tile_of(self, sides: Sequence[int], name: str, model: Model, layers: Sequence[str]) -> int | None:
+    def tile_of(self, sides: Sequence[int], name: str, model: Model, options: Options) -> int | None:
         """Choose the side of the tiles to cut a picture into.
 
         Args:
             sides: Height and width of the picture.
             name: The picture's name in messages.
             model: The model that will paint it.
-            layers: The layers that will be used.
+            options: How it will be painted, with the layers.
 
         Returns:
             The side in pixels, or None to leave the picture whole.
 
         Raises:
-            ValueError: The tiles asked for are too small, or there is too little memory.
+            ValueError: The tiles asked for are too small, there is too little memory, or the picture needs tiles and
+                style swap has none.
         """
+        tile = self._tile_of(sides, name, model, options)
+        if tile and options.swap_layers:
+            height, width = sides
+            raise ValueError(
+                f"{name} has {width} x {height} pixels, too many for `swap_layers`, which compares all patches and "
+                "is not done in tiles: make it smaller, as with `content_size` 1024 `style_size` 1024"
+            )
+        return tile
+
+    def _tile_of(self, sides: Sequence[int], name: str, model: Model, options: Options) -> int | None:
+        layers = options.layers or ()
         if self.tile:
             least = least_tile(layers)
             if self.tile < least:
@@ -55,9 +68,9 @@ class Limits:
         # If half is too little, take all that others leave, and at last what they may give back.
         for share in () if self.memory else (min(present.most / 2, present.free), present.free):
             with contextlib.suppress(ValueError):
-                return choose_tile(sides, model, layers, share)
+                return choose_tile(sides, model, layers, share, options.method)
         try:
-            return choose_tile(sides, model, layers, present.most)
+            return choose_tile(sides, model, layers, present.most, options.method)
         except ValueError as error:
             raise ValueError(f"there is too little memory for {name}: {error}") from None
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from wct_jax.checks.arguments import as_integer, as_numbers, check_kind, described
-from wct_jax.painting.options import Options
+from wct_jax.painting.options import STRUCTURE_OF_THE_CASCADE, Options
 from wct_jax.studio.sources import Source
 
 
@@ -94,6 +96,7 @@ class Request:
         options: How it is painted.
         alpha_map: A mask of alpha at each pixel, which multiplies the options' alpha.
         strength: A mask of the strength at each pixel, in place of the options' strength.
+        structure: A mask of the structure at each pixel, in place of the options' structure.
     """
 
     photo: Source | Texture
@@ -101,6 +104,7 @@ class Request:
     options: Options = Options()
     alpha_map: Source | None = None
     strength: Source | None = None
+    structure: Source | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.
@@ -111,6 +115,7 @@ class Request:
         look, options = self.look, check_kind("options", self.options, Options, "wct_jax.Options")
         white, texture = options.whiten_only, isinstance(self.photo, Texture)
         strong = self.strength is None and options.strength == 1
+        structured = self.structure is not None or np.any(options.structure)
         mixed = len(look.files) > 1 and not look.masks
         rules: list[tuple[Any, str]] = [
             (white and look.files, "`whiten_only` takes no `style`: expected one of them"),
@@ -118,6 +123,8 @@ class Request:
             (not white and not look.files, "expected a `style`, or `whiten_only`, got neither"),
             (texture and options.preserve_color, "a texture has no photo whose colours `preserve_color` could keep"),
             (texture and not strong, "`strength` keeps some of the photo, and `synthesize` has none"),
+            (self.structure is not None and options.method != "one-pass", STRUCTURE_OF_THE_CASCADE),
+            (texture and structured, "`structure` keeps that of the photo, and `synthesize` has none"),
             (texture and options.content_size, "`content_size` resizes photos, and `synthesize` has none"),
             (options.swap_layers and mixed, "`swap_layers` needs the patches of one picture: mixed styles have none"),
         ]

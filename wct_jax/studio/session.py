@@ -5,38 +5,30 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 import wct_jax
 from wct_jax.checks.arguments import check_kind
 from wct_jax.networks.model import Model
-from wct_jax.networks.model_file import load_model, require_decoders
+from wct_jax.networks.model_file import load_model, require_decoders, require_painter
 from wct_jax.painting.color import preserve_color
 from wct_jax.painting.options import Options
-from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
-from wct_jax.painting.style_file import is_style_file, load_style
+from wct_jax.painting.style import Style
 from wct_jax.painting.stylization import stylize
 from wct_jax.painting.texture import PASSES, noise
-from wct_jax.painting.tiles.tiling import extract_style_tiled, stylize_tiled
+from wct_jax.painting.tiles.tiling import stylize_tiled
 from wct_jax.pictures.picture import Picture
 from wct_jax.studio.kept import keep_compilations
 from wct_jax.studio.limits import Limits
+from wct_jax.studio.progress import Cancelled as Cancelled
+from wct_jax.studio.progress import Progress, reporter
 from wct_jax.studio.reader import Reader
 from wct_jax.studio.request import Look, Request, Texture
-from wct_jax.studio.sources import Source, held, name_of
-from wct_jax.system.recent import Recent
-
-Progress = Callable[[str, int, int], None]
-"""Called with a layer or "style", the number of steps done and the number of steps in all."""
-
-
-class Cancelled(Exception):  # noqa: N818 (it is no error)
-    """A request was cancelled before its result was finished."""
+from wct_jax.studio.sources import Source, name_of
+from wct_jax.studio.styles import Styles
 
 
 class Session:
@@ -78,7 +70,7 @@ class Session:
         self.model: Model = load_model(model) if named else model  # type: ignore[arg-type, assignment]
         self.limits = limits
         self._folder, self._reader = folder, Reader(limits, note)
-        self._styles: Recent[str, Style] = Recent(limits.styles, _bytes_of)
+        self._styles = Styles(self.model, self.model_name, limits, self._reader)
         if keep_compiled:
             keep_compilations()
         # Held while something is computed: one result at a time is as fast, and takes the memory of one.
@@ -128,7 +120,7 @@ class Session:
             ValueError: As `paint`.
             Cancelled: As `paint`.
         """
-        stop, report = _reporter(None, cancel), _reporter(progress, cancel)
+        stop, report = reporter(None, cancel), reporter(progress, cancel)
         stop("the start", 0, 0)
         options = dataclasses.replace(request.options, layers=self.layers(request.options))
         if isinstance(request.photo, Texture):
@@ -137,12 +129,14 @@ class Session:
         sides = photo.pixels.shape[:2]
         read = self._reader.mask
         guides: dict[str, Any] = {"mask": [read(mask, sides) for mask in request.look.masks]}
-        guides["alpha_map"] = None if request.alpha_map is None else read(request.alpha_map, sides)
+        for name, source in (("alpha_map", request.alpha_map), ("structure_map", request.structure)):
+            guides[name] = None if source is None else read(source, sides)
+        guides["structure"] = options.structure if request.structure is None else 1.0
         guides["strength"] = options.strength if request.strength is None else read(request.strength, sides)
-        styles = self._read_styles(request.look, options)
+        styles = self._styles.read(request.look, options)
         with self._painting:
             stop("its turn", 0, 0)  # Others may have taken long.
-            style = self._style_of(request.look, styles, options, report)
+            style = self._styles.of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
         metadata = dataclasses.replace(photo.metadata, settings=self._settings(request))
         return Picture(painted, photo.alpha, metadata, photo.notes)
@@ -159,104 +153,29 @@ class Session:
             ValueError: The styles cannot be read or mixed, or have masks.
         """
         options = dataclasses.replace(options, layers=self.layers(options))
-        styles = self._read_styles(look, options)
+        styles = self._styles.read(look, options)
         with self._painting:
-            style = self._style_of(look, styles, options, _reporter(progress, None))
+            style = self._styles.of(look, styles, options, reporter(progress, None))
         return check_kind("look", style, Style, "one without masks")
 
     def layers(self, options: Options) -> tuple[str, ...]:
         """The layers that options stand for with this model.
 
         Raises:
-            ValueError: The model has none of them.
+            ValueError: The model has none of them, or no painter for one pass.
         """
-        wanted: Sequence[str] | None = options.layers
-        if wanted is None and options.whiten_only and "relu4_1" in self.model.layers:
-            wanted = ["relu4_1"]  # As in the paper's figure 3.
-        return require_decoders(self.model, self.model_name, wanted)
+        in_one, wanted = options.method == "one-pass", options.layers
+        if wanted is None and options.whiten_only:
+            have = self.model.painter_layers if in_one else self.model.layers
+            wanted = ("relu4_1",) if "relu4_1" in have else None  # As in the paper's figure 3.
+        return (require_painter if in_one else require_decoders)(self.model, self.model_name, wanted)
 
     def _read_photo(self, source: Source | Texture, options: Options) -> Picture:
         if isinstance(source, Texture):
             # Or it is refused, before its noise fills the memory.
-            self._tile((source.height, source.width), "the texture", options)
+            self.limits.tile_of((source.height, source.width), "the texture", self.model, options)
             return Picture(noise(source.height, source.width, source.seed))
         return self._reader.photo(source, options.content_size)
-
-    def _read_styles(self, look: Look, options: Options) -> "list[_Reading | Style | None]":
-        """The styles of a look, with the pictures of those that are still to be extracted."""
-        masks = look.style_masks or (None,) * len(look.files)
-        return [
-            None if file is None else self._read_style(file, mask, options)
-            for file, mask in zip(look.files, masks, strict=True)
-        ]
-
-    def _read_style(self, source: Any, mask: Any, options: Options) -> "_Reading | Style":
-        if isinstance(source, Style) or (isinstance(source, str | os.PathLike) and is_style_file(source)):
-            return self._whole_style(source, mask, options)
-        source, mask = held(source), held(mask)
-        digests = [None if each is None else self._reader.digest(each) for each in (source, mask)]
-        key = repr([*digests, options.style_size, options.layers, options.swap_layers])
-        known = self._styles.get(key)
-        if known is not None:
-            return known
-        name, picture = _name(source), self._reader.picture(source, options.style_size)
-        if picture.alpha is not None and not picture.alpha.any():
-            raise ValueError(f"{name} is wholly transparent: expected a picture with a style to take")
-        if mask is not None:
-            weights = self._reader.mask(mask, picture.pixels.shape[:2])
-            weights = weights if picture.alpha is None else picture.alpha * weights
-            if not weights.any():
-                where = name_of(mask, "the mask")
-                raise ValueError(
-                    f"{where} leaves nothing of {name}: expected some white where the style is to be taken"
-                )
-            picture = Picture(picture.pixels, weights)
-        return _Reading(key, name, picture)
-
-    def _whole_style(self, source: Style | str | os.PathLike[str], mask: Source | None, options: Options) -> Style:
-        name = "the style" if isinstance(source, Style) else os.fspath(source)
-        kind = "is a style" if isinstance(source, Style) else "is a style file"
-        if mask is not None:
-            raise ValueError(f"{name} {kind}, which `style_mask` cannot be laid over: expected its picture")
-        if options.swap_layers and not isinstance(source, Style):
-            raise ValueError(f"{name} {kind}, which has no patches for `swap_layers`: expected its picture")
-        style = source if isinstance(source, Style) else load_style(source)
-        if style.digest != self.model.digest:
-            raise ValueError(
-                f"{name} was made with another encoder: its digest is {style.digest[:12]}, "
-                f"that of {self.model_name} is {self.model.digest[:12]}"
-            )
-        if missing := [layer for layer in options.layers or () if layer not in style.moments]:
-            raise ValueError(
-                f"{name} has no statistics for {', '.join(missing)}: expected `layers` of {', '.join(style.moments)}"
-            )
-        return style
-
-    def _style_of(
-        self, look: Look, styles: "Sequence[_Reading | Style | None]", options: Options, report: Progress
-    ) -> Style | list[Style | None]:
-        """The styles of a look, mixed into one or one for each region."""
-        if options.whiten_only:
-            return white_style(self.model, options.layers)
-        each = [self._extract(style, options, report) if isinstance(style, _Reading) else style for style in styles]
-        return each if look.masks else mix_styles([style for style in each if style], look.weights)
-
-    def _extract(self, reading: "_Reading", options: Options, report: Progress) -> Style:
-        known = self._styles.get(reading.key)  # Another thread, or the same picture before, may have made it.
-        if known is not None:
-            return known
-        report("style", 0, 1)
-        picture, tile = reading.picture, self._tile(_sides(reading.picture), reading.name, options)
-        if tile is None:
-            swap = options.swap_layers
-            style = extract_style(self.model, picture.pixels, options.layers, weights=picture.alpha, swap_layers=swap)
-        else:
-            more: dict[str, Any] = {"progress": lambda _, done, total: report("style", done, total)}
-            more |= {"tile": tile, "weights": picture.alpha}
-            style = extract_style_tiled(self.model, picture.pixels, options.layers, **more)
-        style = self._styles.add(reading.key, style)
-        self._styles.trim()
-        return style
 
     def _painted(
         self,
@@ -266,10 +185,13 @@ class Session:
         guides: dict[str, Any],
         report: Progress,
     ) -> np.ndarray:
-        tile = self._tile(_sides(photo, options.margin), "the photo", options)
+        sides = tuple(side + 2 * options.margin for side in photo.pixels.shape[:2])
+        tile = self.limits.tile_of(sides, "the photo", self.model, options)
         passes = options.passes or 1
         more: dict[str, Any] = guides | {"content_weights": photo.alpha, "passes": passes}
-        more |= {name: getattr(options, name) for name in ("layers", "eps", "transform", "margin")}
+        more |= {
+            name: getattr(options, name) for name in ("method", "layers", "eps", "shrinkage", "transform", "margin")
+        }
         if tile is None:
             begun, total = itertools.count(), len(options.layers or ()) * passes
             more |= {name: getattr(options, name) for name in ("swap_layers", "patch", "stride")}
@@ -284,23 +206,12 @@ class Session:
             image = preserve_color(image, photo.pixels, options.preserve_color, **more)
         return image
 
-    def _tile(self, sides: tuple[int, int], name: str, options: Options) -> int | None:
-        """The side of the tiles that a picture is painted in, or None to leave it whole."""
-        tile = self.limits.tile_of(sides, name, self.model, options.layers or ())
-        if tile and options.swap_layers:
-            height, width = sides
-            raise ValueError(
-                f"{name} has {width} x {height} pixels, too many for `swap_layers`, which compares all patches and "
-                "is not done in tiles: make it smaller, as with `content_size` 1024 `style_size` 1024"
-            )
-        return tile
-
     def _settings(self, request: Request) -> str:
         """The options of a result and the names of its styles and of the model, without their folders, as JSON."""
         look, photo = request.look, request.photo
         texture = dataclasses.asdict(photo) if isinstance(photo, Texture) else None
         names = {"styles": look.files, "style_masks": look.style_masks, "masks": look.masks}
-        maps = {"alpha_map": request.alpha_map, "strength_map": request.strength}
+        maps = {"alpha_map": request.alpha_map, "structure_map": request.structure, "strength_map": request.strength}
         settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(request.options)}
         settings |= {name: [os.path.basename(_name(file)) for file in files] for name, files in names.items()}
         settings |= {name: os.path.basename(_name(source)) for name, source in maps.items() if source is not None}
@@ -308,42 +219,6 @@ class Session:
         return json.dumps({name: value for name, value in settings.items() if value or name == "styles"})
 
 
-@dataclass(frozen=True, eq=False)
-class _Reading:
-    """A picture whose style is still to be extracted.
-
-    Attributes:
-        key: The key of the style among those that are kept.
-        name: The picture's name in messages.
-        picture: The picture, with the style mask in its alpha.
-    """
-
-    key: str
-    name: str
-    picture: Picture
-
-
-def _bytes_of(style: Style) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(style))
-
-
-def _sides(picture: Picture, margin: int = 0) -> tuple[int, int]:
-    height, width = picture.pixels.shape[:2]
-    return height + 2 * margin, width + 2 * margin
-
-
 def _name(source: Any) -> str:
     kinds = {Texture: "the texture", Style: "style", type(None): "none"}
     return name_of(source, kinds.get(type(source), "picture"))
-
-
-def _reporter(progress: Progress | None, cancel: Callable[[], bool] | None) -> Progress:
-    """Report progress, after asking whether to stop."""
-
-    def report(name: str, done: int, total: int) -> None:
-        if cancel and cancel():
-            raise Cancelled(f"cancelled at {name}")
-        if progress:
-            progress(name, done, total)
-
-    return report

@@ -10,6 +10,7 @@ import pytest
 
 from wct_jax import extract_style, extract_style_tiled, stylize, stylize_tiled
 from wct_jax.measures.metrics import psnr
+from wct_jax.painting.options import METHODS
 from wct_jax.painting.tiles.tile import choose_tile, least_tile
 from wct_jax.system import sheet
 
@@ -36,11 +37,6 @@ def style(compact, pictures):
     return extract_style(compact, pictures[1])
 
 
-@pytest.fixture(scope="module")
-def whole(compact, pictures, style):
-    return np.asarray(stylize(compact, pictures[0], style))
-
-
 @pytest.fixture
 def on_disk(monkeypatch):
     monkeypatch.setattr(sheet, "_SMALL", 0)
@@ -52,23 +48,26 @@ def listener():
     return told, lambda *state: told.append(state)
 
 
-def assert_alike(image, expected):
+def assert_alike(image, expected, least=ALIKE):
     assert image.shape == expected.shape
-    assert float(psnr(jnp.asarray(image), jnp.asarray(expected))) >= ALIKE
+    assert float(psnr(jnp.asarray(image), jnp.asarray(expected))) >= least
     assert np.abs(image - expected).max() <= 1 / 255
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("directly")
-def test_tiles_are_the_whole(compact, pictures, style, whole, on_disk, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"method": "one-pass", "structure": 0.3}], ids=METHODS)
+def test_tiles_are_the_whole(compact, pictures, style, options, on_disk, tmp_path):
     told, tell = listener()
-    result = stylize_tiled(compact, pictures[0], style, tile=224, folder=tmp_path, progress=tell)
-    assert_alike(result, whole)
+    result = stylize_tiled(compact, pictures[0], style, tile=224, folder=tmp_path, progress=tell, **options)
+    assert_alike(result, np.asarray(stylize(compact, pictures[0], style, **options)))
     assert result.dtype == np.float32
     assert os.listdir(tmp_path) == []
     total = told[-1][2]
     assert [done for _, done, _ in told] == list(range(1, total + 1))
-    assert list(dict.fromkeys(layer for layer, _, _ in told)) == list(compact.layers)
+    assert list(dict.fromkeys(layer for layer, _, _ in told)) == list(
+        compact.painter_layers if options else compact.layers
+    )
 
 
 @pytest.mark.slow
@@ -91,6 +90,27 @@ def test_regions_in_tiles_are_those_of_the_whole(model, rng):
     for style in (styles, [styles[0]], [None, styles[1]]):
         expected = stylize(model, content, style, 0.7, **options)
         assert_alike(stylize_tiled(model, content, style, 0.7, tile=64, **options), expected)
+
+
+@pytest.mark.usefixtures("directly", "quick")
+@pytest.mark.parametrize("layers", [None, ["relu4_1", "relu1_1"], ["relu2_1", "relu1_1"], ["relu3_1"]])
+def test_one_pass_in_tiles_is_that_of_the_whole(model, rng, on_disk, tmp_path, layers):
+    content = rng.random((150, 119, 3), np.float32)
+    style = extract_style(model, content[:90] ** 2)
+    maps = {name: rng.random((150, 119)) for name in ("structure_map", "alpha_map", "strength", "content_weights")}
+    for options in (
+        {},
+        {"structure": 0.5, "shrinkage": 0.1},
+        {"structure": 0.8, "mask": [maps["alpha_map"]], "passes": 2, "margin": 5, "transform": "ot", **maps},
+    ):
+        options = {"method": "one-pass", "layers": layers, **options}
+        told, tell = listener()
+        tiled = stylize_tiled(model, content, [style], 0.9, tile=96, folder=tmp_path, progress=tell, **options)
+        whole = np.asarray(stylize(model, content, [style], 0.9, **options))
+        assert_alike(tiled, whole, 90)
+        assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+        assert list(dict.fromkeys(layer for layer, _, _ in told)) == list(layers or model.painter_layers)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.usefixtures("directly", "quick")
@@ -142,7 +162,7 @@ def test_progress_ends_with_all_that_there_is(model, rng, tile, passes):
     assert told[-1][1] == told[-1][2] >= passes
 
 
-def test_every_device_has_tiles(model, rng, monkeypatch):
+def test_every_device_has_tiles(model, rng, method, monkeypatch):
     assert jax.local_device_count() > 1
     content = rng.random((100, 150, 3), np.float32)
     style = extract_style(model, content, ["relu1_1"])
@@ -154,10 +174,10 @@ def test_every_device_has_tiles(model, rng, monkeypatch):
         return device_put(tree, *device)
 
     monkeypatch.setattr(jax, "device_put", put)
-    several = stylize_tiled(model, content, style, tile=48)
+    several = stylize_tiled(model, content, style, tile=48, method=method)
     assert placed == set(jax.local_devices())
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-    np.testing.assert_allclose(stylize_tiled(model, content, style, tile=48), several, atol=1e-5)
+    np.testing.assert_allclose(stylize_tiled(model, content, style, tile=48, method=method), several, atol=1e-5)
 
 
 def test_what_cannot_be_is_said(model, rng):
@@ -167,6 +187,8 @@ def test_what_cannot_be_is_said(model, rng):
     for image, options, message in (
         (content, {"tile": 31}, "sides of 32 pixels at least with relu2_1, got 31"),
         (content[None], {}, r"content must be an image \[H, W, 3\], got shape \(1, 200, 200, 3\)"),
+        (content, {"structure": 0.5}, "`structure` is that of one pass"),
+        (content, {"structure_map": np.ones((3, 3))}, r"structure_map must broadcast to \(200, 200\)"),
         (content, {"content_weights": np.ones((3, 3))}, r"weights must broadcast to \(200, 200\), got shape \(3, 3\)"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,16 +1,13 @@
 """Images of any size in the memory of one tile, with the result that they would have whole.
 
-Whitening and coloring need the mean and the covariance of a whole feature, and these add up over tiles. Each level
-passes over the image twice: once to encode tiles and merge their moments, once to transform and decode. A tile is read
+Whitening and coloring need the mean and the covariance of a whole feature, and these add up over tiles. A tile is read
 with as many pixels around it as affect it through the layers. At the border of the image the tile ends and is
 reflected, as the whole image would be.
 """
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +25,10 @@ from wct_jax.painting.plan import Plan, Settings, make_plan
 from wct_jax.painting.regions import guide, leave
 from wct_jax.painting.style import Style, extract_from_canvas, extract_style, layers_of
 from wct_jax.painting.stylization import paint
-from wct_jax.painting.tiles.step import Paper, Step, in_turn, merged, on_each_device
+from wct_jax.painting.tiles.cascade import Cascade
+from wct_jax.painting.tiles.devices import in_turn, merged, on_each_device
+from wct_jax.painting.tiles.one_pass import OnePass
+from wct_jax.painting.tiles.paper import Paper
 from wct_jax.painting.tiles.tile import is_one, least_tile
 from wct_jax.painting.tiles.windows import Window, windows
 from wct_jax.system.sheet import Sheet
@@ -43,9 +43,13 @@ def stylize_tiled(
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     tile: int,
+    method: str = "cascade",
+    structure: ArrayLike | Sequence[ArrayLike] = 0.0,
+    structure_map: ArrayLike | None = None,
     strength: ArrayLike = 1.0,
     layers: Sequence[str] | None = None,
     eps: float = 1e-6,
+    shrinkage: float = 0.0,
     content_weights: ArrayLike | None = None,
     mask: Sequence[ArrayLike] = (),
     alpha_map: ArrayLike | None = None,
@@ -65,21 +69,25 @@ def stylize_tiled(
     True
 
     Args:
-        model: Encoder and decoders.
+        model: Encoder, decoders and painter.
         content: Image `[H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits. A file that `numpy.memmap` maps is
             read window by window.
         style: A style of the same encoder; with masks a sequence with a style or None for each, as for `stylize`.
         alpha: Blend of features in 0..1: a scalar, or one for each of `layers` in their order.
         tile: Longest side in pixels of a tile with the pixels around it, at least `least_tile(layers)`.
+        method: "cascade" or "one-pass".
+        structure: Share of the photo's own features in one pass, 0..1: a scalar, or one for each of `layers`.
+        structure_map: Factor of `structure` at each pixel, 0..1 or bool, broadcasting to `[H, W]`.
         strength: Share of the change that is made in 0..1, a scalar or broadcasting to `[H, W]`.
         layers: Layers to use, in any order; None for all that model and style have.
         eps: Relative cut of the spectra in 0..1.
+        shrinkage: Shrinkage of the covariances in 0..1.
         content_weights: Weight of each pixel in the content's statistics, 0..1 or bool, broadcasting to `[H, W]`.
         mask: Share of each pixel in each region, 0..1 or bool, each broadcasting to `[H, W]`.
         alpha_map: Factor of `alpha` at each pixel, 0..1 or bool, broadcasting to `[H, W]`.
         transform: "zca", "ot", "cholesky" or "adain". Tiles have no style swap: it compares each patch with all others,
             which takes too long for images of this size.
-        passes: Rounds of the cascade.
+        passes: Rounds, each on the result of the last.
         margin: Mirrored pixels painted on each side and cut off.
         folder: Folder of large intermediate images and features, in files without a name that last no longer than the
             process; None for the system's folder for temporary files.
@@ -95,12 +103,12 @@ def stylize_tiled(
     """
     check_progress(progress)
     photo = on_host("content", as_image("content", content, single=True))
-    options = Options(layers=layers, transform=transform, passes=passes, margin=margin)  # type: ignore[arg-type]
-    eps, margin = as_number("eps", eps, 0, 1), options.margin
+    options = Options(method=method, layers=layers, transform=transform, passes=passes, margin=margin)  # type: ignore[arg-type]
+    eps, shrinkage, margin = as_number("eps", eps, 0, 1), as_number("shrinkage", shrinkage, 0, 1), options.margin
     folder = None if folder is None else as_path("folder", folder)
-    given = Guides(content_weights, alpha_map=alpha_map, strength=strength)
+    given = Guides(content_weights, alpha_map=alpha_map, structure=structure_map, strength=strength)
     styles, guides = guide(style, mask, given, photo.shape, np.float32)
-    plan = make_plan(model, styles, options, Settings(alpha, eps))
+    plan = make_plan(model, styles, options, Settings(alpha, eps, structure, shrinkage))
     guides = guides.each(lambda values: on_host("what there is for each pixel", values))
     if margin:
         photo, guides = widen_in_rows(photo, margin, folder), surround(guides, photo.shape[:2], margin)
@@ -125,26 +133,21 @@ def _whole(photo: np.ndarray, plan: Plan, guides: Guides, progress: Progress | N
 
 
 def _painted(photo: np.ndarray, plan: Plan, guides: Guides, paper: Paper, progress: Progress | None) -> np.ndarray:
-    levels = plan.passes * list(plan.levels)
     if is_one(paper.sides, paper.tile):
         return _whole(photo, plan, guides, progress)
     strength = guides.strength
     if strength is not None:  # Of one number this takes no memory.
         guides = replace(guides, strength=np.broadcast_to(strength, paper.sides))
-    steps = [Step(plan.model, plan.styles, level, paper) for level in levels]
-    total, done = sum(step.tiles for step in steps), 0
+    painter = (OnePass if plan.method == "one-pass" else Cascade)(plan, paper)
+    done = 0
 
     def tell(layer: str) -> None:
         nonlocal done
         done += 1
         if progress:
-            progress(layer, done, total)
+            progress(layer, done, painter.tiles)
 
-    image: Any = photo
-    for number, (step, level) in enumerate(zip(steps, levels, strict=True), 1):
-        # The last level is blended with the photo, below.
-        here = guides if number < len(levels) else replace(guides, strength=None)
-        image = step.run(image, here, functools.partial(tell, level.layer))
+    image = painter.run(photo, guides, tell)
     result = image.mapped() if isinstance(image, Sheet) else image
     if guides.rest is not None or guides.strength is not None:
         leave(result, photo, guides.rest, guides.strength)
@@ -165,7 +168,7 @@ def extract_style_tiled(
     Args:
         model: The model that will stylize.
         image: Picture `[H, W, 3]`, RGB in 0..1, floating point of 16 to 64 bits.
-        layers: Layers to extract; None for all that the model can decode.
+        layers: Layers to extract; None for all that the model can decode or paint.
         tile: Longest side in pixels of a tile with the pixels around it, at least `least_tile(layers)`.
         weights: Weight of each pixel, 0..1 or bool, broadcasting to `[H, W]`.
         progress: Function called after each tile with the deepest layer, tiles done and tiles in all.
@@ -193,8 +196,8 @@ def extract_style_tiled(
     style = None
 
     def extract(window: Window, model: Model) -> Style:
-        pixels, size = map(as_array, window.read(picture))
-        return extract_from_canvas(model, pixels, layers, as_array(window.counted(counted)), size)
+        pixels, weights, size = map(as_array, (window.read(picture), window.counted(counted), window.size))
+        return extract_from_canvas(model, pixels, layers, weights, size)
 
     for done, (_, own) in enumerate(in_turn(extract, tiles, on_each_device(model.bare)), 1):
         style = merged(style, own)

@@ -35,13 +35,26 @@ class Window(NamedTuple):
         """The tile on the canvas."""
         return tuple(slice(s.first - s.start, s.last - s.start) for s in (self.rows, self.columns))  # type: ignore[return-value]
 
-    def read(self, source: Any, cell: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """The canvas with the pixels read from an image, or from a feature of such cells, and the size of that part."""
+    @property
+    def size(self) -> np.ndarray:
+        """Rows and columns that are read, int32 `[2]`."""
+        return np.asarray([span.stop - span.start for span in (self.rows, self.columns)], np.int32)
+
+    def read(self, source: Any, cell: int = 1) -> np.ndarray:
+        """The canvas with the pixels read from an image, or from a feature of such cells."""
         (top, bottom), (left, right) = ((s.start // cell, -(-s.stop // cell)) for s in (self.rows, self.columns))
         part = source[top:bottom, left:right]
         canvas = np.zeros((self.canvas[0] // cell, self.canvas[1] // cell, part.shape[2]), np.float32)
         canvas[: bottom - top, : right - left] = part
-        return canvas, np.asarray([s.stop - s.start for s in (self.rows, self.columns)], np.int32)
+        return canvas
+
+    def write(self, target: Any, canvas: np.ndarray, cell: int = 1) -> None:
+        """Write the tile on the canvas to an image, or to a feature of such cells."""
+        there, here = (
+            tuple(slice(part.start // cell, -(-part.stop // cell)) for part in parts)
+            for parts in (self.taken, self.taken_here)
+        )
+        target[there] = canvas[here]
 
     def counted(self, weights: np.ndarray | None) -> np.ndarray:
         """The weights of the tile on the canvas, zero around it."""
