@@ -1,4 +1,4 @@
-"""Weave: power along the axes of the pixels that a network adds to flat parts of a photo, such as skies."""
+"""Weave: the grid of its pixels that a network adds to flat parts of a photo, such as skies."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,11 +28,12 @@ _HANN, _AXES, _DIAGONALS = _spectrum_weights()
 
 
 def weave(result: Array, photo: Array, style: Array) -> Array:
-    """The mean excess of power on the axes over that on the diagonals in the flat windows of a photo.
+    """How far apart the power on the axes and on the diagonals is in the flat windows of a photo, on average.
 
     In each window of 32 x 32 pixels the ratio r is the mean power of the grey result at frequencies near the axes, over
-    that near the diagonals. The excess is log r - log max(r of the photo's window, r of the whole style), or 0 if that
-    is negative.
+    that near the diagonals. The window's weave is |log r|, less the larger of |log r| of the photo's window and of the
+    whole style, or 0 if that is negative. A network that is asked for less on the axes alone learns to weave
+    diagonally.
 
     Args:
         result: `[..., H, W, 3]` in 0..1, H and W at least 32.
@@ -45,8 +46,11 @@ def weave(result: Array, photo: Array, style: Array) -> Array:
     (axes, diagonals), windows = _powers(result), _windows(photo)
     photo_axes, photo_diagonals = _powers(photo)
     style_axes, style_diagonals = (power.mean((-2, -1), keepdims=True) for power in _powers(style))
-    bound = jnp.maximum(photo_axes / photo_diagonals, style_axes / style_diagonals)
-    excess = jnp.maximum(jnp.log(axes / diagonals) - jnp.log(bound), 0)
+    own, of_photo, of_style = (
+        jnp.abs(jnp.log(a / b))
+        for a, b in ((axes, diagonals), (photo_axes, photo_diagonals), (style_axes, style_diagonals))
+    )
+    excess = jnp.maximum(own - jnp.maximum(of_photo, of_style), 0)
     flat = jnp.exp(-windows.var((-2, -1)) / _FLAT**2)
     # A window or two must not count as much as a whole sky.
     return (flat * excess).sum() / (flat.sum() + 4)
