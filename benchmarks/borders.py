@@ -30,16 +30,16 @@ def results(model, large, style):
     top, left = ((side - SIDE) // 2 for side in large.shape[:2])
     photo = large[top : top + SIDE, left : left + SIDE]
     yield "photo", photo
-    yield "result", stylize(model, photo, style)
+    yield "result", stylize(model, photo, style, method="cascade")
     for margin in (4, 8, 16, 32):
-        yield f"margin {margin}", stylize(model, photo, style, margin=margin)
+        yield f"margin {margin}", stylize(model, photo, style, method="cascade", margin=margin)
     real = large[top - AROUND : top + SIDE + AROUND, left - AROUND : left + SIDE + AROUND]
     weights = np.pad(np.ones((SIDE, SIDE), np.float32), AROUND)
-    painted = stylize(model, real, style, content_weights=weights)
+    painted = stylize(model, real, style, method="cascade", content_weights=weights)
     yield "what is there", np.asarray(painted)[AROUND:-AROUND, AROUND:-AROUND]
-    yield "alpha 0", stylize(model, photo, style, 0.0)
+    yield "alpha 0", stylize(model, photo, style, 0.0, method="cascade")
     for layer in model.layers:
-        yield layer, stylize(model, photo, style, layers=[layer])
+        yield layer, stylize(model, photo, style, method="cascade", layers=[layer])
 
 
 def main():
@@ -63,7 +63,7 @@ def main():
         for _ in range(6):
             for margin, times in seconds.items():
                 start = time.perf_counter()
-                stylize(model, photo, styles[0], margin=margin).block_until_ready()
+                stylize(model, photo, styles[0], method="cascade", margin=margin).block_until_ready()
                 times.append(time.perf_counter() - start)
         print(
             f"{side} x {side}: a margin of 16 takes {np.median(np.divide(*reversed(seconds.values()))[1:]):.2f} times"

@@ -474,8 +474,14 @@ def test_contradictions(refuse, paths, folders, files):
         (["--style", a, "--transform", "pca"], "invalid choice: 'pca'"),
         (["--style", a, "--strength", "50%"], "expected a number from 0 to 1 or a grey picture, got '50%'"),
         (["--style", a, "--strength", "1.5"], "expected a number from 0 to 1 or a grey picture, got '1.5'"),
-        (["--style", a, "--structure", "0.5"], "--structure is that of one pass: expected --one-pass, got the cascade"),
-        (["--style", a, "--structure", left], "--structure is that of one pass: expected --one-pass, got the cascade"),
+        (
+            ["--style", a, "--method", "cascade", "--structure", "0.5"],
+            "--structure is that of one pass: expected --one-pass, got the cascade",
+        ),
+        (
+            ["--style", a, "--method", "cascade", "--structure", left],
+            "--structure is that of one pass: expected --one-pass, got the cascade",
+        ),
         (
             ["--style", a, "--one-pass", "--structure", left, 1],
             f"--structure takes numbers or one grey picture, got {left}",

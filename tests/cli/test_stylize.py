@@ -15,7 +15,7 @@ from PIL import Image
 from wct_jax import extract_style, load_model, read_image, stylize
 from wct_jax.cli.stylize import main
 from wct_jax.kernels.conv import algorithm
-from wct_jax.painting.cascade import stylize_level
+from wct_jax.painting.one_pass import paint_level
 from wct_jax.pictures.images import read_picture
 from wct_jax.system.machine import Memory
 
@@ -296,7 +296,7 @@ def test_a_file_that_cannot_grow(refuse, tmp_path):
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")]
 )
-@pytest.mark.parametrize("where", ["wct_jax.studio.styles.extract_style", "wct_jax.painting.cascade.stylize_level"])
+@pytest.mark.parametrize("where", ["wct_jax.studio.styles.extract_style", "wct_jax.painting.one_pass.paint_level"])
 def test_out_of_memory(refuse, monkeypatch, where, error):
     monkeypatch.setattr(where, Mock(side_effect=error))
     assert refuse() == (
@@ -305,7 +305,7 @@ def test_out_of_memory(refuse, monkeypatch, where, error):
 
 
 def test_a_mistake_of_ours_is_not_hidden(refuse, monkeypatch):
-    monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", Mock(side_effect=RuntimeError("INTERNAL")))
+    monkeypatch.setattr("wct_jax.painting.one_pass.paint_level", Mock(side_effect=RuntimeError("INTERNAL")))
     with pytest.raises(RuntimeError, match="INTERNAL"):
         refuse()
 
@@ -394,9 +394,9 @@ def test_an_output_that_appears_meanwhile_is_not_overwritten(run, few, monkeypat
 
     def meanwhile(*arguments, **options):
         save(output, noise(1, 1, 3))
-        return stylize_level(*arguments, **options)
+        return paint_level(*arguments, **options)
 
-    monkeypatch.setattr("wct_jax.painting.cascade.stylize_level", meanwhile)
+    monkeypatch.setattr("wct_jax.painting.one_pass.paint_level", meanwhile)
     status, _, err = run(main, *few, "--output", output, "--layers", "relu1_1")
     assert status == 2
     assert "it exists" in err

@@ -541,7 +541,38 @@ def test_bad_flags(refuse, refused):
     assert refuse("--judge-layers=relu6_1", "--style-weight=1").startswith("argument --judge-layers: invalid choice")
     assert refuse("--finetune").endswith("has no decoder for relu1_1: expected one to begin with")
     assert "unrecognized arguments: --epochs" in refuse("--epochs=3")
-    assert refused(main) == "the following arguments are required: --layer"
+    assert refused(main) == "expected --layer LAYER, or --painter, got neither"
+
+
+def test_bad_flags_of_painters(refuse, train, files, photos, save_encoder):
+    painter = ["--painter", f"--styles={photos}"]
+    for flags, sentence in (
+        (["--painter"], "--painter needs pictures to take styles from: expected --styles DIR"),
+        ([f"--styles={photos}"], "--styles needs --painter"),
+        (["--structure-weight=1"], "--structure-weight needs --painter"),
+        ([*painter, "--tv-weight=1"], "--tv-weight is for decoders only"),
+        ([*painter, "--finetune"], "has no painter from relu1_1: expected one to begin with"),
+        ([*painter, "--resume"], f"there is no run to resume in {files / 'run'}"),
+        ([*painter, "--styles=nowhere"], "nowhere"),
+    ):
+        assert sentence in refuse(*flags)
+    assert "one deepest layer" in refuse(*painter, layer="all")
+    save_encoder(files / "shallow.safetensors", WIDTHS[:2])
+    assert "has no relu3_1" in refuse(*painter, layer="relu3_1", model=files / "shallow.safetensors")
+
+
+@pytest.mark.slow
+def test_a_painter_enters_the_model_and_is_replaced_when_told(refuse, train, files, photos):
+    painter = ["--painter", f"--styles={photos}"]
+    out, _ = train(*painter, layer="relu2_1", crop=32)
+    assert out.startswith("painter: 1 steps, pixel loss ")
+    model = load_model(files / "model.safetensors")
+    assert model.painter_layers == ("relu2_1", "relu1_1")
+    assert model.metadata["painter"]["data"] == f"8 photos of {photos.name}, with 8 styles of {photos.name}"
+    train(*painter, layer="relu2_1", crop=32, steps=2)  # The same run goes on.
+    assert "has a painter: --overwrite replaces it" in refuse(*painter, layer="relu2_1", crop=32, out=files / "other")
+    train(*painter, "--overwrite", "--finetune", layer="relu2_1", crop=32, out=files / "other")
+    assert load_model(files / "model.safetensors").metadata["painter"]["finetune"]
 
 
 def test_a_layer_the_encoder_lacks(refuse, files, save_encoder):

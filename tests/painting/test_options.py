@@ -66,7 +66,10 @@ def test_names_are_those_of_the_library():
         ({"alpha": [0.5, "1"]}, "alpha must be a number, got str"),
         ({"strength": float("nan")}, "strength must be in 0..1, got nan"),
         ({"method": "two-pass"}, "method must be one of cascade, one-pass, got 'two-pass'"),
-        ({"structure": 0.5}, "`structure` is that of one pass: expected `one_pass`, got the cascade"),
+        (
+            {"structure": 0.5, "method": "cascade"},
+            "`structure` is that of one pass: expected `one_pass`, got the cascade",
+        ),
         ({"structure": [0, 2], "method": "one-pass"}, "structure must be in 0..1, got 2"),
         ({"shrinkage": -0.5}, "shrinkage must be in 0..1, got -0.5"),
         ({"eps": -1}, "eps must be in 0..1, got -1"),

@@ -112,7 +112,8 @@ def test_one_pass(model, pictures):
     expected = {"method": "one-pass", "shrinkage": 0.05}
     for one in (model, dataclasses.replace(model, decoders={})):
         room = Session(one)
-        assert room.layers(options) == ("relu3_1", "relu2_1", "relu1_1")
+        resolved = room.resolve(Request(photo, Look((style,)), options))
+        assert resolved.layers == ("relu3_1", "relu2_1", "relu1_1")
         result = room.paint(photo, pictures[0], options, progress=lambda *step: told.append(step))
         np.testing.assert_array_equal(
             result.pixels, stylize(model, photo, style, structure=[0.1, 0.5, 0.9], **expected)
@@ -164,7 +165,7 @@ def test_a_result_says_how_it_was_made(model, pictures, tmp_path):
     text = read_settings(tmp_path / "a.png")
     assert str(tmp_path) not in text
     settings = json.loads(text)
-    assert Options(**settings["options"]) == options
+    assert Options(**settings["options"]) == dataclasses.replace(options, method="one-pass")
     assert settings["styles"] == ["picture0.png", "picture1.png", "picture", "none"]
     assert (settings["masks"], settings["model"]) == (["picture0.png"] * 3, "model.safetensors")
     assert not {"texture", "style_weights", "strength_map"} & set(settings)

@@ -54,7 +54,8 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     # Unfinished images go where the results go, since there is room for these.
     folder = order.jobs[0].output.parent if order.jobs else None
     session = Session(arguments.model, limits, folder=folder, keep_compiled=True, note=note)
-    session.layers(order.options)
+    if order.request:
+        session.resolve(order.request)
     with _progress(len(order.jobs)) as report:
         if arguments.save_style and order.look and not _is_left(arguments, arguments.save_style):
             _save_style(arguments, order, session)
@@ -120,12 +121,13 @@ def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", r
 
 
 def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Session", report: Report) -> None:
-    from wct_jax.painting.options import Options
     from wct_jax.painting.plan import per_layer
     from wct_jax.pictures.output import check_output, write_picture
 
     start = time.perf_counter()
-    picture = session.serve(order.request_of(job), progress=report)
+    request = order.request_of(job)
+    options = session.resolve(request)
+    picture = session.serve(request, progress=report)
     if arguments.no_settings:
         picture = replace(picture, metadata=replace(picture.metadata, settings=""))
     if job.output == STANDARD:
@@ -135,10 +137,10 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
         check_output(job.output, arguments.overwrite)
         write_picture(job.output, picture)
     height, width = picture.pixels.shape[:2]
-    layers = session.layers(order.options)
+    assert options.layers
     # All of the layers need no mention.
-    every = set(layers) == set(session.layers(Options(method=order.options.method)))
-    names = "" if every else ", ".join(layer for layer, _ in per_layer("alpha", layers, order.options.alpha))
+    every = order.options.layers is None and not options.whiten_only
+    names = "" if every else ", ".join(layer for layer, _ in per_layer("alpha", options.layers, options.alpha))
     of = f"of {job.content}" if order.many and job.content else ""
     facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
     report_to = say if job.output == STANDARD else tell

@@ -55,7 +55,9 @@ def _take_options(parser: Parser, path: Path) -> None:
 
     settings = read_settings(path)
     try:
-        options = json.dumps(json.loads(settings)["options"])
+        # A result without a method is of a version that had the cascade alone.
+        options = json.loads(settings)["options"]
+        options = json.dumps({"method": "cascade"} | options if isinstance(options, dict) else options)
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ValueError(f"{path} is damaged where it should say how it was made: expected JSON with options") from None
     try:
@@ -131,9 +133,9 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     how = add(
         "--method",
         choices=METHODS,
-        default="cascade",
-        help="the paper's cascade, which decodes and encodes again at each layer, or one pass, which is faster and "
-        "keeps more of the photo (default: %(default)s)",
+        help="one pass, which is fast and keeps the photo whole, or the paper's cascade, which decodes and encodes "
+        "again at each layer and paints over more of it (default: one-pass if the model has a painter that reaches "
+        "--layers)",
     )
     add("--one-pass", dest=how.dest, action="store_const", const="one-pass", help="short for --method one-pass")
     add(

@@ -78,7 +78,7 @@ def train(arguments: argparse.Namespace) -> None:
     if (arguments.judges or arguments.judge_layers) and not judged:
         given = "--judges" if arguments.judges else "--judge-layers"
         other = "--structure-weight" if arguments.painter else "--perceptual-weight"
-        raise ValueError(f"{given} without --style-weight or {other}: expected one of them to count")
+        raise ValueError(f"{given} without {other} or --style-weight: expected one of them to count")
     prepare(arguments)
 
     # Late, and the slow ones last, since a mistyped name should not have to wait for them.

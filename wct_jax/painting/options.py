@@ -43,7 +43,8 @@ class Options:
     True
 
     Attributes:
-        method: A name in `METHODS`.
+        method: A name in `METHODS`; None for one pass if the model has a painter that reaches `layers`, and the cascade
+            if not.
         structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`.
         layers: Layers to use; None for all that model and style have.
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
@@ -62,7 +63,7 @@ class Options:
         style_size: Length in pixels to which the short side of a style's picture is resized; None for its own.
     """
 
-    method: str = "cascade"
+    method: str | None = None
     structure: float | tuple[float, ...] = 0.0
     layers: tuple[str, ...] | None = None
     alpha: float | tuple[float, ...] = 1.0
@@ -85,7 +86,8 @@ class Options:
         for name in ("alpha", "structure", "strength", "eps", "shrinkage"):
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
-        check_choice("method", self.method, METHODS)
+        if self.method is not None:
+            check_choice("method", self.method, METHODS)
         alphas, structures = (
             [float(value) for value in as_numbers(name, getattr(self, name), 0, 1)] for name in ("alpha", "structure")
         )
@@ -107,7 +109,7 @@ class Options:
             raise ValueError("there is no layer to stylize: layers must have one at least, or be None for all")
         if layers and len(set(layers)) < len(layers):
             raise ValueError(f"each layer can be named once, got {', '.join(layers)}")
-        if any(structures) and self.method != "one-pass":
+        if any(structures) and self.method == "cascade":
             raise ValueError(STRUCTURE_OF_THE_CASCADE)
         check_choice("transform", self.transform, TRANSFORMS)
         if not isinstance(self.whiten_only, bool):

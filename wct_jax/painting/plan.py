@@ -75,7 +75,7 @@ def make_plan(model: Model, styles: Sequence[Style], options: Options, settings:
                 f"the style was made with another encoder: its digest is {style.digest[:12]}, "
                 f"the model's {model.digest[:12]}"
             )
-    in_one = options.method == "one-pass"
+    in_one = method_of(model, options, settings, styles) == "one-pass"
     if in_one and not model.painter:
         raise ValueError("the model has no painter of one pass: expected method cascade, or a model with one")
     have = model.painter_layers if in_one else model.layers
@@ -115,7 +115,29 @@ def make_plan(model: Model, styles: Sequence[Style], options: Options, settings:
         )
         for layer, alpha in per_layer("alpha", names, settings.alpha)
     ]
-    return Plan(model, styles, levels, options.passes or 1, options.method)
+    return Plan(model, styles, levels, options.passes or 1, "one-pass" if in_one else "cascade")
+
+
+def method_of(model: Model, options: Options, settings: Settings, styles: Sequence[Style] = ()) -> str:
+    """The method that options stand for.
+
+    Without a method an image is painted in one pass if the model has a painter, unless the layers, or as many alphas as
+    the model has decoders, ask for more than the painter reaches, or a style has not all of its layers.
+
+    Args:
+        model: The networks.
+        options: Method and layers.
+        settings: The numbers.
+        styles: Styles, if they are known.
+    """
+    if options.method:
+        return options.method
+    if any(is_traced(share) or share for share in as_numbers("structure", settings.structure, 0, 1)):
+        return "one-pass"
+    have = set(model.painter_layers)
+    wanted = options.layers or (have if all(have <= set(style.moments) for style in styles) else model.layers)
+    alphas = len(as_numbers("alpha", settings.alpha, 0, 1)) if options.layers is None else 1
+    return "one-pass" if have and set(wanted) <= have and alphas in (1, len(have)) else "cascade"
 
 
 def per_layer(

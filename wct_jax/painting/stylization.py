@@ -30,7 +30,7 @@ def stylize(
     style: Style | Sequence[Style | None],
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
-    method: str = "cascade",
+    method: str | None = None,
     structure: ArrayLike | Sequence[ArrayLike] = 0.0,
     structure_map: ArrayLike | None = None,
     strength: ArrayLike = 1.0,
@@ -72,7 +72,8 @@ def stylize(
             otherwise.
         alpha: The paper's blend of features in 0..1: a scalar, or one for each of `layers` in their order. At 0 the
             decoders only rebuild the photo; see `strength`.
-        method: "cascade" or "one-pass".
+        method: "cascade" or "one-pass"; None for one pass if the model has a painter that reaches `layers`, and the
+            cascade if not.
         structure: Share of the photo's own features in one pass, 0..1: from 0, painted, to 1, the photo with other
             colours. A scalar, or one for each of `layers`; the deepest layer's has no effect.
         structure_map: Factor of `structure` at each pixel, 0..1 or bool, broadcasting to `[..., H, W]`.

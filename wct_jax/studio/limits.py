@@ -68,9 +68,9 @@ class Limits:
         # If half is too little, take all that others leave, and at last what they may give back.
         for share in () if self.memory else (min(present.most / 2, present.free), present.free):
             with contextlib.suppress(ValueError):
-                return choose_tile(sides, model, layers, share, options.method)
+                return choose_tile(sides, model, layers, share, options.method or "cascade")
         try:
-            return choose_tile(sides, model, layers, present.most, options.method)
+            return choose_tile(sides, model, layers, present.most, options.method or "cascade")
         except ValueError as error:
             raise ValueError(f"there is too little memory for {name}: {error}") from None
 

@@ -123,7 +123,7 @@ class Request:
             (not white and not look.files, "expected a `style`, or `whiten_only`, got neither"),
             (texture and options.preserve_color, "a texture has no photo whose colours `preserve_color` could keep"),
             (texture and not strong, "`strength` keeps some of the photo, and `synthesize` has none"),
-            (self.structure is not None and options.method != "one-pass", STRUCTURE_OF_THE_CASCADE),
+            (self.structure is not None and options.method == "cascade", STRUCTURE_OF_THE_CASCADE),
             (texture and structured, "`structure` keeps that of the photo, and `synthesize` has none"),
             (texture and options.content_size, "`content_size` resizes photos, and `synthesize` has none"),
             (options.swap_layers and mixed, "`swap_layers` needs the patches of one picture: mixed styles have none"),

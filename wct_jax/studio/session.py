@@ -16,7 +16,8 @@ from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model, require_decoders, require_painter
 from wct_jax.painting.color import preserve_color
 from wct_jax.painting.options import Options
-from wct_jax.painting.style import Style
+from wct_jax.painting.plan import Settings, method_of
+from wct_jax.painting.style import Style, layers_of
 from wct_jax.painting.stylization import stylize
 from wct_jax.painting.texture import PASSES, noise
 from wct_jax.painting.tiles.tiling import stylize_tiled
@@ -122,9 +123,7 @@ class Session:
         """
         stop, report = reporter(None, cancel), reporter(progress, cancel)
         stop("the start", 0, 0)
-        options = dataclasses.replace(request.options, layers=self.layers(request.options))
-        if isinstance(request.photo, Texture):
-            options = dataclasses.replace(options, passes=options.passes or PASSES)
+        options = self.resolve(request)
         photo = self._read_photo(request.photo, options)
         sides = photo.pixels.shape[:2]
         read = self._reader.mask
@@ -138,7 +137,8 @@ class Session:
             stop("its turn", 0, 0)  # Others may have taken long.
             style = self._styles.of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
-        metadata = dataclasses.replace(photo.metadata, settings=self._settings(request))
+        settings = self._settings(request, dataclasses.replace(request.options, method=options.method))
+        metadata = dataclasses.replace(photo.metadata, settings=settings)
         return Picture(painted, photo.alpha, metadata, photo.notes)
 
     def style(self, look: Look, options: Options = Options(), progress: Progress | None = None) -> Style:
@@ -152,19 +152,35 @@ class Session:
         Raises:
             ValueError: The styles cannot be read or mixed, or have masks.
         """
-        options = dataclasses.replace(options, layers=self.layers(options))
+        if options.layers is None and options.method is None:  # Whichever method takes the style later.
+            options = dataclasses.replace(options, layers=layers_of(self.model, None))
+        else:
+            options = dataclasses.replace(options, layers=self._layers(options, self._method(options)))
         styles = self._styles.read(look, options)
         with self._painting:
             style = self._styles.of(look, styles, options, reporter(progress, None))
         return check_kind("look", style, Style, "one without masks")
 
-    def layers(self, options: Options) -> tuple[str, ...]:
-        """The layers that options stand for with this model.
+    def resolve(self, request: Request) -> Options:
+        """The options of a request with the method, layers and passes that they stand for with this model.
+
+        Textures are made by the cascade unless the options say otherwise.
 
         Raises:
-            ValueError: The model has none of them, or no painter for one pass.
+            ValueError: The model has none of the layers, or no painter for one pass.
         """
-        in_one, wanted = options.method == "one-pass", options.layers
+        options, texture = request.options, isinstance(request.photo, Texture)
+        structured = 1.0 if request.structure is not None else options.structure
+        given = options.method or ("cascade" if texture else None)
+        method = self._method(dataclasses.replace(options, method=given, structure=structured))
+        passes = options.passes or (PASSES if texture else 1)
+        return dataclasses.replace(options, method=method, layers=self._layers(options, method), passes=passes)
+
+    def _method(self, options: Options) -> str:
+        return method_of(self.model, options, Settings(options.alpha, structure=options.structure))
+
+    def _layers(self, options: Options, method: str) -> tuple[str, ...]:
+        in_one, wanted = method == "one-pass", options.layers
         if wanted is None and options.whiten_only:
             have = self.model.painter_layers if in_one else self.model.layers
             wanted = ("relu4_1",) if "relu4_1" in have else None  # As in the paper's figure 3.
@@ -206,13 +222,13 @@ class Session:
             image = preserve_color(image, photo.pixels, options.preserve_color, **more)
         return image
 
-    def _settings(self, request: Request) -> str:
+    def _settings(self, request: Request, options: Options) -> str:
         """The options of a result and the names of its styles and of the model, without their folders, as JSON."""
         look, photo = request.look, request.photo
         texture = dataclasses.asdict(photo) if isinstance(photo, Texture) else None
         names = {"styles": look.files, "style_masks": look.style_masks, "masks": look.masks}
         maps = {"alpha_map": request.alpha_map, "structure_map": request.structure, "strength_map": request.strength}
-        settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(request.options)}
+        settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(options)}
         settings |= {name: [os.path.basename(_name(file)) for file in files] for name, files in names.items()}
         settings |= {name: os.path.basename(_name(source)) for name, source in maps.items() if source is not None}
         settings |= {"style_weights": look.weights, "texture": texture, "model": os.path.basename(self.model_name)}

@@ -219,7 +219,7 @@ def _transferred(model: Model, layer: str, images: Array) -> Array:
     """The feature that the layer's decoder gets when each image is stylized with the next one as its style."""
     deeper = deeper_than(layer, model.decoders)
     style = jax.tree.map(_next, extract_style(model, images, (*deeper, layer)))
-    content = stylize(model, images, style, layers=deeper) if deeper else images
+    content = stylize(model, images, style, layers=deeper, method="cascade") if deeper else images
     return transfer(model.encode(content, (layer,))[layer], style.moments[layer])
 
 

@@ -59,7 +59,7 @@ def train_decoder(
         ValueError: The training cannot begin, or fails; see `perform`.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    bare = dataclasses.replace(model, decoders={}, auxiliary={}, document=json.dumps(model.metadata | {"decoders": {}}))
+    bare = _without_networks(model)
 
     def begin(optimizer: optax.GradientTransformation) -> State:
         return init_state(model, layer, optimizer, setup.recipe.seed, model.decoders[layer] if finetune else None)
@@ -125,8 +125,7 @@ def train_painter(
         ValueError: The training cannot begin, or fails; see `perform`.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    document = {name: value for name, value in model.metadata.items() if name != "painter"} | {"decoders": {}}
-    bare = dataclasses.replace(model, decoders={}, auxiliary={}, painter={}, document=json.dumps(document))
+    bare = _without_networks(model)
 
     def begin(optimizer: optax.GradientTransformation) -> State:
         return init_painter(model, layer, optimizer, setup.recipe.seed, model.painter if finetune else None)
@@ -226,6 +225,12 @@ def distill(
         weight_decay=0.1,
     )
     return perform(task, setup)
+
+
+def _without_networks(model: Model) -> Model:
+    """The encoder of a model, with the document of what it is."""
+    document = {name: value for name, value in model.metadata.items() if name != "painter"} | {"decoders": {}}
+    return dataclasses.replace(model, decoders={}, auxiliary={}, painter={}, document=json.dumps(document))
 
 
 def _digests(taps: Iterable[Taps]) -> dict[str, str]:

@@ -43,7 +43,7 @@ def stylize_tiled(
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     tile: int,
-    method: str = "cascade",
+    method: str | None = None,
     structure: ArrayLike | Sequence[ArrayLike] = 0.0,
     structure_map: ArrayLike | None = None,
     strength: ArrayLike = 1.0,
@@ -75,7 +75,7 @@ def stylize_tiled(
         style: A style of the same encoder; with masks a sequence with a style or None for each, as for `stylize`.
         alpha: Blend of features in 0..1: a scalar, or one for each of `layers` in their order.
         tile: Longest side in pixels of a tile with the pixels around it, at least `least_tile(layers)`.
-        method: "cascade" or "one-pass".
+        method: "cascade" or "one-pass", or None, as for `stylize`.
         structure: Share of the photo's own features in one pass, 0..1: a scalar, or one for each of `layers`.
         structure_map: Factor of `structure` at each pixel, 0..1 or bool, broadcasting to `[H, W]`.
         strength: Share of the change that is made in 0..1, a scalar or broadcasting to `[H, W]`.
