@@ -26,6 +26,9 @@ METHODS = ("cascade", "one-pass")
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
+PROTECTED = ("skin", "neutrals")
+"""The colours that `transfer_photo` can protect."""
+
 # After three passes no change can be seen.
 MOST_PASSES = 1000
 
@@ -154,3 +157,11 @@ class Options:
         """The values that are not the defaults, by name."""
         default = type(self)()
         return {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(default, name)}
+
+
+def check_protect(value: Any) -> tuple[str, ...]:
+    """Check the names of protected colours."""
+    names = as_names("protect", value)
+    for name in names:
+        check_choice("protect", name, PROTECTED)
+    return names
