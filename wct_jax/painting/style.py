@@ -22,7 +22,6 @@ from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
 from wct_jax.transform.roots import root_of
 from wct_jax.transform.statistics import Moments
 
-
 COLORS = "colors"
 """The key of the moments of a picture's own colours among those of its features, for photographs."""
 

@@ -6,6 +6,7 @@ A = cov(p, I) (Σ + ε U)⁻¹. An edge of the result is an edge of the photo, w
 costs little more than a small one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +85,8 @@ def fit_maps(cells: Cells, eps: float) -> np.ndarray:
     Returns:
         `[h, w, 3, 4]`: matrix and bias that take the photo's colours to the result's.
     """
-    whole = _regress(*(each.sum((0, 1)) for each in cells.sums), 1e-8, np.zeros((3, 3)))
-    maps = _regress(*map(_windows, cells.sums), eps, whole[:, :3])
+    whole = _regress([each.sum((0, 1)) for each in cells.sums], 1e-8, np.zeros((3, 3)))
+    maps = _regress([_windows(each) for each in cells.sums], eps, whole[:, :3])
     weight = cells.weight[..., None, None] + 1e-9  # Where no pixel counts, the maps around or that of the whole.
     averaged: np.ndarray = _windows(maps * weight) / _windows(weight)
     return averaged
@@ -106,15 +107,9 @@ def color_moments(cells: Cells, maps: np.ndarray | None = None) -> tuple[np.ndar
     return mean, second.sum((0, 1)) / count - np.outer(mean, mean)
 
 
-def _regress(
-    weight: np.ndarray,
-    photo: np.ndarray,
-    painting: np.ndarray,
-    own: np.ndarray,
-    cross: np.ndarray,
-    eps: float,
-    towards: np.ndarray,
-) -> np.ndarray:
+def _regress(sums: Sequence[np.ndarray], eps: float, towards: np.ndarray) -> np.ndarray:
+    """The maps of least squares, regularised towards a matrix."""
+    weight, photo, painting, own, cross = sums
     count = np.maximum(weight, 1e-12)[..., None]
     x, y = photo / count, painting / count
     own = own / count[..., None] - x[..., :, None] * x[..., None, :] + eps * np.eye(3)

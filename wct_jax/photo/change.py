@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -62,7 +63,8 @@ class Change:
             part = each[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 12)
             short = [(0, hats.shape[1] - count) for hats, count in zip((across, along), part.shape, strict=False)]
             patches.append(np.pad(part.astype(np.float32), [*short, (0, 0)]))
-        changed = _changed(tile(photo), patches, across, along, shares, strength, protect=self.protect)
+        arrays = jax.tree.map(jnp.asarray, (tile(photo), patches, across, along, shares, strength))
+        changed = _changed(*arrays, protect=self.protect)
         out[window] = np.asarray(changed)[: sides[0], : sides[1]]
 
     def _knots(self, part: slice, count: int) -> tuple[slice, np.ndarray]:

@@ -26,9 +26,9 @@ def protected(photo: Array, protect: Sequence[str]) -> Array:
     share = jnp.zeros(photo.shape[:-1], photo.dtype)
     if "skin" in protect:
         skin = jnp.clip(ycc[..., 0] / 0.2, 0, 1)  # Black has any hue.
-        for i, (least, most) in enumerate(_SKIN):
+        for i, (low, high) in enumerate(_SKIN):
             level = ycc[..., 1 + i]
-            inside = jnp.minimum(level - (least - 128) / 255, (most - 128) / 255 - level)
+            inside = jnp.minimum(level - (low - 128) / 255, (high - 128) / 255 - level)
             skin = skin * jnp.clip(0.5 + inside / _SKIN_FADE, 0, 1)
         share = jnp.maximum(share, skin)
     if "neutrals" in protect:

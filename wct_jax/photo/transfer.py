@@ -100,7 +100,8 @@ def transfer_photo(
     )
     side = max(1, round(min(small.shape[:2]) / _CELLS))
     maps = []
-    for one, region in zip(styles, regions or [None], strict=True):
+    each_region: list[np.ndarray | None] = [*regions] or [None]
+    for one, region in zip(styles, each_region, strict=True):
         counts = [each for each in (region, weights) if each is not None]
         cells = sum_cells(small, painting, side, np.prod(counts, 0) if counts else None)
         maps.append(_maps_of(cells, one, painting, region, local))
