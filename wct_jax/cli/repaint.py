@@ -124,7 +124,18 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
     from wct_jax.pictures.output import check_output, write_picture
 
     start = time.perf_counter()
-    picture = session.serve(order.request_of(job), progress=report)
+    request = order.request_of(job)
+    if arguments.lut:
+        from wct_jax.photo.cube import read_lut
+
+        picture = session.look_up(request, read_lut(arguments.lut))
+    else:
+        picture = session.serve(request, progress=report)
+    if arguments.save_lut and not _is_left(arguments, arguments.save_lut):
+        from wct_jax.photo.cube import write_lut
+
+        write_lut(arguments.save_lut, session.lut_of(request, picture))
+        (say if job.output == STANDARD else tell)(f"{arguments.save_lut}: the change of colours, as a table")
     if arguments.no_settings:
         picture = replace(picture, metadata=replace(picture.metadata, settings=""))
     if job.output == STANDARD:

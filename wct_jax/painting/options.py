@@ -61,6 +61,8 @@ class Options:
         preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
         content_size: Length in pixels to which a photo's short side is resized; None for its own.
         style_size: Length in pixels to which the short side of a style's picture is resized; None for its own.
+        photo: Whether the result is the photo itself in other colours, see `wct_jax.transfer_photo`: in one pass.
+        protect: Names in `PROTECTED` of colours that keep their hue, in such a result.
     """
 
     method: str = "cascade"
@@ -80,6 +82,8 @@ class Options:
     preserve_color: str | None = None
     content_size: int | None = None
     style_size: int | None = None
+    photo: bool = False
+    protect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its plain form, or raise `ValueError`."""
@@ -87,6 +91,7 @@ class Options:
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
         check_choice("method", self.method, METHODS)
+        self._check_photo()
         alphas, structures = (
             [float(value) for value in as_numbers(name, getattr(self, name), 0, 1)] for name in ("alpha", "structure")
         )
@@ -124,6 +129,19 @@ class Options:
                 plain[name] = as_integer(name, size, 1)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+
+    def _check_photo(self) -> None:
+        if not isinstance(self.photo, bool):
+            raise ValueError(f"photo must be True or False, got {described(self.photo)}")
+        object.__setattr__(self, "protect", check_protect(self.protect))
+        if not self.photo:
+            if self.protect:
+                raise ValueError("`protect` needs `photo`, got it without")
+            return
+        object.__setattr__(self, "method", "one-pass")
+        for name in ("whiten_only", "swap_layers", "passes", "margin", "preserve_color"):
+            if getattr(self, name):
+                raise ValueError(f"`photo` changes colours and no drawing: expected no `{name}` with it")
 
     def to_json(self) -> str:
         """These options as a JSON object."""

@@ -69,7 +69,7 @@ def sum_cells(photo: np.ndarray, painting: np.ndarray, side: int, weights: np.nd
             cross[..., j, i] = sums(weighted * painted[j])
             if j <= i:
                 own[..., i, j] = own[..., j, i] = sums(weighted * colors[j])
-    return Cells(weight, *first, own, cross)
+    return Cells(weight, first[0], first[1], own, cross)
 
 
 def fit_maps(cells: Cells, eps: float) -> np.ndarray:

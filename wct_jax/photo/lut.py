@@ -63,9 +63,8 @@ class Lut:
             flat = ((part.reshape(-1, 3) - low) / (high - low)).clip(0, 1).astype(np.float32)
             whole = -(-len(flat) // _AT_ONCE) * _AT_ONCE if len(image) > rows else len(flat)
             padded = np.pad(flat, [(0, whole - len(flat)), (0, 0)])
-            out[start : start + rows] = np.asarray(look_up(*map(jnp.asarray, (padded, table, sides))))[
-                : len(flat)
-            ].reshape(part.shape)
+            found = look_up(*map(jnp.asarray, (padded, table, sides)))
+            out[start : start + rows] = np.asarray(found)[: len(flat)].reshape(part.shape)
         return out.clip(0, 1, out=out)
 
 
@@ -73,20 +72,20 @@ class Lut:
 def _alone(colors: Array, table: Array, sides: Array) -> Array:
     places = colors * (sides[0] - 1).astype(colors.dtype)
     first = jnp.clip(jnp.floor(places).astype(jnp.int32), 0, sides[0] - 2)
-    share = places - first
+    share = places - first.astype(colors.dtype)
     pairs = (jnp.take_along_axis(table, first + step, 0) for step in (0, 1))
     return (1 - share) * next(pairs) + share * next(pairs)
 
 
 @compiled()
 def _together(colors: Array, table: Array, sides: Array) -> Array:
-    places = colors * (sides - 1).astype(colors.dtype)
-    first = jnp.clip(jnp.floor(places).astype(jnp.int32), 0, sides - 2)
-    share = places - first
+    places = colors * (sides - 1).astype(colors.dtype)[None]
+    first = jnp.clip(jnp.floor(places).astype(jnp.int32), 0, (sides - 2)[None])
+    share = places - first.astype(colors.dtype)
     steps = jnp.stack([sides[1] * sides[2], sides[2], jnp.ones_like(sides[0])])
     total = jnp.zeros_like(colors)
     for corner in itertools.product((0, 1), repeat=3):
-        at = ((first + jnp.asarray(corner, jnp.int32)) * steps).sum(-1)
+        at = ((first + jnp.asarray([corner], jnp.int32)) * steps[None]).sum(-1)
         weight = jnp.ones_like(share[:, 0])
         for channel, far in enumerate(corner):
             weight = weight * (share[:, channel] if far else 1 - share[:, channel])

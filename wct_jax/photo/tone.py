@@ -6,6 +6,8 @@ from jax import Array
 
 # Recommendation ITU-R BT.601: luma, and the differences of blue and red from it.
 YCC = np.asarray([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+# Variance, in luma and chroma, below which a photo's colours are taken for grey with noise.
+_GREY = 1e-4
 _LUMA = np.asarray(YCC[0], np.float32)
 # Below this luma, and as far below white, light is compressed.
 _KNEE = 0.03
@@ -27,7 +29,10 @@ def match(
         target: Mean and covariance to reach.
         share: Share of the change that is made, 0..1.
     """
-    have, want = (np.linalg.cholesky(YCC @ each @ YCC.T + 1e-6 * np.eye(3)) for each in (covariance, target[1]))
+    have, want = (
+        np.linalg.cholesky(YCC @ each @ YCC.T + least * np.eye(3))
+        for each, least in ((covariance, _GREY), (target[1], 1e-6))
+    )
     turned = (1 - share) * np.eye(3) + share * want @ np.linalg.inv(have)
     matrix = np.linalg.solve(YCC, turned @ YCC)
     return np.column_stack([matrix, (1 - share) * mean + share * target[0] - matrix @ mean])

@@ -37,6 +37,8 @@ def transfer_photo(
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
     local: float = 0.6,
+    structure: ArrayLike | Sequence[ArrayLike] = 0.0,
+    layers: Sequence[str] | None = None,
     strength: ArrayLike = 1.0,
     content_weights: ArrayLike | None = None,
     mask: Sequence[ArrayLike] = (),
@@ -58,6 +60,8 @@ def transfer_photo(
             painting's colours are reached for, which are somewhat duller.
         alpha: The paper's blend of features, as for `stylize`.
         local: Share of the maps that change from place to place in 0..1; the others are the same everywhere.
+        structure: Share of the photo's own features in the painting, as for `stylize`.
+        layers: Layers to use, in any order; None for all that painter and style have.
         strength: Share of the change that is made in 0..1: a scalar or broadcasting to `[H, W]`.
         content_weights: Weight of each pixel in the statistics, 0..1 or bool, broadcasting to `[H, W]`.
         mask: Share of each pixel in each region, as for `stylize`.
@@ -91,6 +95,8 @@ def transfer_photo(
             list(styles) if shares else styles[0],
             alpha,
             method="one-pass",
+            structure=structure,
+            layers=layers,
             eps=eps,
             shrinkage=shrinkage,
             transform=transform,
@@ -119,6 +125,26 @@ def extract_photo_style(model: Model, image: ArrayLike, *, weights: ArrayLike | 
     """
     style = extract_style(model, image, model.painter_layers or None, weights=weights)
     return with_colors(style, image, weights)
+
+
+def layers_of_photo(model: Model, name: str, layers: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The layers at which a model paints photos, or of these those that are wanted.
+
+    Args:
+        model: The model.
+        name: Its name in messages.
+        layers: The layers wanted; None for all.
+
+    Raises:
+        ValueError: The model has no painter, or it does not reach a layer.
+    """
+    have = model.painter_layers
+    if not have:
+        raise ValueError(f"{name} has no painter, which `photo` needs: expected a model with one")
+    for layer in layers or ():
+        if layer not in have:
+            raise ValueError(f"the painter of {name} does not reach {layer}: expected `layers` of {', '.join(have)}")
+    return tuple(have if layers is None else layers)
 
 
 def with_colors(style: Style, image: ArrayLike, weights: ArrayLike | None = None) -> Style:

@@ -23,6 +23,8 @@ from wct_jax.painting.style_file import is_style_file, load_style
 from wct_jax.painting.stylization import stylize
 from wct_jax.painting.texture import PASSES, noise
 from wct_jax.painting.tiles.tiling import extract_style_tiled, stylize_tiled
+from wct_jax.photo.lut import Lut, fit_lut
+from wct_jax.photo.transfer import layers_of_photo, transfer_photo, with_colors
 from wct_jax.pictures.picture import Picture
 from wct_jax.studio.kept import keep_compilations
 from wct_jax.studio.limits import Limits
@@ -145,7 +147,26 @@ class Session:
             style = self._style_of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
         metadata = dataclasses.replace(photo.metadata, settings=self._settings(request))
-        return Picture(painted, photo.alpha, metadata, photo.notes)
+        return Picture(painted, photo.alpha, metadata, photo.notes, photo.bits if options.photo else 8)
+
+    def look_up(self, request: Request, lut: Lut) -> Picture:
+        """Change a photo by a table.
+
+        Args:
+            request: The photo, its options, of which size and strength count, and the name of the table as its style.
+            lut: The table.
+        """
+        photo, share = self._read_photo(request.photo, request.options), np.float32(request.options.strength)
+        changed = lut.apply(photo.pixels)
+        if share != 1:
+            changed = photo.pixels + share * (changed - photo.pixels)
+        metadata = dataclasses.replace(photo.metadata, settings=self._settings(request))
+        return Picture(changed, photo.alpha, metadata, photo.notes, photo.bits)
+
+    def lut_of(self, request: Request, result: Picture) -> Lut:
+        """The table that comes closest to the change which `serve` made for a request."""
+        photo = self._read_photo(request.photo, request.options)
+        return fit_lut(photo.pixels, result.pixels, weights=photo.alpha)
 
     def style(self, look: Look, options: Options = Options(), progress: Progress | None = None) -> Style:
         """The style of a look without masks, extracted and mixed.
@@ -170,6 +191,8 @@ class Session:
         Raises:
             ValueError: The model has none of them.
         """
+        if options.photo:
+            return layers_of_photo(self.model, self.model_name, options.layers)
         wanted: Sequence[str] | None = options.layers
         if wanted is None and options.whiten_only and "relu4_1" in self.model.layers:
             wanted = ["relu4_1"]  # As in the paper's figure 3.
@@ -195,7 +218,7 @@ class Session:
             return self._whole_style(source, mask, options)
         source, mask = held(source), held(mask)
         digests = [None if each is None else self._reader.digest(each) for each in (source, mask)]
-        key = repr([*digests, options.style_size, options.layers, options.swap_layers])
+        key = repr([*digests, options.style_size, options.layers, options.swap_layers, options.photo])
         known = self._styles.get(key)
         if known is not None:
             return known
@@ -254,6 +277,8 @@ class Session:
             more: dict[str, Any] = {"progress": lambda _, done, total: report("style", done, total)}
             more |= {"tile": tile, "weights": picture.alpha}
             style = extract_style_tiled(self.model, picture.pixels, options.layers, **more)
+        if options.photo:
+            style = with_colors(style, picture.pixels, picture.alpha)
         style = self._styles.add(reading.key, style)
         self._styles.trim()
         return style
@@ -266,9 +291,14 @@ class Session:
         guides: dict[str, Any],
         report: Progress,
     ) -> np.ndarray:
+        if options.photo:
+            names = ("structure", "layers", "protect", "eps", "shrinkage", "transform")
+            more: dict[str, Any] = {name: getattr(options, name) for name in names}
+            more |= {"strength": guides["strength"], "mask": guides["mask"], "content_weights": photo.alpha}
+            return transfer_photo(self.model, photo.pixels, style, options.alpha, **more)
         tile = self._tile(_sides(photo, options.margin), "the photo", options)
         passes = options.passes or 1
-        more: dict[str, Any] = guides | {"content_weights": photo.alpha, "passes": passes}
+        more = guides | {"content_weights": photo.alpha, "passes": passes}
         more |= {name: getattr(options, name) for name in ("layers", "eps", "transform", "margin")}
         if tile is None:
             begun, total = itertools.count(), len(options.layers or ()) * passes
