@@ -40,6 +40,10 @@ def strips(folder):
             ["--style", INK, WAVES, "--style-size", SIDE, "--mask", far],
             ["--style", "none", MOSAIC, "--style-size", SIDE, "--mask", far],
         ],
+        "structure": [
+            [*style, "--method", "cascade"],
+            *([*style, "--one-pass", "--structure", k] for k in (0, 0.2, 0.5, 1)),
+        ],
         "strength": [[*mosaic, "--strength", strength] for strength in (0.25, 0.5, 0.75, 1)],
         "strength_map": [ramp, [*mosaic, "--strength", ramp], mosaic],
         "preserve_color": [style, *([*style, "--preserve-color", how] for how in ("luminance", "histogram", "coral"))],

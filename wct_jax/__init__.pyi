@@ -5,6 +5,7 @@ from wct_jax import kernels as kernels
 from wct_jax import measures as measures
 from wct_jax import networks as networks
 from wct_jax import painting as painting
+from wct_jax import photo as photo
 from wct_jax import pictures as pictures
 from wct_jax import studio as studio
 from wct_jax import system as system
@@ -27,6 +28,12 @@ from wct_jax.painting.stylization import stylize as stylize
 from wct_jax.painting.texture import synthesize as synthesize
 from wct_jax.painting.tiles.tiling import extract_style_tiled as extract_style_tiled
 from wct_jax.painting.tiles.tiling import stylize_tiled as stylize_tiled
+from wct_jax.photo.cube import read_lut as read_lut
+from wct_jax.photo.cube import write_lut as write_lut
+from wct_jax.photo.lut import Lut as Lut
+from wct_jax.photo.lut import fit_lut as fit_lut
+from wct_jax.photo.transfer import extract_photo_style as extract_photo_style
+from wct_jax.photo.transfer import transfer_photo as transfer_photo
 from wct_jax.pictures.images import read_image as read_image
 from wct_jax.pictures.mask import read_mask as read_mask
 from wct_jax.pictures.output import write_image as write_image

@@ -54,7 +54,7 @@ def tiff(samples: np.ndarray, photometric: int, order="<", planar=False, compres
 
 
 def unit(samples: np.ndarray) -> np.ndarray:
-    return (samples if samples.dtype == np.uint8 else samples >> 8).astype(float) / 255
+    return samples / np.iinfo(samples.dtype).max
 
 
 def refusal(data: bytes) -> str:
@@ -74,11 +74,13 @@ def refusal(data: bytes) -> str:
 def test_tiff_of_any_layout(order: str, compressed: bool, tile: int, dtype: type, planar: bool) -> None:
     colors = noise(19, 37, 3, dtype=dtype)
     file = tiff(colors, 2, order, planar, compressed, tile)
-    np.testing.assert_allclose(read_image(io.BytesIO(file)), unit(colors), atol=1e-6)
+    # Of planes that libtiff decodes only the high bytes are read.
+    atol = 1 / 255 if planar and compressed else 1e-6
+    np.testing.assert_allclose(read_image(io.BytesIO(file)), unit(colors), atol=atol)
     with_alpha = noise(19, 37, 4, dtype=dtype) | dtype(257 if dtype == np.uint16 else 1)
     picture = read_picture(io.BytesIO(tiff(with_alpha, 2, order, planar, compressed, tile, _338=2)))
-    np.testing.assert_allclose(picture.pixels, unit(with_alpha)[..., :3], atol=1e-6)
-    np.testing.assert_allclose(picture.alpha, unit(with_alpha)[..., 3], atol=1e-6)
+    np.testing.assert_allclose(picture.pixels, unit(with_alpha)[..., :3], atol=atol)
+    np.testing.assert_allclose(picture.alpha, unit(with_alpha)[..., 3], atol=1 / 255)  # Pillow reads 8 bits of it.
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -68,6 +68,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
     options = options_of(arguments)
     masks, style_masks = tuple(arguments.mask or ()), tuple(_or_none(path) for path in arguments.style_mask or ())
     styles = [_or_none(path) if masks else path for path in arguments.style or []]
+    styles += [arguments.lut] if arguments.lut else []
     several = [path for path in styles if path and is_many(path)]
     notes: list[str] = []
     contents: list[Path | None] = [None] if arguments.synthesize else []
@@ -98,6 +99,9 @@ def order_of(arguments: argparse.Namespace) -> Order:
     request = Request(photo, first, options, arguments.alpha_map, strength, structure)
     _check_target(arguments, arguments.save_style, [".safetensors"])
     _check_target(arguments, arguments.sheet)
+    _check_target(arguments, arguments.save_lut, [".cube"])
+    if arguments.save_lut and many:
+        raise ValueError("--save-lut keeps the change of one photo, got several results: expected one photo and style")
     maps = [*masks, *style_masks, arguments.alpha_map, strength, structure]
     _check_readable(maps)
     if many:
@@ -161,7 +165,11 @@ def _check(arguments: argparse.Namespace) -> None:
     alone = "a folder or pattern of styles, of which each is taken alone"
     rules = [
         (not (a.content or a.synthesize or a.save_style), "expected --content, --synthesize or --save-style, got none"),
-        (not styles and not a.whiten_only, "expected --style PICTURE, or --whiten-only, got neither"),
+        (a.lut and (styles or a.whiten_only or a.synthesize), "--lut takes photos alone: expected no style with it"),
+        (a.lut and (a.photo or a.save_style), "--lut repeats a change: expected no --photo or --save-style with it"),
+        (a.lut and isinstance(a.strength, Path), "--lut takes a number as --strength, got a picture"),
+        (a.save_lut and not (a.photo and a.content), "--save-lut keeps a change of colours: expected --photo"),
+        (not styles and not a.whiten_only and not a.lut, "expected --style PICTURE, or --whiten-only, got neither"),
         (folders and len(styles) > 1, f"--style takes files or one folder or pattern, got {len(styles)} names"),
         (folders and masks, f"--mask needs a file for each style, got {alone}"),
         (folders and a.style_mask, f"--style-mask needs a file for each style, got {alone}"),
@@ -197,7 +205,12 @@ def _check_target(arguments: argparse.Namespace, path: Path | None, suffixes: Se
 def _check_apart(arguments: argparse.Namespace, jobs: Sequence[Job], masks: Sequence[Path | None]) -> None:
     """Refuse to write two files to one place, or over a file that is read."""
     a = arguments
-    written = {"--output": [job.output for job in jobs], "--sheet": [a.sheet], "--save-style": [a.save_style]}
+    written = {
+        "--output": [job.output for job in jobs],
+        "--sheet": [a.sheet],
+        "--save-style": [a.save_style],
+        "--save-lut": [a.save_lut],
+    }
     places: dict[str, str] = {}
     for role, paths in (
         ("a photo", [job.content for job in jobs]),

@@ -126,8 +126,18 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
 
     start = time.perf_counter()
     request = order.request_of(job)
-    options = session.resolve(request)
-    picture = session.serve(request, progress=report)
+    options = request.options if arguments.lut else session.resolve(request)
+    if arguments.lut:
+        from wct_jax.photo.cube import read_lut
+
+        picture = session.look_up(request, read_lut(arguments.lut))
+    else:
+        picture = session.serve(request, progress=report)
+    if arguments.save_lut and not _is_left(arguments, arguments.save_lut):
+        from wct_jax.photo.cube import write_lut
+
+        write_lut(arguments.save_lut, session.lut_of(request, picture))
+        (say if job.output == STANDARD else tell)(f"{arguments.save_lut}: the change of colours, as a table")
     if arguments.no_settings:
         picture = replace(picture, metadata=replace(picture.metadata, settings=""))
     if job.output == STANDARD:
@@ -137,10 +147,10 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
         check_output(job.output, arguments.overwrite)
         write_picture(job.output, picture)
     height, width = picture.pixels.shape[:2]
-    assert options.layers
     # All of the layers need no mention.
     every = order.options.layers is None and not options.whiten_only
-    names = "" if every else ", ".join(layer for layer, _ in per_layer("alpha", options.layers, options.alpha))
+    layers = () if every or not options.layers else per_layer("alpha", options.layers, options.alpha)
+    names = ", ".join(layer for layer, _ in layers)
     of = f"of {job.content}" if order.many and job.content else ""
     facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
     report_to = say if job.output == STANDARD else tell

@@ -12,7 +12,7 @@ from typing import Any
 
 from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
-from wct_jax.painting.options import COLORS, METHODS, TRANSFORMS, Options
+from wct_jax.painting.options import COLORS, METHODS, PROTECTED, TRANSFORMS, Options
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     _add_files(parser)
     _add_styles(parser)
     _add_looks(parser)
+    _add_photographs(parser)
     _add_many(parser)
     _add_machine(parser)
 
@@ -195,6 +196,14 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     add("--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's")
     add("--patch", type=whole(1, 32), metavar="N", help="side of a patch in the feature (default: 3)")
     add("--stride", type=whole(1, 32), metavar="N", help="from patch to patch (default: 1)")
+
+
+def _add_photographs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("photographs").add_argument
+    add("--photo", action="store_true", help="change the photo's colours and light only, and no edge: in one pass")
+    add("--protect", nargs="+", choices=PROTECTED, help="colours that keep their hue with --photo: skin, neutrals")
+    add("--save-lut", type=file_path, metavar="FILE", help="keep the change of --photo as a table of colours, a .cube")
+    add("--lut", type=file_path, metavar="FILE", help="instead of a style: change colours by the table in a .cube")
 
 
 def _add_many(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,9 @@ STRUCTURE_OF_THE_CASCADE = "`structure` is that of one pass: expected `one_pass`
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
+PROTECTED = ("skin", "neutrals")
+"""The colours that `transfer_photo` can protect."""
+
 # After three passes no change can be seen.
 MOST_PASSES = 1000
 
@@ -61,6 +64,8 @@ class Options:
         preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
         content_size: Length in pixels to which a photo's short side is resized; None for its own.
         style_size: Length in pixels to which the short side of a style's picture is resized; None for its own.
+        photo: Whether the result is the photo itself in other colours, see `wct_jax.transfer_photo`: in one pass.
+        protect: Names in `PROTECTED` of colours that keep their hue, in such a result.
     """
 
     method: str | None = None
@@ -80,12 +85,15 @@ class Options:
     preserve_color: str | None = None
     content_size: int | None = None
     style_size: int | None = None
+    photo: bool = False
+    protect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every value and bring it to its plain form, or raise `ValueError`."""
         for name in ("alpha", "structure", "strength", "eps", "shrinkage"):
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
+        self._check_photo()
         if self.method is not None:
             check_choice("method", self.method, METHODS)
         alphas, structures = (
@@ -126,6 +134,21 @@ class Options:
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 
+    def _check_photo(self) -> None:
+        if not isinstance(self.photo, bool):
+            raise ValueError(f"photo must be True or False, got {described(self.photo)}")
+        object.__setattr__(self, "protect", check_protect(self.protect))
+        if not self.photo:
+            if self.protect:
+                raise ValueError("`protect` needs `photo`, got it without")
+            return
+        if self.method == "cascade":
+            raise ValueError("`photo` is made in one pass, got the cascade")
+        object.__setattr__(self, "method", "one-pass")
+        for name in ("whiten_only", "swap_layers", "passes", "margin", "preserve_color"):
+            if getattr(self, name):
+                raise ValueError(f"`photo` changes colours and no drawing: expected no `{name}` with it")
+
     def to_json(self) -> str:
         """These options as a JSON object."""
         return json.dumps(dataclasses.asdict(self))
@@ -158,3 +181,11 @@ class Options:
         """The values that are not the defaults, by name."""
         default = type(self)()
         return {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(default, name)}
+
+
+def check_protect(value: Any) -> tuple[str, ...]:
+    """Check the names of protected colours."""
+    names = as_names("protect", value)
+    for name in names:
+        check_choice("protect", name, PROTECTED)
+    return names

@@ -22,6 +22,9 @@ from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
 from wct_jax.transform.roots import root_of
 from wct_jax.transform.statistics import Moments
 
+COLORS = "colors"
+"""The key of the moments of a picture's own colours among those of its features, for photographs."""
+
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from wct_jax.networks.model_file import METADATA_KEY as MODEL_KEY
 from wct_jax.networks.model_file import STYLE_METADATA_KEY as METADATA_KEY
 from wct_jax.networks.tensor_file import MISSING, open_tensors, unreadable, write_tensors
 from wct_jax.networks.vgg import LAYERS
-from wct_jax.painting.style import Style
+from wct_jax.painting.style import COLORS, Style
 from wct_jax.transform.statistics import Moments
 
 FORMAT = 1
@@ -88,7 +88,7 @@ def load_style(path: str | os.PathLike[str]) -> Style:
     checksum = checksum_of(arrays)
     if checksum != document["checksum"]:
         raise ValueError(f"{path} is damaged: its checksum is {checksum[:12]}, expected {document['checksum'][:12]}")
-    layers = [layer for layer in reversed(LAYERS) if f"{layer}/mean" in arrays]
+    layers = [layer for layer in (*reversed(LAYERS), COLORS) if f"{layer}/mean" in arrays]
     if set(arrays) != {f"{layer}/{part}" for layer in layers for part in _PARTS} or not layers:
         raise ValueError(f"{path} does not hold count, mean and scatter for layers of {', '.join(LAYERS)}")
     for layer in layers:

@@ -12,8 +12,9 @@ from PIL.ExifTags import Base as Tag
 
 from wct_jax.pictures.formats import identify
 from wct_jax.pictures.libtiff import silence_libtiff
-from wct_jax.pictures.pixels import resized
+from wct_jax.pictures.pixels import is_srgb, resized
 from wct_jax.pictures.profiles import declared_profile, hdr_note
+from wct_jax.pictures.sixteen import low_tiles
 from wct_jax.pictures.source import PathLike
 
 # Pillow also logs what it raises about damaged files; keep that off standard error.
@@ -115,6 +116,31 @@ def load_image(image: Any, name: PathLike) -> int:
     return 1
 
 
+def load_low_bytes(image: Any, file: BinaryIO, name: PathLike, max_pixels: int | None) -> Image.Image | None:
+    """Decode the low bytes of 16-bit sRGB colours, of which an image that is not loaded yet will have the high ones.
+
+    Colours of another profile are converted with 8 bits, which is all that Pillow can.
+
+    Args:
+        image: An image from `open_image`, not loaded yet; its file's position is kept.
+        file: Its file.
+        name: The file's name in messages.
+        max_pixels: As for `open_image`.
+
+    Returns:
+        An image of the low bytes, or None where there are none.
+    """
+    if not low_tiles(image) or not is_srgb(image):
+        return None
+    position = file.tell()
+    file.seek(0)
+    low: Any = open_image(file, name, max_pixels)
+    low.tile = low_tiles(low)
+    load_image(low, name)
+    file.seek(position)
+    return low
+
+
 @contextlib.contextmanager
 def _decoding(name: str) -> Iterator[None]:
     try:
@@ -169,6 +195,7 @@ def memory_to_read(image: Image.Image, short_side: int | None = None) -> int:
     """
     pixels, size = math.prod(image.size), image.size
     stored = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(image.mode, 4) * pixels
+    stored *= 2 if low_tiles(image) else 1
     each = 16 if image.has_transparency_data else 12
     rows = 0
     if short_side is not None:

@@ -10,7 +10,7 @@ from PIL.ExifTags import Base as Tag
 from wct_jax.checks.arguments import as_integer, as_path
 from wct_jax.pictures.decoding import MemoryLimitError as MemoryLimitError
 from wct_jax.pictures.decoding import PixelLimitError as PixelLimitError
-from wct_jax.pictures.decoding import check_memory, check_pixels, notes_on
+from wct_jax.pictures.decoding import check_memory, check_pixels, load_low_bytes, notes_on
 from wct_jax.pictures.decoding import load_image as load_image
 from wct_jax.pictures.decoding import open_image as open_image
 from wct_jax.pictures.exif import lasting_metadata
@@ -68,17 +68,19 @@ def read_picture(
             notes = notes_on(image, file, name)
             # Pillow turns a TIFF upright when it loads it, and forgets that it lay on its side.
             stored = getattr(image, "tag_v2", {}).get(Tag.Orientation)
+            low = load_low_bytes(image, file, name, max_pixels)
             orientation = load_image(image, name)
             metadata = lasting_metadata(image, sideways=(stored or orientation) in SIDEWAYS)
-            pixels, alpha = to_srgb(image, orientation, short_side)
-        del image
+            pixels, alpha = to_srgb(image, orientation, short_side, low)
+            bits = 16 if low is not None or image.mode.startswith(("I", "F")) else 8
+        del image, low
         if alpha is not None:
             show_hidden(pixels, alpha)
     except OSError as error:
         raise ValueError(f"cannot read {name}: {error.strerror or error}") from None
     except (MemoryError, OverflowError):
         raise ValueError(f"cannot read {name}: there is not enough memory for its pixels") from None
-    return Picture(pixels, alpha, metadata, notes)
+    return Picture(pixels, alpha, metadata, notes, bits)
 
 
 def read_image(

@@ -16,6 +16,7 @@ from wct_jax.checks.arrays import is_floating, on_host
 from wct_jax.pictures.decoding import load_image, open_image
 from wct_jax.pictures.exif import as_stored
 from wct_jax.pictures.picture import Picture
+from wct_jax.pictures.sixteen import encode_png, encode_tiff
 from wct_jax.pictures.source import PathLike, open_source, source_name
 from wct_jax.system.atomic import atomic_write
 
@@ -30,7 +31,7 @@ _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 
 
 def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | None = None) -> None:
-    """Write a picture at 8 bits per value, completely or not at all.
+    """Write a picture at 8 bits per value, completely or not at all; at 16 in PNG and TIFF if it has as many.
 
     PNG, WebP and TIFF keep the alpha; JPEG, which has none, shows the picture on white. JPEG and WebP are
     written at quality 95.
@@ -177,7 +178,9 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         if not is_floating(array):
             raise ValueError(f"cannot write {path}: expected float32 values in 0..1, got {array.dtype}")
     on_white = format == "JPEG" and len(arrays) == 2
-    levels = np.empty((height, width, 3 if on_white else sum(array.shape[2] for array in arrays)), np.uint8)
+    encode = {"PNG": encode_png, "TIFF": encode_tiff}.get(format) if picture.bits == 16 else None
+    channels_written = 3 if on_white else sum(array.shape[2] for array in arrays)
+    levels = np.empty((height, width, channels_written), np.uint16 if encode else np.uint8)
     rows = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, rows):
         channels = [_single(array[top : top + rows]) for array in arrays]
@@ -186,8 +189,7 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         channels = [channel.clip(0, 1) for channel in channels]
         if on_white:
             channels = [channels[0] * channels[1] + (1 - channels[1])]
-        levels[top : top + rows] = np.rint(np.concatenate(channels, axis=-1) * 255)
-    image = Image.fromarray(levels)
+        levels[top : top + rows] = np.rint(np.concatenate(channels, axis=-1) * (65535 if encode else 255))
 
     options = dict(_OPTIONS.get(format, {}), exif=picture.metadata.exif)
     if format == "TIFF":  # Pillow writes TIFF tags one by one.
@@ -199,7 +201,9 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         options["pnginfo"].add_itxt(_SETTINGS_KEY, picture.metadata.settings)
     if picture.metadata.dpi:
         options["dpi"] = picture.metadata.dpi
+    if encode:
+        return encode(levels, options)
     # Encode in memory: when a disk is full, Pillow's encoders hide the system's reason.
     file = io.BytesIO()
-    image.save(file, format, **options)
+    Image.fromarray(levels).save(file, format, **options)
     return file.getvalue()

@@ -30,9 +30,11 @@ class Picture:
         alpha: Opacity, float32 `[H, W]` in 0..1, or None for an opaque picture.
         metadata: The metadata to carry into a result.
         notes: Sentences to show to a person, such as that only the first frame was read.
+        bits: Bits per value: 16 where the file had more than 8. PNG and TIFF files are written with as many.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     metadata: Metadata = Metadata()
     notes: tuple[str, ...] = ()
+    bits: int = 8

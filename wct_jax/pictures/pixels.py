@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import Base as Tag
 
 from wct_jax.pictures.profiles import srgb_grey
+from wct_jax.pictures.sixteen import joined
 
 # Colours `[h, w, 3]` or grey `[h, w]`, and alpha `[h, w]` where there may be transparency.
 Shown = tuple[np.ndarray, np.ndarray | None]
@@ -21,7 +22,7 @@ _AT_ONCE = 2**20
 
 
 def to_srgb(
-    image: Image.Image, orientation: int = 1, short_side: int | None = None
+    image: Image.Image, orientation: int = 1, short_side: int | None = None, low: Image.Image | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Convert a loaded image to upright sRGB colours and alpha.
 
@@ -35,11 +36,12 @@ def to_srgb(
         image: An image of any mode; its `info` may hold a profile and a transparent colour, as Pillow reads them.
         orientation: The EXIF orientation, 1 to 8, that the stored pixels have.
         short_side: The length to resample the shorter side to, or None to keep the size.
+        low: The low bytes of 16-bit colours that are sRGB, where `image` has the high ones.
 
     Returns:
         Colours, float32 `[H, W, 3]` in 0..1, and alpha, float32 `[H, W]` in 0..1, or None for an opaque image.
     """
-    strips = functools.partial(_strips, image, orientation, _shower(image))
+    strips = functools.partial(_strips, image, orientation, _shower(image), low)
     width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
     transparent = image.has_transparency_data
     if short_side is not None and short_side != min(width, height):
@@ -53,7 +55,9 @@ def to_srgb(
     return pixels, opacity if opacity is not None and opacity.min() < 1 else None
 
 
-def _strips(image: Image.Image, orientation: int, show: Callable[[Image.Image], Shown]) -> Iterator[Strip]:
+def _strips(
+    image: Image.Image, orientation: int, show: Callable[[Image.Image], Shown], deep: Image.Image | None = None
+) -> Iterator[Strip]:
     """Convert an image strip by strip, upright."""
     sideways = orientation in SIDEWAYS
     width, height = image.size[::-1] if sideways else image.size
@@ -62,7 +66,10 @@ def _strips(image: Image.Image, orientation: int, show: Callable[[Image.Image], 
         bottom = min(top + step, height)
         low, high = (height - bottom, height - top) if orientation in _UPSIDE_DOWN else (top, bottom)
         box = (low, 0, high, width) if sideways else (0, low, width, high)
-        colors, alpha = show(image if step >= height else image.crop(box))
+        part = image if step >= height else image.crop(box)
+        colors, alpha = show(part)
+        if deep is not None:
+            colors = joined(part, deep if step >= height else deep.crop(box))
         yield slice(top, bottom), upright(colors, orientation), None if alpha is None else upright(alpha, orientation)
 
 
@@ -207,6 +214,17 @@ def _grey_curve(profile: bytes | None) -> np.ndarray | None:
 
 def _through(curve: np.ndarray | None, grey: np.ndarray) -> np.ndarray:
     return grey if curve is None else curve[np.rint(grey * 65535).astype(np.uint16)]
+
+
+def is_srgb(image: Image.Image) -> bool:
+    """Whether an image has no profile, or one that changes no 8-bit colour by more than a level."""
+    transform = _transform(image.info.get("icc_profile"), "RGB", _srgb(), "RGB")
+    if transform is None:
+        return True
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    colors = Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(27, 27, 3))
+    apart = np.asarray(transform.apply(colors), int) - np.asarray(colors, int)
+    return bool(abs(apart).max() <= 1)
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:

@@ -21,6 +21,8 @@ from wct_jax.painting.style import Style, layers_of
 from wct_jax.painting.stylization import stylize
 from wct_jax.painting.texture import PASSES, noise
 from wct_jax.painting.tiles.tiling import stylize_tiled
+from wct_jax.photo.lut import Lut, fit_lut
+from wct_jax.photo.transfer import transfer_photo
 from wct_jax.pictures.picture import Picture
 from wct_jax.studio.kept import keep_compilations
 from wct_jax.studio.limits import Limits
@@ -137,9 +139,27 @@ class Session:
             stop("its turn", 0, 0)  # Others may have taken long.
             style = self._styles.of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
-        settings = self._settings(request, dataclasses.replace(request.options, method=options.method))
-        metadata = dataclasses.replace(photo.metadata, settings=settings)
-        return Picture(painted, photo.alpha, metadata, photo.notes)
+        metadata = dataclasses.replace(photo.metadata, settings=self._settings(request, options.method))
+        return Picture(painted, photo.alpha, metadata, photo.notes, photo.bits if options.photo else 8)
+
+    def look_up(self, request: Request, lut: Lut) -> Picture:
+        """Change a photo by a table.
+
+        Args:
+            request: The photo, its options, of which size and strength count, and the name of the table as its style.
+            lut: The table.
+        """
+        photo, share = self._read_photo(request.photo, request.options), np.float32(request.options.strength)
+        changed = lut.apply(photo.pixels)
+        if share != 1:
+            changed = photo.pixels + share * (changed - photo.pixels)
+        metadata = dataclasses.replace(photo.metadata, settings=self._settings(request, None))
+        return Picture(changed, photo.alpha, metadata, photo.notes, photo.bits)
+
+    def lut_of(self, request: Request, result: Picture) -> Lut:
+        """The table that comes closest to the change which `serve` made for a request."""
+        photo = self._read_photo(request.photo, request.options)
+        return fit_lut(photo.pixels, result.pixels, weights=photo.alpha)
 
     def style(self, look: Look, options: Options = Options(), progress: Progress | None = None) -> Style:
         """The style of a look without masks, extracted and mixed.
@@ -173,7 +193,7 @@ class Session:
         structured = 1.0 if request.structure is not None else options.structure
         given = options.method or ("cascade" if texture else None)
         method = self._method(dataclasses.replace(options, method=given, structure=structured))
-        passes = options.passes or (PASSES if texture else 1)
+        passes = options.passes or (PASSES if texture else None)
         return dataclasses.replace(options, method=method, layers=self._layers(options, method), passes=passes)
 
     def _method(self, options: Options) -> str:
@@ -201,10 +221,15 @@ class Session:
         guides: dict[str, Any],
         report: Progress,
     ) -> np.ndarray:
+        if options.photo:
+            names = ("structure", "layers", "protect", "eps", "shrinkage", "transform")
+            more: dict[str, Any] = {name: getattr(options, name) for name in names}
+            more |= {"strength": guides["strength"], "mask": guides["mask"], "content_weights": photo.alpha}
+            return transfer_photo(self.model, photo.pixels, style, options.alpha, **more)
         sides = tuple(side + 2 * options.margin for side in photo.pixels.shape[:2])
         tile = self.limits.tile_of(sides, "the photo", self.model, options)
         passes = options.passes or 1
-        more: dict[str, Any] = guides | {"content_weights": photo.alpha, "passes": passes}
+        more = guides | {"content_weights": photo.alpha, "passes": passes}
         more |= {
             name: getattr(options, name) for name in ("method", "layers", "eps", "shrinkage", "transform", "margin")
         }
@@ -222,13 +247,14 @@ class Session:
             image = preserve_color(image, photo.pixels, options.preserve_color, **more)
         return image
 
-    def _settings(self, request: Request, options: Options) -> str:
+    def _settings(self, request: Request, method: str | None) -> str:
         """The options of a result and the names of its styles and of the model, without their folders, as JSON."""
         look, photo = request.look, request.photo
         texture = dataclasses.asdict(photo) if isinstance(photo, Texture) else None
         names = {"styles": look.files, "style_masks": look.style_masks, "masks": look.masks}
         maps = {"alpha_map": request.alpha_map, "structure_map": request.structure, "strength_map": request.strength}
-        settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(options)}
+        settings: dict[str, Any] = {"wct_jax": wct_jax.__version__, "options": dataclasses.asdict(request.options)}
+        settings["options"]["method"] = method
         settings |= {name: [os.path.basename(_name(file)) for file in files] for name, files in names.items()}
         settings |= {name: os.path.basename(_name(source)) for name, source in maps.items() if source is not None}
         settings |= {"style_weights": look.weights, "texture": texture, "model": os.path.basename(self.model_name)}

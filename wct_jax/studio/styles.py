@@ -12,6 +12,7 @@ from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
 from wct_jax.painting.style_file import is_style_file, load_style
 from wct_jax.painting.tiles.tiling import extract_style_tiled
+from wct_jax.photo.transfer import with_colors
 from wct_jax.pictures.picture import Picture
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.progress import Progress
@@ -76,7 +77,7 @@ class Styles:
             return self._whole_style(source, mask, options)
         source, mask = held(source), held(mask)
         digests = [None if each is None else self._reader.digest(each) for each in (source, mask)]
-        key = repr([*digests, options.style_size, options.layers, options.swap_layers])
+        key = repr([*digests, options.style_size, options.layers, options.swap_layers, options.photo])
         known = self.kept.get(key)
         if known is not None:
             return known
@@ -143,6 +144,8 @@ class Styles:
             more: dict[str, Any] = {"progress": lambda _, done, total: report("style", done, total)}
             more |= {"tile": tile, "weights": picture.alpha}
             style = extract_style_tiled(self._model, picture.pixels, options.layers, **more)
+        if options.photo:
+            style = with_colors(style, picture.pixels, picture.alpha)
         style = self.kept.add(reading.key, style)
         self.kept.trim()
         return style

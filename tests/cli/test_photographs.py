@@ -1,0 +1,118 @@
+"""The command's way with photographs: --photo, --protect, --save-lut, --lut."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wct_jax import read_lut, save_model
+from wct_jax.pictures.images import read_picture
+from wct_jax.pictures.sixteen import encode_png
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory, model):
+    """A model file with a painter."""
+    path = tmp_path_factory.mktemp("painter") / "model.safetensors"
+    save_model(path, dataclasses.replace(model, painter=model.decoders["relu4_1"]))
+    return path
+
+
+@pytest.fixture
+def paint(repaint, painter):
+    return lambda *flags, **more: repaint("--model", painter, *flags, **more)
+
+
+def test_photo_changes_the_colours(paint, files):
+    result, photo = paint("--photo"), np.asarray(Image.open(files / "photo.png"), int)
+    style = np.asarray(Image.open(files / "picture.png"), int)
+    assert result.shape == photo.shape
+    apart = [np.abs(image.mean((0, 1)) - style.mean((0, 1))).mean() for image in (photo, result)]
+    assert apart[1] < apart[0]
+    np.testing.assert_array_equal(paint("--photo", "--strength", 0), photo)
+
+
+def test_options_of_photo(paint):
+    plain = paint("--photo")
+    for flags in (
+        ["--protect", "skin", "neutrals"],
+        ["--transform", "adain"],
+        ["--alpha", 0.2],
+        ["--layers", "relu1_1"],
+    ):
+        assert np.abs(paint("--photo", *flags) - plain).max() > 0, flags
+
+
+def test_masks(paint, files, tmp_path):
+    Image.fromarray(np.uint8([[0, 255]] * 2).repeat(12, 1).repeat(9, 0)[:17]).save(tmp_path / "mask.png")
+    result, photo = paint("--photo", "--mask", tmp_path / "mask.png"), np.asarray(Image.open(files / "photo.png"), int)
+    np.testing.assert_array_equal(result[:, :12], photo[:, :12])
+    assert np.abs(result[:, 12:] - photo[:, 12:]).max() > 0
+
+
+def test_a_table_repeats_the_change(paint, run, files, painter, tmp_path):
+    from wct_jax.cli.stylize import main
+
+    table = tmp_path / "change.cube"
+    status, out, err = run(
+        main, "--photo", "--content", files / "photo.png", "--style", files / "picture.png", "--model", painter,
+        "--save-lut", table, "--output", tmp_path / "a.png",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert f"{table}: the change of colours, as a table" in out
+    assert read_lut(table).table.shape == (33, 33, 33, 3)
+    result = np.asarray(Image.open(tmp_path / "a.png"), int)
+    status, out, err = run(main, "--content", files / "photo.png", "--lut", table, "--output", tmp_path / "b.png")
+    assert (status, err) == (0, "")
+    again, photo = (np.asarray(Image.open(path), int) for path in (tmp_path / "b.png", files / "photo.png"))
+    assert np.abs(again - result).mean() < 0.5 * np.abs(photo - result).mean()
+    status, _, err = run(
+        main, "--content", files / "photo.png", "--lut", table, "--strength", 0, "--output", tmp_path / "c.png"
+    )
+    assert (status, err) == (0, "")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "c.png"), int), photo)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_in_and_out(paint, files, run, painter, tmp_path, suffix):
+    from wct_jax.cli.stylize import main
+
+    levels = np.random.default_rng(0).integers(0, 65536, (17, 24, 3)).astype(np.uint16)
+    (tmp_path / "deep.png").write_bytes(encode_png(levels, {}))
+    output = tmp_path / f"out{suffix}"
+    given = ("--content", tmp_path / "deep.png", "--style", files / "picture.png", "--model", painter)
+    assert run(main, *given, "--photo", "--strength", 0, "--output", output)[0] == 0
+    picture = read_picture(output)
+    assert picture.bits == 16
+    np.testing.assert_array_equal(np.rint(picture.pixels * 65535), levels)
+    assert run(main, *given, "--layers", "relu1_1", "--overwrite", "--output", output)[0] == 0
+    assert read_picture(output).bits == 8
+
+
+def test_the_options_are_taken_from_a_result(paint, files, tmp_path):
+    first = paint("--photo", "--protect", "skin", output="a.png")
+    np.testing.assert_array_equal(paint("--like", tmp_path / "a.png", output="b.png"), first)
+
+
+def test_refusals(refuse, files, model, painter, tmp_path):
+    save_model(tmp_path / "plain.safetensors", dataclasses.replace(model, painter={}))
+    (tmp_path / "bad.cube").write_text("LUT_3D_SIZE 2\n")
+    for flags, sentence in (
+        (["--photo", "--model", tmp_path / "plain.safetensors"], "has no painter of one pass"),
+        (["--protect", "skin"], "--protect needs --photo, got it without"),
+        (["--photo", "--model", painter, "--margin", 4], "expected no --margin with it"),
+        (["--photo", "--model", painter, "--whiten-only"], "expected no --whiten-only with it"),
+        (["--photo", "--model", painter, "--alpha-map", files / "photo.png"], "--alpha-map cannot guide --photo"),
+        (
+            ["--photo", "--model", painter, "--layers", "relu5_1"],
+            "paints relu4_1, relu3_1, relu2_1, relu1_1, got relu5_1",
+        ),
+        (["--save-lut", tmp_path / "a.cube"], "--save-lut keeps a change of colours: expected --photo"),
+        (["--photo", "--save-lut", tmp_path / "a.png"], "its suffix must be .cube"),
+        (["--lut", tmp_path / "bad.cube"], "--lut takes photos alone: expected no style with it"),
+    ):
+        assert sentence in refuse(*flags), flags
+    assert "expected 8 colours, got 0" in refuse("--lut", tmp_path / "bad.cube", style=None)
+    assert "No such file" in refuse("--lut", tmp_path / "none.cube", style=None)
+    assert "--lut repeats a change" in refuse("--lut", tmp_path / "bad.cube", "--photo", style=None)

@@ -1,0 +1,109 @@
+"""A change of a photo's colours from place to place, applied at any size."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from wct_jax.kernels.compilation import compiled
+from wct_jax.photo.protection import keep_hue, protected
+from wct_jax.photo.tone import into_gamut
+from wct_jax.transform.platforms import HIGHEST
+
+# Side of the tiles, all of one shape, so that one program serves photos of every size.
+_TILE = 512
+# Knots of the grid that a tile may touch, in steps of this many, for the same reason.
+_KNOTS = 64
+_WORKERS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Affine maps on a grid for each region of a photo.
+
+    Attributes:
+        maps: For each region `[h, w, 3, 4]`, see `wct_jax.photo.affine.fit_maps`.
+        cell: Side of a cell in the photo's pixels.
+        shares: Share of each region in each pixel, `[H, W]`; empty for one region everywhere.
+        strength: Share of the change that is made, `[H, W]` or a scalar.
+        protect: Names in `wct_jax.photo.protection.PROTECTED`.
+    """
+
+    maps: Sequence[np.ndarray]
+    cell: int
+    shares: Sequence[np.ndarray] = ()
+    strength: np.ndarray | float = 1.0
+    protect: tuple[str, ...] = ()
+
+    def apply(self, photo: np.ndarray) -> np.ndarray:
+        """Change a photo, `[H, W, 3]` in 0..1, tile by tile; where no region is it stays."""
+        out = np.empty(photo.shape, np.float32)
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            for _ in pool.map(lambda window: self._paint(photo, out, window), _tiles(photo.shape)):
+                pass
+        return out
+
+    def _paint(self, photo: np.ndarray, out: np.ndarray, window: tuple[slice, slice]) -> None:
+        sides = [part.stop - part.start for part in window]
+
+        def tile(values: np.ndarray) -> np.ndarray:
+            padding = [(0, _TILE - side) for side in sides] + [(0, 0)] * (values.ndim - 2)
+            return np.pad(values[window].astype(np.float32, copy=False), padding, "edge")
+
+        shares = [tile(share) for share in self.shares]
+        strength = tile(np.broadcast_to(np.asarray(self.strength, np.float32), photo.shape[:2]))
+        knots = [self._knots(part, count) for part, count in zip(window, self.maps[0].shape, strict=False)]
+        (rows, across), (columns, along) = knots
+        patches = []
+        for each in self.maps:
+            part = each[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 12)
+            short = [(0, hats.shape[1] - count) for hats, count in zip((across, along), part.shape, strict=False)]
+            patches.append(np.pad(part.astype(np.float32), [*short, (0, 0)]))
+        arrays = jax.tree.map(jnp.asarray, (tile(photo), patches, across, along, shares, strength))
+        changed = _changed(*arrays, protect=self.protect)
+        out[window] = np.asarray(changed)[: sides[0], : sides[1]]
+
+    def _knots(self, part: slice, count: int) -> tuple[slice, np.ndarray]:
+        """The knots, at the middle of cells, around some rows or columns, and the share of each in each pixel."""
+        places = ((np.arange(part.start, part.start + _TILE) + 0.5) / self.cell - 0.5).clip(0, count - 1)
+        first, last = int(places[0]), min(int(places[part.stop - part.start - 1]) + 2, count)
+        wide = -(-(last - first) // _KNOTS) * _KNOTS
+        hats = np.maximum(1 - np.abs(places[:, None] - np.arange(first, first + wide)), 0)
+        return slice(first, last), hats.astype(np.float32)
+
+
+def _tiles(shape: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    height, width = shape[:2]
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            yield slice(top, min(top + _TILE, height)), slice(left, min(left + _TILE, width))
+
+
+@compiled(static=("protect",))
+def _changed(
+    photo: Array,
+    patches: Sequence[Array],
+    across: Array,
+    along: Array,
+    shares: Sequence[Array],
+    strength: Array,
+    *,
+    protect: tuple[str, ...],
+) -> Array:
+    total = jnp.zeros_like(photo)
+    for number, patch in enumerate(patches):
+        narrow = jnp.einsum("rh,hwk->rwk", across, patch, precision=HIGHEST)
+        maps = jnp.einsum("rwk,cw->rkc", narrow, along, precision=HIGHEST)
+        changed = jnp.stack(
+            [sum((maps[:, 4 * i + j] * photo[..., j] for j in range(3)), maps[:, 4 * i + 3]) for i in range(3)], -1
+        )
+        changed = into_gamut(changed)
+        if protect:
+            changed = keep_hue(changed, photo, protected(photo, protect))
+        difference = changed - photo
+        total = total + (shares[number][..., None] * difference if shares else difference)
+    return photo + strength[..., None] * total
