@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from wct_jax.cli.streams import STANDARD, check_streams, hold, is_stream
-from wct_jax.painting.options import Options
+from wct_jax.painting.options import PHOTO_STRUCTURE, Options
 from wct_jax.pictures.formats import PICTURE_SUFFIXES
 from wct_jax.pictures.output import OUTPUT_SUFFIXES, check_output
 from wct_jax.pictures.scan import is_many, scan
@@ -123,6 +123,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
     values = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if isinstance(arguments.strength, Path):
         del values["strength"]
+    if values.get("photo"):
+        values.setdefault("structure", PHOTO_STRUCTURE)
     return Options(**values)
 
 

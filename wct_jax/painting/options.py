@@ -26,6 +26,9 @@ METHODS = ("cascade", "one-pass")
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
+PHOTO_STRUCTURE = 0.25
+"""The structure of `transfer_photo` and of `stylize.py --photo` where none is given."""
+
 PROTECTED = ("skin", "neutrals")
 """The colours that `transfer_photo` can protect."""
 
