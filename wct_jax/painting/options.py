@@ -28,6 +28,9 @@ STRUCTURE_OF_THE_CASCADE = "`structure` is that of one pass: expected `one_pass`
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
+PHOTO_STRUCTURE = 0.25
+"""The structure of `transfer_photo` and of `stylize.py --photo` where none is given."""
+
 PROTECTED = ("skin", "neutrals")
 """The colours that `transfer_photo` can protect."""
 
@@ -48,7 +51,8 @@ class Options:
     Attributes:
         method: A name in `METHODS`; None for one pass if the model has a painter that reaches `layers`, and the cascade
             if not.
-        structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`.
+        structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`. None
+            stands for 0, or with `photo` for `PHOTO_STRUCTURE`.
         layers: Layers to use; None for all that model and style have.
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
         strength: Share of the change that is made, in 0..1.
@@ -69,7 +73,7 @@ class Options:
     """
 
     method: str | None = None
-    structure: float | tuple[float, ...] = 0.0
+    structure: float | tuple[float, ...] | None = None
     layers: tuple[str, ...] | None = None
     alpha: float | tuple[float, ...] = 1.0
     strength: float = 1.0
@@ -94,6 +98,8 @@ class Options:
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
         self._check_photo()
+        if self.structure is None:
+            object.__setattr__(self, "structure", PHOTO_STRUCTURE if self.photo else 0.0)
         if self.method is not None:
             check_choice("method", self.method, METHODS)
         alphas, structures = (

@@ -11,7 +11,7 @@ from wct_jax.checks.arguments import as_number
 from wct_jax.checks.arrays import as_image, as_weights, on_host
 from wct_jax.networks.model import Model
 from wct_jax.painting.guides import Guides
-from wct_jax.painting.options import check_protect
+from wct_jax.painting.options import PHOTO_STRUCTURE, check_protect
 from wct_jax.painting.regions import guide
 from wct_jax.painting.style import COLORS, Style, extract_style
 from wct_jax.painting.stylization import stylize
@@ -36,8 +36,8 @@ def transfer_photo(
     style: Style | Sequence[Style | None],
     alpha: ArrayLike | Sequence[ArrayLike] = 1.0,
     *,
-    local: float = 0.6,
-    structure: ArrayLike | Sequence[ArrayLike] = 0.0,
+    local: float = 0.7,
+    structure: ArrayLike | Sequence[ArrayLike] = PHOTO_STRUCTURE,
     layers: Sequence[str] | None = None,
     strength: ArrayLike = 1.0,
     content_weights: ArrayLike | None = None,
@@ -60,7 +60,8 @@ def transfer_photo(
             painting's colours are reached for, which are somewhat duller.
         alpha: The paper's blend of features, as for `stylize`.
         local: Share of the maps that change from place to place in 0..1; the others are the same everywhere.
-        structure: Share of the photo's own features in the painting, as for `stylize`.
+        structure: Share of the photo's own features in the painting, as for `stylize`; without it, strong edges have
+            halos.
         layers: Layers to use, in any order; None for all that painter and style have.
         strength: Share of the change that is made in 0..1: a scalar or broadcasting to `[H, W]`.
         content_weights: Weight of each pixel in the statistics, 0..1 or bool, broadcasting to `[H, W]`.

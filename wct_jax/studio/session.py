@@ -197,7 +197,7 @@ class Session:
         return dataclasses.replace(options, method=method, layers=self._layers(options, method), passes=passes)
 
     def _method(self, options: Options) -> str:
-        return method_of(self.model, options, Settings(options.alpha, structure=options.structure))
+        return method_of(self.model, options, Settings(options.alpha, structure=options.structure or 0.0))
 
     def _layers(self, options: Options, method: str) -> tuple[str, ...]:
         in_one, wanted = method == "one-pass", options.layers
