@@ -536,7 +536,14 @@ def test_bad_folders(grid, folders, tmp_path):
 def test_help_is_in_groups(run):
     status, out, _ = run(main, "--help")
     assert status == 0
-    for group in ("what is repainted", "styles:", "how it looks:", "photographs:", "many results:", "model and machine:"):
+    for group in (
+        "what is repainted",
+        "styles:",
+        "how it looks:",
+        "photographs:",
+        "many results:",
+        "model and machine:",
+    ):
         assert group in out
 
 
