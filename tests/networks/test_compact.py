@@ -1,5 +1,6 @@
 """The model in the box: that it is whole and small, and does what docs/compact.md says."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -48,6 +49,31 @@ def test_it_is_small(compact):
 
 def multiplications(shapes):
     return sum(9 * inputs * outputs / 4 ** (block_of(name) - 1) for name, (inputs, outputs) in shapes.items())
+
+
+def test_its_painter_is_small_and_rebuilds_photos(compact):
+    assert compact.painter_layers == ("relu4_1", "relu3_1", "relu2_1", "relu1_1")
+    assert sum(leaf.size for leaf in jax.tree.leaves(compact.painter)) <= 1.5e6
+    shapes = encoder_shapes(compact.widths[:4]), decoder_shapes("relu4_1", compact.widths)
+    assert sum(map(multiplications, shapes)) <= 36_000
+    assert compact.metadata["painter"]["data"].startswith("784 photos")
+    as_decoder = dataclasses.replace(compact, decoders={"relu4_1": compact.painter})
+    assert evaluate(as_decoder, "relu4_1", [picture("content")[128:384, 256:512]])["psnr"] > 20
+
+
+def edges(image):
+    y, x = np.gradient(np.asarray(image).mean(-1))
+    return np.hypot(x, y).ravel()
+
+
+def test_structure_leads_from_painting_to_photograph(compact):
+    photo, style = picture("content")[128:384, 256:512], wct_jax.extract_style(compact, picture("mosaic")[:256, :256])
+    painted = [wct_jax.stylize(compact, photo, style, structure=k) for k in (0.0, 0.5, 1.0)]
+    alike = [np.corrcoef(edges(image), edges(photo))[0, 1] for image in painted]
+    assert alike == sorted(alike)
+    assert alike[2] > 0.85
+    changes = [np.abs(np.asarray(image) - photo).mean() for image in painted]
+    assert changes == sorted(changes, reverse=True)
 
 
 @pytest.mark.parametrize(("layer", "decibels"), [*zip(LAYERS, (40, 31, 26, 23.5, 20), strict=True)])

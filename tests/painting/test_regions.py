@@ -75,7 +75,7 @@ def test_two_halves_by_hand(model, content, styles):
             for style, share in zip(each, shares, strict=True)
         ]
         expected = model.decode(layer, sum(share[..., None] * part for share, part in zip(shares, parts, strict=True)))
-        result = stylize(model, content, each, layers=[layer], mask=[left, right])
+        result = stylize(model, content, each, layers=[layer], mask=[left, right], method="cascade")
         assert alike(result, expected[:40, :52])
 
 
@@ -115,7 +115,7 @@ def test_an_alpha_map_is_a_strength_per_pixel(model, content, styles):
     layer = "relu2_1"
     feature = model.encode(content)[layer]
     expected = model.decode(layer, transfer(feature, styles[0].moments[layer], 0.5 * pool_weights(left, layer)))
-    result = stylize(model, content, styles[0], 0.5, layers=[layer], alpha_map=left)
+    result = stylize(model, content, styles[0], 0.5, layers=[layer], alpha_map=left, method="cascade")
     assert alike(result, expected[:40, :52])
     for alpha in (1.0, 0.5):
         everywhere = stylize(model, content, styles[0], alpha_map=np.full((40, 52), alpha, np.float32))
@@ -160,9 +160,9 @@ def test_transforms_by_name(model, content, styles, transform):
     layer = "relu2_1"
     feature = model.encode(content)[layer]
     colored = transfer(feature, styles[0].moments[layer], transform=TRANSFORMS[transform])
-    result = stylize(model, content, styles[0], layers=[layer], transform=transform)
+    result = stylize(model, content, styles[0], layers=[layer], transform=transform, method="cascade")
     assert alike(result, model.decode(layer, colored))
-    assert psnr(result, stylize(model, content, styles[0], layers=[layer])) < 50
+    assert psnr(result, stylize(model, content, styles[0], layers=[layer], method="cascade")) < 50
 
 
 def test_mixed_styles_are_blended_results(model, content, styles):

@@ -42,7 +42,8 @@ def by_hand(model, content, style_image, levels):
 def test_the_cascades_levels_run_deepest_first(model, pictures, style):
     content, picture = pictures
     expected = by_hand(model, content, picture, [("relu4_1", 0.3), ("relu2_1", 0.8), ("relu1_1", 0.5)])
-    result = stylize(model, content, style, [0.5, 0.3, 0.8], layers=["relu1_1", "relu4_1", "relu2_1"])
+    layers = ["relu1_1", "relu4_1", "relu2_1"]
+    result = stylize(model, content, style, [0.5, 0.3, 0.8], layers=layers, method="cascade")
     np.testing.assert_allclose(result, expected, atol=2e-3)
 
 
@@ -151,7 +152,10 @@ def test_half_precision_on_request(model, pictures, style, method, dtype):
             {"layers": ["relu5_1"], "method": "one-pass"},
             "the painter does not reach relu5_1, expected one of relu4_1, ",
         ),
-        ({"structure": 0.5}, "`structure` is that of one pass: expected `one_pass`, got the cascade"),
+        (
+            {"structure": 0.5, "method": "cascade"},
+            "`structure` is that of one pass: expected `one_pass`, got the cascade",
+        ),
         ({"structure": [0.5, 0.5], "method": "one-pass"}, "structure must be one number or one for each of 4 layers"),
         ({"structure": -1, "method": "one-pass"}, r"structure must be in 0\.\.1, got -1"),
         ({"structure_map": np.ones((2, 2)), "method": "one-pass"}, r"structure_map must broadcast to \(21, 18\)"),

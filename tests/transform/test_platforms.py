@@ -51,7 +51,7 @@ def test_each_platform_gets_a_program_of_its_own(model, rng, transform, further)
     def repaint(image):
         if transform == "wct":
             return wct(image, image[0] ** 2)
-        return stylize(model, image, style, layers=layers, transform=transform)
+        return stylize(model, image, style, layers=layers, transform=transform, method="cascade")
 
     convolutions = 0 if transform == "wct" else 8
     expected = repaint(image)

@@ -81,7 +81,7 @@ def mix(feature: Array, own: Array, level: Level, guides: Guides, strength: Arra
     layer, size = level.layer, guides.size
     painted = jnp.ones(()) if level.structure is None else 1 - _pooled(guides.structure, layer, size) * level.structure
     if strength is not None:
-        painted = painted * _pooled(strength, layer, size)
+        painted = painted * _pooled(strength, layer, size).astype(painted.dtype)
     share = (painted[..., None] if painted.ndim else painted).astype(feature.dtype)
     return share * feature + (1 - share) * own
 

@@ -137,7 +137,7 @@ def method_of(model: Model, options: Options, settings: Settings, styles: Sequen
     have = set(model.painter_layers)
     wanted = options.layers or (have if all(have <= set(style.moments) for style in styles) else model.layers)
     alphas = len(as_numbers("alpha", settings.alpha, 0, 1)) if options.layers is None else 1
-    return "one-pass" if have and set(wanted) <= have and alphas in (1, len(have)) else "cascade"
+    return "one-pass" if have and {*wanted, *options.swap_layers} <= have and alphas in (1, len(have)) else "cascade"
 
 
 def per_layer(
