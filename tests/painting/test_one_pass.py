@@ -128,6 +128,19 @@ def test_a_model_with_a_painter_alone(model, pictures, paint):
         stylize(dataclasses.replace(model, painter={}), pictures[0], style, method="one-pass")
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_with_double_precision(model, pictures, style, rng, dtype):
+    options = {name: rng.random((24, 40)) for name in ("structure_map", "alpha_map", "strength", "content_weights")}
+    options |= {"method": "one-pass", "structure": 0.5, "shrinkage": 0.1, "layers": ["relu2_1", "relu1_1"]}
+    expected = stylize(model, pictures[0], [style], mask=[options["alpha_map"]], **options)
+    with jax.enable_x64(True):
+        model, style = jax.tree.map(lambda leaf: leaf.astype(dtype), (model, style))
+        content = jnp.asarray(pictures[0], dtype)
+        result = stylize(model, content, [style], mask=[options["alpha_map"]], **options)
+        assert result.dtype == dtype
+    np.testing.assert_allclose(result, expected, atol=1e-3)
+
+
 def test_structure_is_differentiable(pictures, style, paint):
     content = jnp.asarray(pictures[0])
     loss = jax.jit(lambda k: jnp.mean(paint(content, style, structure=k, layers=["relu2_1", "relu1_1"]) ** 2))

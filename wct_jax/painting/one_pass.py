@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from wct_jax.kernels.canvas import cut_out
 from wct_jax.kernels.compilation import compiled
@@ -78,18 +80,20 @@ def mix(feature: Array, own: Array, level: Level, guides: Guides, strength: Arra
         guides: Guides of the image.
         strength: Share of the change that is made, a scalar or `[..., H, W]`; None for all.
     """
-    layer, size = level.layer, guides.size
-    painted = jnp.ones(()) if level.structure is None else 1 - _pooled(guides.structure, layer, size) * level.structure
+    layer, size, dtype = level.layer, guides.size, np.promote_types(feature.dtype, np.float32)
+    painted = jnp.ones((), dtype)
+    if level.structure is not None:
+        painted = 1 - _pooled(guides.structure, layer, size, dtype) * level.structure.astype(dtype)
     if strength is not None:
-        painted = painted * _pooled(strength, layer, size).astype(painted.dtype)
+        painted = painted * _pooled(strength, layer, size, dtype)
     share = (painted[..., None] if painted.ndim else painted).astype(feature.dtype)
     return share * feature + (1 - share) * own
 
 
-def _pooled(values: Array | None, layer: str, size: Array | None) -> Array:
+def _pooled(values: Array | None, layer: str, size: Array | None, dtype: DTypeLike) -> Array:
     if values is None:
-        return jnp.ones(())
-    return pool_weights(values, layer, size) if values.ndim else values
+        return jnp.ones((), dtype)
+    return pool_weights(values.astype(dtype), layer, size) if values.ndim else values.astype(dtype)
 
 
 @compiled(static=("end", "sides"))
