@@ -29,7 +29,7 @@ def main():
             photo = read_image(path, arguments.size)
 
             def change(photo=photo, style=style, **options):
-                return np.abs(np.asarray(stylize(model, photo, style, **options)).clip(0, 1) - photo).mean()
+                return np.abs(np.asarray(stylize(model, photo, style, method="cascade", **options)).clip(0, 1) - photo).mean()
 
             whole = change()
             for name, rows in shares.items():
