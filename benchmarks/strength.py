@@ -29,7 +29,8 @@ def main():
             photo = read_image(path, arguments.size)
 
             def change(photo=photo, style=style, **options):
-                return np.abs(np.asarray(stylize(model, photo, style, method="cascade", **options)).clip(0, 1) - photo).mean()
+                painted = np.asarray(stylize(model, photo, style, method="cascade", **options))
+                return np.abs(painted.clip(0, 1) - photo).mean()
 
             whole = change()
             for name, rows in shares.items():

@@ -106,7 +106,10 @@ def test_the_losses_of_the_judges(model, batch):
 
     # Each photo in the style of the other, through the level below first.
     levels = ("relu3_1", layer)
-    content = [stylize(model, images[i], extract_style(model, images[1 - i]), layers=levels[:1]) for i in range(2)]
+    content = [
+        stylize(model, images[i], extract_style(model, images[1 - i]), layers=levels[:1], method="cascade")
+        for i in range(2)
+    ]
     wanted = jnp.stack([wct(model.encode(content[i])[layer], model.encode(images[1 - i])[layer]) for i in range(2)])
     painted = jax.jit(lambda x: model.decode(layer, x))(wanted)
     seen = see(painted)
