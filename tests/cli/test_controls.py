@@ -477,11 +477,11 @@ def test_contradictions(refuse, paths, folders, files):
         (["--style", a, "--strength", "1.5"], "expected a number from 0 to 1 or a grey picture, got '1.5'"),
         (
             ["--style", a, "--method", "cascade", "--structure", "0.5"],
-            "--structure is that of one pass: expected --one-pass, got the cascade",
+            "--structure needs --method one-pass, got the cascade",
         ),
         (
             ["--style", a, "--method", "cascade", "--structure", left],
-            "--structure is that of one pass: expected --one-pass, got the cascade",
+            "--structure needs --method one-pass, got the cascade",
         ),
         (
             ["--style", a, "--one-pass", "--structure", left, 1],

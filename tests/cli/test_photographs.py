@@ -33,13 +33,14 @@ def test_photo_changes_the_colours(paint, files):
     np.testing.assert_array_equal(paint("--photo", "--strength", 0), photo)
 
 
-def test_options_of_photo(paint):
+def test_options_of_photo(paint, files):
     plain = paint("--photo")
     for flags in (
         ["--protect", "skin", "neutrals"],
         ["--transform", "adain"],
         ["--alpha", 0.2],
         ["--layers", "relu1_1"],
+        ["--structure", files / "photo.png"],
     ):
         assert np.abs(paint("--photo", *flags) - plain).max() > 0, flags
 

@@ -68,7 +68,7 @@ def test_names_are_those_of_the_library():
         ({"method": "two-pass"}, "method must be one of cascade, one-pass, got 'two-pass'"),
         (
             {"structure": 0.5, "method": "cascade"},
-            "`structure` is that of one pass: expected `one_pass`, got the cascade",
+            "`structure` needs `method` one-pass, got the cascade",
         ),
         ({"structure": [0, 2], "method": "one-pass"}, "structure must be in 0..1, got 2"),
         ({"shrinkage": -0.5}, "shrinkage must be in 0..1, got -0.5"),

@@ -154,7 +154,7 @@ def test_half_precision_on_request(model, pictures, style, method, dtype):
         ),
         (
             {"structure": 0.5, "method": "cascade"},
-            "`structure` is that of one pass: expected `one_pass`, got the cascade",
+            "`structure` needs `method` one-pass, got the cascade",
         ),
         ({"structure": [0.5, 0.5], "method": "one-pass"}, "structure must be one number or one for each of 4 layers"),
         ({"structure": -1, "method": "one-pass"}, r"structure must be in 0\.\.1, got -1"),

@@ -39,6 +39,16 @@ def test_strength(painter, photo, style, rng):
     np.testing.assert_allclose(result, photo + share[..., None] * (whole - photo), atol=1e-5)
 
 
+def test_a_map_of_structure_is_its_factor(painter, photo, style):
+    for share in (0.0, 1.0):
+        mapped = transfer_photo(
+            painter, photo, style, structure=0.5, structure_map=np.full(photo.shape[:2], share, np.float32)
+        )
+        np.testing.assert_allclose(mapped, transfer_photo(painter, photo, style, structure=0.5 * share), atol=1e-5)
+    with pytest.raises(ValueError, match="structure_map must broadcast to"):
+        transfer_photo(painter, photo, style, structure_map=np.ones((3, 3), np.float32))
+
+
 def test_masks(painter, photo, style):
     left = np.zeros(photo.shape[:2], np.float32)
     left[:, :40] = 1

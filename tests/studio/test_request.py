@@ -49,7 +49,7 @@ def test_requests(photo, look, options, sentence):
 
 def test_a_map_of_structure_is_for_one_pass():
     look = Look(("a",))
-    with pytest.raises(ValueError, match="`structure` is that of one pass: expected `one_pass`, got the cascade"):
+    with pytest.raises(ValueError, match="`structure` needs `method` one-pass, got the cascade"):
         Request("p", look, Options(method="cascade"), structure="map")
     with pytest.raises(ValueError, match="`synthesize` has none"):
         Request(Texture(2, 2), look, Options(method="one-pass"), structure="map")

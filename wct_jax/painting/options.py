@@ -23,7 +23,7 @@ TRANSFORMS = ("zca", "ot", "cholesky", "adain")
 METHODS = ("cascade", "one-pass")
 """The networks that paint: a decoder for each layer, or the painter, see `wct_jax.painting.one_pass`."""
 
-STRUCTURE_OF_THE_CASCADE = "`structure` is that of one pass: expected `one_pass`, got the cascade"
+STRUCTURE_OF_THE_CASCADE = "`structure` needs `method` one-pass, got the cascade"
 
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""

@@ -156,8 +156,8 @@ def _paint(content: Array, plan: Plan, guides: Guides, progress: Callable[[str],
     # Within jit a constant is traced, too.
     traced = any(map(is_traced, jax.tree.leaves((content, plan, guides, lax.full((), 0)))))
     photo, weights, size = lay_out(content, guides.weights)
-    of_levels = Guides(strength=None if guides.strength is None else between(guides.strength))
-    of_levels = dataclasses.replace(guides, rest=None, strength=of_levels.strength)
+    strength = None if guides.strength is None else between(guides.strength)
+    of_levels = dataclasses.replace(guides, rest=None, strength=strength)
     guides, of_levels = (each.on_canvas(weights, size, photo) for each in (guides, of_levels))
 
     def begin(layer: str, before: Array) -> None:

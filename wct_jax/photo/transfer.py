@@ -38,6 +38,7 @@ def transfer_photo(
     *,
     local: float = 0.7,
     structure: ArrayLike | Sequence[ArrayLike] = PHOTO_STRUCTURE,
+    structure_map: ArrayLike | None = None,
     layers: Sequence[str] | None = None,
     strength: ArrayLike = 1.0,
     content_weights: ArrayLike | None = None,
@@ -62,6 +63,7 @@ def transfer_photo(
         local: Share of the maps that change from place to place in 0..1; the others are the same everywhere.
         structure: Share of the photo's own features in the painting, as for `stylize`; without it, strong edges have
             halos.
+        structure_map: Factor of `structure` at each pixel, 0..1 or bool, broadcasting to `[H, W]`.
         layers: Layers to use, in any order; None for all that painter and style have.
         strength: Share of the change that is made in 0..1: a scalar or broadcasting to `[H, W]`.
         content_weights: Weight of each pixel in the statistics, 0..1 or bool, broadcasting to `[H, W]`.
@@ -81,14 +83,14 @@ def transfer_photo(
     image = on_host("photo", as_image("photo", photo, single=True))
     local = as_number("local", local, 0, 1)
     protect = check_protect(protect)
-    given = Guides(content_weights, strength=strength)
+    given = Guides(content_weights, structure=structure_map, strength=strength)
     styles, guides = guide(style, mask, given, image.shape, np.float32)
     shares = [np.asarray(share) for share in guides.shares]
-    counted = None if guides.weights is None else np.asarray(guides.weights)
     step = max(1, math.ceil(math.sqrt(math.prod(image.shape[:2]) / _MOST_PIXELS)))
-    small, *few = (shrunk(each, step) for each in (image, *shares, *([] if counted is None else [counted])))
-    weights = None if counted is None else few[-1]
-    regions = few[: len(shares)]
+    small, *regions = (shrunk(each, step) for each in (image, *shares))
+    weights, structures = (
+        None if each is None else shrunk(np.asarray(each), step) for each in (guides.weights, guides.structure)
+    )
     painting = np.asarray(
         stylize(
             model,
@@ -97,6 +99,7 @@ def transfer_photo(
             alpha,
             method="one-pass",
             structure=structure,
+            structure_map=structures,
             layers=layers,
             eps=eps,
             shrinkage=shrinkage,

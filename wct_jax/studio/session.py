@@ -222,9 +222,10 @@ class Session:
         report: Progress,
     ) -> np.ndarray:
         if options.photo:
-            names = ("structure", "layers", "protect", "eps", "shrinkage", "transform")
+            names = ("layers", "protect", "eps", "shrinkage", "transform")
             more: dict[str, Any] = {name: getattr(options, name) for name in names}
-            more |= {"strength": guides["strength"], "mask": guides["mask"], "content_weights": photo.alpha}
+            more |= {name: value for name, value in guides.items() if name != "alpha_map"}
+            more["content_weights"] = photo.alpha
             return transfer_photo(self.model, photo.pixels, style, options.alpha, **more)
         sides = tuple(side + 2 * options.margin for side in photo.pixels.shape[:2])
         tile = self.limits.tile_of(sides, "the photo", self.model, options)

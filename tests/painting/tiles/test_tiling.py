@@ -187,7 +187,7 @@ def test_what_cannot_be_is_said(model, rng):
     for image, options, message in (
         (content, {"tile": 31}, "sides of 32 pixels at least with relu2_1, got 31"),
         (content[None], {}, r"content must be an image \[H, W, 3\], got shape \(1, 200, 200, 3\)"),
-        (content, {"structure": 0.5, "method": "cascade"}, "`structure` is that of one pass"),
+        (content, {"structure": 0.5, "method": "cascade"}, "`structure` needs `method` one-pass"),
         (content, {"structure_map": np.ones((3, 3))}, r"structure_map must broadcast to \(200, 200\)"),
         (content, {"content_weights": np.ones((3, 3))}, r"weights must broadcast to \(200, 200\), got shape \(3, 3\)"),
     ):
