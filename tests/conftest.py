@@ -119,6 +119,12 @@ def rng():
 
 
 @pytest.fixture
+def remembered(monkeypatch):
+    """Keep compiled code for the whole test: the programs of the tests before it do not count."""
+    monkeypatch.setattr("wct_jax.kernels.compilation._programs", 0)
+
+
+@pytest.fixture
 def directly():
     """Convolve by XLA, which gives the same numbers and takes half as long to compile, for what is about training."""
     with algorithm("direct"):

@@ -138,10 +138,8 @@ def test_the_picture_is_that_of_the_image_alone(compact, monkeypatch, sides, wei
 
 
 @pytest.fixture
-def compiling(caplog, monkeypatch):
+def compiling(caplog, remembered):
     """Call a function, and return the messages about what JAX compiled meanwhile."""
-    # Or what other tests compiled could fill the count meanwhile, and everything be forgotten.
-    monkeypatch.setattr("wct_jax.kernels.compilation._programs", 0)
 
     def compiling(function, *args):
         caplog.clear()
