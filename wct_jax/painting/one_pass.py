@@ -11,7 +11,6 @@ has it still, and x = (1 - k) d + k f, mixed before the transform, has as much o
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +26,6 @@ from wct_jax.painting.guides import Guides
 from wct_jax.painting.level import Level, paint_feature, statistics_of
 from wct_jax.painting.plan import Plan
 from wct_jax.painting.style import Style
-from wct_jax.transform.statistics import Moments
 
 
 def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Array], None]) -> Array:
@@ -50,15 +48,17 @@ def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Arr
         begin(layers[0], image)
         own = encode_once(plan.model.encoder, image, layers if mixes else layers[:1], guides.size)
         feature, sides = own[layers[0]], (image.shape[-3], image.shape[-2])
-        for level, following in pairwise([*plan.levels, None]):
-            assert level
-            if level.layer != layers[0]:
+        for level, before, after in zip(plan.levels, (None, *layers), (*layers[1:], None), strict=False):
+            if before:
                 begin(level.layer, feature)
-                if mixes:
-                    feature = mix(feature, own[level.layer], level, guides, strength)
+            # A program transforms in place what it has decoded itself. With the photo's own features, which are mixed
+            # in between, it decodes after it has transformed.
+            start, end = before or level.layer, after and level.layer
+            if mixes:
+                start, end = level.layer, after
+                feature = mix(feature, own[level.layer], level, guides, strength) if before else feature
             styles = [style.at(level.layer, swap=level.swap is not None) for style in plan.styles]
-            end = following.layer if following else None
-            feature = paint_level(plan.model.painter, feature, None, styles, level, guides, end=end, sides=sides)
+            feature = paint_level(plan.model.painter, feature, styles, level, guides, start=start, end=end, sides=sides)
         image = feature
     return image
 
@@ -96,35 +96,35 @@ def _pooled(values: Array | None, layer: str, size: Array | None, dtype: DTypeLi
     return pool_weights(values.astype(dtype), layer, size) if values.ndim else values.astype(dtype)
 
 
-@compiled(static=("end", "sides"))
+@compiled(static=("start", "end", "sides"))
 def paint_level(
     painter: Parameters,
     feature: Array,
-    statistics: Sequence[Moments] | None,
     styles: Sequence[Style],
     level: Level,
     guides: Guides,
     *,
+    start: str,
     end: str | None,
     sides: tuple[int, int],
 ) -> Array:
-    """Transform the feature of a level, and decode it to the next one.
+    """Decode a feature to a level, transform it there, and decode it further.
 
     Args:
         painter: Parameters of the painter.
-        feature: `[..., H', W', C]`.
-        statistics: Moments of each style's region in the whole image if the feature is only a tile; None for its own.
+        feature: Feature of the layer `start`, `[..., H', W', C]`.
         styles: Styles with statistics for the layer.
-        level: The level of the feature.
+        level: The level.
         guides: Guides laid out as the image.
-        end: Layer of the next level; None for the image.
+        start: Layer of the feature: the level's, or a deeper one.
+        end: Layer of the result: the level's, or a shallower one; None for the image.
         sides: Height and width of the image or its canvas.
 
     Returns:
         The feature of the layer `end`, or the image.
     """
-    statistics = statistics_of(feature, level.layer, guides) if statistics is None else statistics
-    painted = paint_feature(feature, statistics, styles, level, guides)
+    feature = decode_to(level.layer, painter, feature, start, guides.size, sides)
+    painted = paint_feature(feature, statistics_of(feature, level.layer, guides), styles, level, guides)
     return decode_to(end, painter, painted, level.layer, guides.size, sides)
 
 
@@ -134,7 +134,7 @@ def decode_to(
     """Decode the feature of a layer to that of a shallower one, or to the image.
 
     Args:
-        end: The shallower layer; None for the image.
+        end: The shallower layer, or the same one; None for the image.
         painter: Parameters of the painter.
         feature: `[..., H', W', C]`.
         layer: Layer of the feature.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
@@ -156,6 +157,10 @@ def _paint(content: Array, plan: Plan, guides: Guides, progress: Callable[[str],
     # Within jit a constant is traced, too.
     traced = any(map(is_traced, jax.tree.leaves((content, plan, guides, lax.full((), 0)))))
     photo, weights, size = lay_out(content, guides.weights)
+    if isinstance(guides.structure, np.ndarray) and not guides.structure.any():
+        # None of the photo's own features is asked for, which spares computing and mixing them.
+        levels = [dataclasses.replace(level, structure=None) for level in plan.levels]
+        plan, guides = dataclasses.replace(plan, levels=levels), dataclasses.replace(guides, structure=None)
     strength = None if guides.strength is None else between(guides.strength)
     of_levels = dataclasses.replace(guides, rest=None, strength=strength)
     guides, of_levels = (each.on_canvas(weights, size, photo) for each in (guides, of_levels))

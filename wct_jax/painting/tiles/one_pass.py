@@ -15,13 +15,15 @@ from jax import Array
 
 from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import compiled
+from wct_jax.networks.autoencoder import Parameters
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import cell_of, seen_by_decoder, seen_by_encoder
 from wct_jax.painting.guides import Guides
-from wct_jax.painting.level import statistics_of
-from wct_jax.painting.one_pass import encode_once, mix, paint_level
+from wct_jax.painting.level import Level, paint_feature, statistics_of
+from wct_jax.painting.one_pass import decode_to, encode_once, mix
 from wct_jax.painting.plan import Plan
 from wct_jax.painting.strength import between
+from wct_jax.painting.style import Style
 from wct_jax.painting.tiles.devices import in_turn, merged, on_each_device
 from wct_jax.painting.tiles.excerpt import excerpt
 from wct_jax.painting.tiles.paper import Paper
@@ -150,7 +152,7 @@ class _Pass:
         for number, (level, following) in enumerate(pairwise([*levels, None][first : end + 1]), first):
             assert level
             known, styles, to = self._statistics[number], self._styles[number], following.layer if following else None
-            feature = paint_level(model.painter, feature, known, styles, level, guides, end=to, sides=window.canvas)
+            feature = _paint(model.painter, feature, known, styles, level, guides, end=to, sides=window.canvas)
             if following is None:
                 return [], {None: feature}
             layer = following.layer
@@ -158,6 +160,23 @@ class _Pass:
                 feature = mix(feature, feature_at(layer), following, guides, strength)
         kept = own | {layer: feature} if end == 0 else {layer: feature}
         return _measure(feature, layer, guides), {name: value for name, value in kept.items() if keeps(name)}
+
+
+@compiled(static=("end", "sides"))
+def _paint(
+    painter: Parameters,
+    feature: Array,
+    statistics: Sequence[Moments],
+    styles: Sequence[Style],
+    level: Level,
+    guides: Guides,
+    *,
+    end: str | None,
+    sides: tuple[int, int],
+) -> Array:
+    """Transform a tile's feature by the statistics of the whole, and decode it to the layer `end`, or to the image."""
+    painted = paint_feature(feature, statistics, styles, level, guides)
+    return decode_to(end, painter, painted, level.layer, guides.size, sides)
 
 
 @compiled(static=("layer",))
