@@ -66,7 +66,7 @@ def residual(result, photo, radius=8, eps=1e-4):
 def report_pairs(model, judge, folder, size, results):
     rows = {"photo": [], "plain colour transfer": [], "transfer_photo": []}
     for path in Folder(folder / "content").paths:
-        photo, style = (read_image(folder / kind / path.name, size) for kind in ("content", "style"))
+        photo, style = (np.asarray(seen(read_image(folder / kind / path.name, size))) for kind in ("content", "style"))
         target = see(judge, seen(jnp.asarray(style)))
         made = photo, np.asarray(wct(photo, style)), transfer_photo(model, photo, extract_photo_style(model, style))
         for name, image in zip(rows, made, strict=True):

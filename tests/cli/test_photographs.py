@@ -2,26 +2,28 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from wct_jax import read_lut, save_model
+from wct_jax.networks.grader import initial_grader
 from wct_jax.pictures.images import read_picture
 from wct_jax.pictures.sixteen import encode_png
 
 
 @pytest.fixture(scope="module")
-def painter(tmp_path_factory, model):
-    """A model file with a painter."""
-    path = tmp_path_factory.mktemp("painter") / "model.safetensors"
-    save_model(path, dataclasses.replace(model, painter=model.decoders["relu4_1"]))
+def grading(tmp_path_factory, model):
+    """A model file with a grader that matches means and covariances."""
+    path = tmp_path_factory.mktemp("grader") / "model.safetensors"
+    save_model(path, dataclasses.replace(model, grader=initial_grader(model.widths, jax.random.key(0))))
     return path
 
 
 @pytest.fixture
-def paint(repaint, painter):
-    return lambda *flags, **more: repaint("--model", painter, *flags, **more)
+def paint(repaint, grading):
+    return lambda *flags, **more: repaint("--model", grading, *flags, **more)
 
 
 def test_photo_changes_the_colours(paint, files):
@@ -35,13 +37,7 @@ def test_photo_changes_the_colours(paint, files):
 
 def test_options_of_photo(paint, files):
     plain = paint("--photo")
-    for flags in (
-        ["--protect", "skin", "neutrals"],
-        ["--transform", "adain"],
-        ["--alpha", 0.2],
-        ["--layers", "relu1_1"],
-        ["--structure", files / "photo.png"],
-    ):
+    for flags in (["--protect", "skin", "neutrals"], ["--strength", 0.5], ["--strength", files / "photo.png"]):
         assert np.abs(paint("--photo", *flags) - plain).max() > 0, flags
 
 
@@ -52,12 +48,12 @@ def test_masks(paint, files, tmp_path):
     assert np.abs(result[:, 12:] - photo[:, 12:]).max() > 0
 
 
-def test_a_table_repeats_the_change(paint, run, files, painter, tmp_path):
+def test_a_table_repeats_the_change(paint, run, files, grading, tmp_path):
     from wct_jax.cli.stylize import main
 
     table = tmp_path / "change.cube"
     status, out, err = run(
-        main, "--photo", "--content", files / "photo.png", "--style", files / "picture.png", "--model", painter,
+        main, "--photo", "--content", files / "photo.png", "--style", files / "picture.png", "--model", grading,
         "--save-lut", table, "--output", tmp_path / "a.png",
     )  # fmt: skip
     assert (status, err) == (0, "")
@@ -76,13 +72,13 @@ def test_a_table_repeats_the_change(paint, run, files, painter, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bits_in_and_out(paint, files, run, painter, tmp_path, suffix):
+def test_16_bits_in_and_out(paint, files, run, grading, tmp_path, suffix):
     from wct_jax.cli.stylize import main
 
     levels = np.random.default_rng(0).integers(0, 65536, (17, 24, 3)).astype(np.uint16)
     (tmp_path / "deep.png").write_bytes(encode_png(levels, {}))
     output = tmp_path / f"out{suffix}"
-    given = ("--content", tmp_path / "deep.png", "--style", files / "picture.png", "--model", painter)
+    given = ("--content", tmp_path / "deep.png", "--style", files / "picture.png", "--model", grading)
     assert run(main, *given, "--photo", "--strength", 0, "--output", output)[0] == 0
     picture = read_picture(output)
     assert picture.bits == 16
@@ -91,24 +87,32 @@ def test_16_bits_in_and_out(paint, files, run, painter, tmp_path, suffix):
     assert read_picture(output).bits == 8
 
 
+def test_a_kept_style_serves_photographs(paint, run, files, grading, tmp_path):
+    from wct_jax.cli.stylize import main
+
+    kept = tmp_path / "style.safetensors"
+    assert run(main, "--style", files / "picture.png", "--model", grading, "--save-style", kept)[0] == 0
+    np.testing.assert_allclose(paint("--photo", style=kept), paint("--photo"), atol=1)
+
+
 def test_the_options_are_taken_from_a_result(paint, files, tmp_path):
     first = paint("--photo", "--protect", "skin", output="a.png")
     np.testing.assert_array_equal(paint("--like", tmp_path / "a.png", output="b.png"), first)
 
 
-def test_refusals(refuse, files, model, painter, tmp_path):
-    save_model(tmp_path / "plain.safetensors", dataclasses.replace(model, painter={}))
+def test_refusals(refuse, files, model, grading, tmp_path):
+    save_model(tmp_path / "plain.safetensors", model)
     (tmp_path / "bad.cube").write_text("LUT_3D_SIZE 2\n")
     for flags, sentence in (
-        (["--photo", "--model", tmp_path / "plain.safetensors"], "has no painter of one pass"),
+        (["--photo", "--model", tmp_path / "plain.safetensors"], "has no grader of photographs"),
         (["--protect", "skin"], "--protect needs --photo, got it without"),
-        (["--photo", "--model", painter, "--margin", 4], "expected no --margin with it"),
-        (["--photo", "--model", painter, "--whiten-only"], "expected no --whiten-only with it"),
-        (["--photo", "--model", painter, "--alpha-map", files / "photo.png"], "--alpha-map cannot guide --photo"),
-        (
-            ["--photo", "--model", painter, "--layers", "relu5_1"],
-            "paints relu4_1, relu3_1, relu2_1, relu1_1, got relu5_1",
-        ),
+        (["--photo", "--model", grading, "--margin", 4], "expected no --margin with it"),
+        (["--photo", "--model", grading, "--whiten-only"], "expected no --whiten-only with it"),
+        (["--photo", "--model", grading, "--alpha-map", files / "photo.png"], "--alpha-map cannot guide --photo"),
+        (["--photo", "--model", grading, "--structure", files / "photo.png"], "--structure cannot guide --photo"),
+        (["--photo", "--model", grading, "--layers", "relu4_1"], "expected no --layers with it"),
+        (["--photo", "--model", grading, "--one-pass"], "expected no --method with it"),
+        (["--photo", "--model", grading, "--alpha", 0.5], "expected no --alpha with it"),
         (["--save-lut", tmp_path / "a.cube"], "--save-lut keeps a change of colours: expected --photo"),
         (["--photo", "--save-lut", tmp_path / "a.png"], "its suffix must be .cube"),
         (["--lut", tmp_path / "bad.cube"], "--lut takes photos alone: expected no style with it"),

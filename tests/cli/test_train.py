@@ -541,22 +541,22 @@ def test_bad_flags(refuse, refused):
     assert refuse("--judge-layers=relu6_1", "--style-weight=1").startswith("argument --judge-layers: invalid choice")
     assert refuse("--finetune").endswith("has no decoder for relu1_1: expected one to begin with")
     assert "unrecognized arguments: --epochs" in refuse("--epochs=3")
-    assert refused(main) == "expected --layer LAYER, or --painter, got neither"
+    assert refused(main) == "expected --layer LAYER, --painter or --grader, got none of them"
 
 
 def test_bad_flags_of_painters(refuse, train, files, photos, save_encoder):
     painter = ["--painter", f"--styles={photos}"]
     for flags, sentence in (
         (["--painter"], "--painter needs pictures to take styles from: expected --styles DIR"),
-        ([f"--styles={photos}"], "--styles needs --painter"),
-        (["--structure-weight=1"], "--structure-weight needs --painter"),
-        ([*painter, "--tv-weight=1"], "--tv-weight is for decoders only"),
+        ([f"--styles={photos}"], "--styles needs --painter or --grader"),
+        (["--structure-weight=1"], "--structure-weight is for a painter, got a decoder"),
+        ([*painter, "--tv-weight=1"], "--tv-weight is for a decoder, got a painter"),
         ([*painter, "--finetune"], "has no painter from relu1_1: expected one to begin with"),
         ([*painter, "--resume"], f"there is no run to resume in {files / 'run'}"),
         ([*painter, "--styles=nowhere"], "nowhere"),
     ):
         assert sentence in refuse(*flags)
-    assert "one deepest layer" in refuse(*painter, layer="all")
+    assert "--painter is one network" in refuse(*painter, layer="all")
     save_encoder(files / "shallow.safetensors", WIDTHS[:2])
     assert "has no relu3_1" in refuse(*painter, layer="relu3_1", model=files / "shallow.safetensors")
 

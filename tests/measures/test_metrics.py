@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, sobel
 
-from wct_jax.measures.metrics import psnr, ssim
+from wct_jax.measures.metrics import edge_similarity, psnr, ssim
 from wct_jax.pictures.images import read_image
 
-EITHER = pytest.mark.parametrize("metric", [psnr, ssim])
+EITHER = pytest.mark.parametrize("metric", [psnr, ssim, edge_similarity])
 
 
 def reference_ssim(x, y):
@@ -54,6 +54,18 @@ def test_ssim_is_that_of_the_equation(rng, deviation):
     x = smooth(rng)
     y = noisy(x, rng, deviation)
     np.testing.assert_allclose(ssim(x, y), reference_ssim(x, y), atol=1e-6)
+
+
+def test_edge_similarity_is_the_ssim_of_sobel_magnitudes(rng):
+    x = smooth(rng)
+    for y in (x, noisy(x, rng, 0.05), x**2, 1 - x):
+        lumas = (image.astype(np.float64) @ [0.299, 0.587, 0.114] for image in (x, y))
+        a, b = (np.hypot(sobel(luma, 0), sobel(luma, 1)) for luma in lumas)
+        a, b = (np.repeat((edges / edges.mean())[..., None], 3, -1) for edges in (a, b))
+        np.testing.assert_allclose(edge_similarity(x, y), reference_ssim(a, b), atol=2e-4)
+    np.testing.assert_allclose(edge_similarity(x, 0.5 * x + 0.1), 1, atol=1e-3)  # Contrast is not structure.
+    flat = jnp.full((16, 16, 3), 0.5, jnp.float32)
+    assert jnp.isfinite(jax.grad(lambda image: edge_similarity(image, flat))(flat)).all()
 
 
 def test_ssim_of_photos_is_that_of_the_equation(shared, rng):

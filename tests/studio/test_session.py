@@ -15,6 +15,7 @@ from PIL import Image
 from wct_jax import Options, Session, mix_styles, read_image, read_mask, save_model, stylize, synthesize, white_style
 from wct_jax.painting.style import extract_style
 from wct_jax.painting.tiles.tiling import stylize_tiled
+from wct_jax.photo.transfer import with_colors
 from wct_jax.pictures.images import Picture, read_picture
 from wct_jax.pictures.output import read_settings, write_picture
 from wct_jax.pictures.picture import Metadata
@@ -55,7 +56,8 @@ def open_session(model, monkeypatch):
     monkeypatch.setattr(styles, "extract_style", counted)
 
     def make(most):
-        size = styles._bytes_of(extract_style(model, np.zeros((16, 20, 3), np.float32), ["relu1_1"]))
+        picture = np.zeros((16, 20, 3), np.float32)
+        size = styles._bytes_of(with_colors(extract_style(model, picture, ["relu1_1"]), picture))
         return Session(model, Limits(styles=most * size))
 
     return make, extracted

@@ -21,7 +21,7 @@ from wct_jax.networks.vgg import LAYERS, decoder_shapes
 from wct_jax.painting.style import extract_style
 from wct_jax.painting.stylization import stylize
 from wct_jax.training import painter as training
-from wct_jax.training import task
+from wct_jax.training import recipe
 from wct_jax.training.decoder import make_optimizer
 from wct_jax.training.painter import PainterWeights, init_painter, painter_step
 from wct_jax.training.recipe import train_painter
@@ -29,7 +29,7 @@ from wct_jax.training.task import Recipe, Setup
 
 LAYER = "relu2_1"
 DEEPEST_FIRST = LAYERS[1::-1]
-WEIGHTS = PainterWeights(pixel=2, feature=3, style=5, structure=7, weave=11)
+WEIGHTS = PainterWeights(pixel=2, feature=3, style=5, structure=7, weave=11, gamut=13)
 
 pytestmark = pytest.mark.usefixtures("quick", "directly")
 
@@ -79,7 +79,7 @@ def test_the_metrics_are_those_of_the_equation(model, judges, batch, monkeypatch
     monkeypatch.setattr(training, "_draw_shares", lambda *_: given)
     state = init_painter(model, LAYER, optax.sgd(0.1), 0)
     _, metrics = jitted(optax.sgd(0.1))(state, batch, model, judges)
-    assert set(metrics) == {"loss", "pixel", "feature", "style", "structure", "weave"}
+    assert set(metrics) == {"loss", "pixel", "feature", "style", "structure", "weave", "gamut"}
 
     photos, styles = (jnp.asarray(batch[:, i] / 255, jnp.float32) for i in (0, 1))
     rebuilt = dataclasses.replace(model, painter=state.parameters)
@@ -96,11 +96,13 @@ def test_the_metrics_are_those_of_the_equation(model, judges, batch, monkeypatch
             for photo, style in zip(photos, styles, strict=True)
         ]
     )
-    seen, wanted, before = (model.encode(x, LAYERS[:2]) for x in (painted, styles, photos))
+    clipped = jnp.clip(painted, 0, 1)
+    np.testing.assert_allclose(metrics["gamut"], np.square(painted - clipped).mean(), rtol=1e-2, atol=1e-6)
+    seen, wanted, before = (model.encode(x, LAYERS[:2]) for x in (clipped, styles, photos))
     style = np.mean([np.minimum(covariance_distance(seen[name], wanted[name]), 3) for name in seen])
     np.testing.assert_allclose(metrics["style"], style, rtol=2e-3)
     changes = instance_normalised(seen["relu2_1"]) - instance_normalised(before["relu2_1"])
-    change = np.square(changes).mean((1, 2, 3)) + 1 - ssim(painted, photos)
+    change = np.square(changes).mean((1, 2, 3)) + 1 - ssim(clipped, photos)
     np.testing.assert_allclose(metrics["structure"], np.mean(2 * 0.8 * change), rtol=2e-3)
     np.testing.assert_allclose(metrics["weave"], weave(painted, photos, styles), rtol=1e-2, atol=1e-4)
     weights = dataclasses.asdict(WEIGHTS)
@@ -141,11 +143,11 @@ def test_a_painter_learns_all_of_it(model, judges, batch, lenient):
 
 
 def test_a_painter_goes_from_batches_to_the_model_file(model, judges, rng, tmp_path, lenient, monkeypatch):
-    monkeypatch.setattr(task, "make_optimizer", lambda *arguments: lenient(make_optimizer(*arguments)))
+    monkeypatch.setattr(recipe, "make_optimizer", lambda *given, **more: lenient(make_optimizer(*given, **more)))
     pairs = iter([rng.integers(0, 256, (4, 2, 36, 36, 3), dtype=np.uint8) for _ in range(2)])
-    recipe = Recipe(steps=2, batch_size=4, crop=36, learning_rate=1e-2, precision="float32", seed=3, data="noise")
+    settings = Recipe(steps=2, batch_size=4, crop=36, learning_rate=1e-2, precision="float32", seed=3, data="noise")
     photos = [rng.random((13, 18, 3), np.float32)]
-    setup = Setup(pairs, tmp_path / "run", recipe, photos, lambda: photos, 1, Console(file=io.StringIO()))
+    setup = Setup(pairs, tmp_path / "run", settings, photos, lambda: photos, 1, Console(file=io.StringIO()))
     trained, record = train_painter(model, LAYER, WEIGHTS, setup, judges=judges)
     assert trained.painter_layers == DEEPEST_FIRST
     assert trained.layers == ()

@@ -84,14 +84,14 @@ def _is_left(arguments: argparse.Namespace, path: "os.PathLike[str]") -> bool:
 
 
 def _save_style(arguments: argparse.Namespace, order: Order, session: "Session") -> None:
-    from wct_jax.networks.vgg import deepest_first
+    from wct_jax.networks.vgg import LAYERS, deepest_first
     from wct_jax.painting.style_file import save_style
 
     assert order.look
     style = session.style(order.opened(order.look), order.options)
     save_style(arguments.save_style, style)
     report = say if arguments.output == STANDARD else tell
-    report(f"{arguments.save_style}: the style at {', '.join(deepest_first(style.moments))}")
+    report(f"{arguments.save_style}: the style at {', '.join(deepest_first(set(LAYERS) & set(style.moments)))}")
 
 
 def _make_all(arguments: argparse.Namespace, order: Order, session: "Session", report: Report) -> tuple[int, list[str]]:

@@ -1,4 +1,4 @@
-"""The command `train.py`: a parser, the data, then one library call for each layer, or for the painter."""
+"""The command `train.py`: a parser, the data, then one library call for each layer, the painter or the grader."""
 
 import argparse
 from collections.abc import Sequence
@@ -18,27 +18,33 @@ if TYPE_CHECKING:
     from wct_jax.training.task import Setup
 
 
-# The terms of the loss: the weight by default for decoders and for painters, None where there is no such term.
-_WEIGHTS: dict[str, tuple[float | None, float | None, str]] = {
-    "pixel": (1.0, 2.0, "mean squared error of the pixels, in 0..1,"),
-    "feature": (1.0, 0.1, "mean squared error of the feature, or the relative error of a painter's inputs,"),
-    "tv": (0.0, None, "total variation"),
-    "perceptual": (0.0, None, "relative error of the judges' features"),
-    "style": (0.0, 1.0, "error of the judges' covariances on photos that took another's style"),
-    "structure": (None, 0.1, "change of a photo's structure by a painter"),
-    "weave": (None, 0.2, "weave in flat parts that a painter has painted"),
+# The terms of the loss: the weight by default of each kind of network that has the term.
+_WEIGHTS: dict[str, tuple[dict[str, float], str]] = {
+    "pixel": ({"decoder": 1.0, "painter": 2.0}, "mean squared error of the pixels, in 0..1,"),
+    "feature": (
+        {"decoder": 1.0, "painter": 0.1},
+        "mean squared error of the feature, or the relative error of a painter's inputs,",
+    ),
+    "tv": ({"decoder": 0.0}, "total variation"),
+    "perceptual": ({"decoder": 0.0}, "relative error of the judges' features"),
+    "style": (
+        {"decoder": 0.0, "painter": 1.0, "grader": 1.0},
+        "error of the judges' covariances on photos that took another's style",
+    ),
+    "structure": ({"painter": 0.1}, "change of a photo's structure"),
+    "weave": ({"painter": 0.2}, "weave in painted flat parts"),
+    "gamut": ({"painter": 5.0, "grader": 2.0}, "distance of the result from 0..1"),
+    "edges": ({"grader": 0.4}, "change of a photo's edges"),
+    "smooth": ({"grader": 0.1}, "difference between neighbouring cells"),
+    "restored": ({"grader": 25.0}, "mean squared error of regraded photos that got their own colours back"),
 }
-
-
-def _default(weight: float | None, prefix: str = "") -> str:
-    return "" if weight is None else f"{prefix}{weight:g}"
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and train decoders; None stands for the arguments and the name of the process."""
     description = (
-        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, or the painter of one pass, "
-        "and add it to the model."
+        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, the painter of one pass, or "
+        "the grader of photographs, and add it to the model."
     )
     parser = TrainingParser(description, prog)
     parser.add_argument(
@@ -46,39 +52,44 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         choices=(*LAYERS, "all"),
         help="the layer to invert, or all that the model has; the deepest layer of a painter (default there: relu4_1)",
     )
-    parser.add_argument("--painter", action="store_true", help="train the painter of one pass, not a decoder")
-    parser.add_argument(
-        "--styles", type=file_path, metavar="DIR", help="a folder of pictures whose styles a painter learns to take"
-    )
+    kinds = parser.add_mutually_exclusive_group()
+    for kind, what in (("painter", "the painter of one pass"), ("grader", "the grader of photographs")):
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"train {what}, no decoder")
+    parser.set_defaults(kind="decoder")
+    styles_help = "a folder of pictures whose styles a painter or a grader learns to take"
+    parser.add_argument("--styles", type=file_path, metavar="DIR", help=styles_help)
     parser.add_argument(
         "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
     )
     out_help = "the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)"
     parser.add_argument("--out", type=file_path, metavar="DIR", help=out_help)
     parser.add_recipe(steps=15_000, crop=256, learning_rate=5e-3)
-    for term, (of_decoder, of_painter, what) in _WEIGHTS.items():
-        defaults = [text for text in (_default(of_decoder), _default(of_painter, "of a painter ")) if text]
-        help_text = f"how much the {what} counts in the loss (default: {'; '.join(defaults)})"
+    for term, (weights, what) in _WEIGHTS.items():
+        defaults = ", ".join(f"{weight:g} of a {kind}" for kind, weight in weights.items())
+        help_text = f"how much the {what} counts in the loss (default: {defaults})"
         parser.add_argument(f"--{term}-weight", type=number, metavar="W", help=help_text)
     parser.add_judges("--perceptual-weight, --style-weight and --structure-weight compare", " (default: --model's)")
     layers_help = "where the judges compare (default: all the layers that they have)"
     parser.add_argument("--judge-layers", nargs="+", choices=LAYERS, metavar="LAYER", help=layers_help)
-    parser.add_argument("--finetune", action="store_true", help="begin with the decoder or painter that the model has")
-    overwrite_help = "replace the decoder or painter that the model has"
+    parser.add_argument("--finetune", action="store_true", help="begin with the network that the model has")
+    overwrite_help = "replace the network that the model has"
     parser.add_argument("--overwrite", action="store_true", help=overwrite_help)
     parser.run(train, argv)
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train a painter, a decoder, or one for each layer in turn, and add it to the model."""
+    """Train a painter, a grader, a decoder, or one for each layer in turn, and add it to the model."""
     _check(arguments)
-    judged = any(getattr(arguments, f"{term}_weight") for term in ("perceptual", "style", "structure"))
-    if not arguments.pixel_weight and not arguments.feature_weight:
-        raise ValueError("--pixel-weight and --feature-weight are both 0: expected one of them to count")
+    judging = [term for term in ("perceptual", "structure", "style") if arguments.kind in _WEIGHTS[term][0]]
+    judged = any(getattr(arguments, f"{term}_weight") for term in judging)
+    first = [term for term in ("pixel", "feature", "style", "restored") if arguments.kind in _WEIGHTS[term][0]][:2]
+    if not any(getattr(arguments, f"{term}_weight") for term in first):
+        raise ValueError(f"--{first[0]}-weight and --{first[1]}-weight are both 0: expected one of them to count")
     if (arguments.judges or arguments.judge_layers) and not judged:
         given = "--judges" if arguments.judges else "--judge-layers"
-        other = "--structure-weight" if arguments.painter else "--perceptual-weight"
-        raise ValueError(f"{given} without {other} or --style-weight: expected one of them to count")
+        raise ValueError(
+            f"{given} without {' or '.join(f'--{term}-weight' for term in judging)}: expected one of them to count"
+        )
     prepare(arguments)
 
     # Late, and the slow ones last, since a mistyped name should not have to wait for them.
@@ -87,14 +98,15 @@ def train(arguments: argparse.Namespace) -> None:
 
     model = load_model(arguments.model)
     check_model_target(model_path(arguments.model))
-    folders = {} if arguments.painter else _folders(arguments, model)
-    if arguments.painter:
-        _check_painter(arguments, model)
+    decoders = arguments.kind == "decoder"
+    folders = _folders(arguments, model) if decoders else {}
+    if not decoders:
+        _check_whole(arguments, model)
     models = [load_model(judge) for judge in arguments.judges or ()] or [model]
     judges = choose_taps(models, arguments.judge_layers) if judged else ()
     photos = open_photos(arguments)
-    if arguments.painter:
-        _train_painter(arguments, model, photos, judges)
+    if not decoders:
+        _train_whole(arguments, model, photos, judges)
         return
     for layer, folder in folders.items():
         _train_layer(arguments, model, layer, photos.setup(arguments, folder), judges)
@@ -102,69 +114,76 @@ def train(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse options of the other kind of network, and give the loss the weights of this one."""
-    a = arguments
+    a, decoder = arguments, arguments.kind == "decoder"
     rules = [
-        (a.painter and a.layer == "all", "--painter has one deepest layer: expected --layer relu4_1, say, got all"),
-        (a.painter and not a.styles, "--painter needs pictures to take styles from: expected --styles DIR"),
-        (not a.painter and not a.layer, "expected --layer LAYER, or --painter, got neither"),
-        (not a.painter and a.styles, "--styles needs --painter"),
+        (a.layer == "all" and not decoder, f"--{a.kind} is one network: expected --layer relu4_1, say, got all"),
+        (a.kind == "grader" and a.layer, "--grader sees all layers up to relu4_1: expected no --layer"),
+        (not decoder and not a.styles, f"--{a.kind} needs pictures to take styles from: expected --styles DIR"),
+        (decoder and not a.layer, "expected --layer LAYER, --painter or --grader, got none of them"),
+        (decoder and a.styles, "--styles needs --painter or --grader"),
     ]
     for broken, sentence in rules:
         if broken:
             raise ValueError(sentence)
     a.layer = a.layer or "relu4_1"
-    for term, (of_decoder, of_painter, _) in _WEIGHTS.items():
-        name, default = f"{term}_weight", of_painter if a.painter else of_decoder
+    for term, (weights, _) in _WEIGHTS.items():
+        name = f"{term}_weight"
         if getattr(a, name) is None:
-            setattr(a, name, default or 0.0)
-        elif default is None:
-            raise ValueError(
-                f"--{term}-weight is for decoders only" if a.painter else f"--{term}-weight needs --painter"
-            )
+            setattr(a, name, weights.get(a.kind, 0.0))
+        elif a.kind not in weights:
+            raise ValueError(f"--{term}-weight is for a {' or a '.join(weights)}, got a {a.kind}")
 
 
-def _check_painter(arguments: argparse.Namespace, model: "Model") -> None:
-    """Check that the painter's run can be begun or resumed."""
+def _check_whole(arguments: argparse.Namespace, model: "Model") -> None:
+    """Check that the run of a painter or a grader can be begun or resumed."""
     from wct_jax.training.run import holds_run
 
+    kind, folder = arguments.kind, arguments.out or Path("runs", arguments.kind)
     if arguments.layer not in LAYERS[: len(model.widths)]:
         have = ", ".join(LAYERS[: len(model.widths)])
         raise ValueError(f"the encoder of {arguments.model} has no {arguments.layer}: expected one of {have}")
     if model.encoders:
-        raise ValueError(f"{arguments.model} has several encoders, and a painter takes all features from one")
-    begun = holds_run(arguments.out or Path("runs", "painter"))
+        raise ValueError(f"{arguments.model} has several encoders, and a {kind} takes all features from one")
+    begun = holds_run(folder)
     if arguments.resume and not begun:
-        raise ValueError(f"there is no run to resume in {arguments.out or Path('runs', 'painter')}")
-    if arguments.finetune and model.painter_layers[:1] != (arguments.layer,):
+        raise ValueError(f"there is no run to resume in {folder}")
+    if arguments.finetune and kind == "painter" and model.painter_layers[:1] != (arguments.layer,):
         raise ValueError(f"{arguments.model} has no painter from {arguments.layer}: expected one to begin with")
-    known = begun and _holds(arguments.out or Path("runs", "painter"), lambda own: own.painter, model.painter)
-    if model.painter and not known and not arguments.overwrite:
+    there = getattr(model, kind)
+    if arguments.finetune and not there:
+        raise ValueError(f"{arguments.model} has no {kind}: expected one to begin with")
+    known = begun and _holds(folder, lambda own: getattr(own, kind), there)
+    if there and not known and not arguments.overwrite:
         raise ValueError(
-            f"{arguments.model} has a painter: --overwrite replaces it by a new one, and with --finetune by one that "
+            f"{arguments.model} has a {kind}: --overwrite replaces it by a new one, and with --finetune by one that "
             "begins with it"
         )
 
 
-def _train_painter(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
+def _train_whole(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
+    """Train a painter or a grader."""
     import jax
 
-    from wct_jax.networks.model_file import add_painter, model_path, save_model
+    from wct_jax.networks.model_file import add_grader, add_painter, model_path, save_model
+    from wct_jax.training.grader import GraderWeights
     from wct_jax.training.painter import PainterWeights
-    from wct_jax.training.recipe import train_painter
+    from wct_jax.training.recipe import train_grader, train_painter
 
-    a, folder = arguments, arguments.out or Path("runs", "painter")
-    weights = PainterWeights(
-        **{term: getattr(a, f"{term}_weight") for term in _WEIGHTS if _WEIGHTS[term][1] is not None}
-    )
+    a, kind, folder = arguments, arguments.kind, arguments.out or Path("runs", arguments.kind)
+    weights = {term: getattr(a, f"{term}_weight") for term in _WEIGHTS if kind in _WEIGHTS[term][0]}
     setup = photos.setup(arguments, folder)
-    with explained("the painter", folder, arguments, "another --out with --overwrite"):
-        trained, record = train_painter(model, a.layer, weights, setup, judges=judges, finetune=a.finetune)
+    with explained(f"the {kind}", folder, arguments, "another --out with --overwrite"):
+        if kind == "painter":
+            own = PainterWeights(**weights)
+            trained, record = train_painter(model, a.layer, own, setup, judges=judges, finetune=a.finetune)
+        else:
+            trained, record = train_grader(model, GraderWeights(**weights), setup, judges=judges, finetune=a.finetune)
     if jax.process_index():
         return
     save_model(folder / "model.safetensors", trained)
-    add_painter(model_path(a.model), trained, record)
+    (add_painter if kind == "painter" else add_grader)(model_path(a.model), trained, record)
     score = f"; {SCORE.format(**record['val'])}" if "val" in record else ""
-    tell(f"painter: {summary(record)}{score}; it is in {model_path(a.model)}")
+    tell(f"{kind}: {summary(record)}{score}; it is in {model_path(a.model)}")
 
 
 def _train_layer(

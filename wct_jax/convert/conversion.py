@@ -12,7 +12,8 @@ from wct_jax.convert.preprocessing import check_name
 from wct_jax.convert.reading import read_checkpoint
 from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
-from wct_jax.networks.model_file import is_model_file, load_model, with_decoder
+from wct_jax.networks.model_file import is_model_file, load_model
+from wct_jax.networks.parts import with_decoder
 from wct_jax.pictures.scan import scan
 
 

@@ -1,12 +1,11 @@
-"""The model file: one `.safetensors` with an encoder, its decoders and its painter.
+"""The model file: one `.safetensors` with an encoder, its decoders, its painter and its grader.
 
 Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ...,
-`painter/conv4_1/kernel`, ... and `auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2 some layers have an encoder
-of their own: `encoders/relu3_1/conv1_1/kernel`, .... One metadata key, `wct_jax`, holds a JSON document.
+`painter/conv4_1/kernel`, ..., `grader/first/kernel`, ... and `auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2
+some layers have an encoder of their own: `encoders/relu3_1/conv1_1/kernel`, .... One metadata key, `wct_jax`, holds a
+JSON document.
 """
 
-import dataclasses
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,9 @@ from wct_jax.checks.printable import printable
 from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
-from wct_jax.networks.model import Model, Parameters
+from wct_jax.networks.grader import grader_shapes
+from wct_jax.networks.model import Model
+from wct_jax.networks.parts import with_decoder, with_grader, with_painter
 from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable, write_tensors
 from wct_jax.networks.vgg import LAYERS, convolution_of, decoder_shapes, depth_of, encoder_shapes
 from wct_jax.system.folders import cache_folder
@@ -78,7 +79,8 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     metadata = parse_document(path, document)
     widths = tuple(metadata["widths"])
     _verify(path, arrays, widths, metadata["layers"], own_encoders(path, metadata))
-    tree: dict[str, Any] = {"encoder": {}, "encoders": {}, "decoder": {}, "auxiliary": {}, "painter": {}}
+    networks = ("encoder", "encoders", "decoder", "auxiliary", "painter", "grader")
+    tree: dict[str, Any] = {network: {} for network in networks}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
         branch = tree
@@ -103,6 +105,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         document=document,
         encoders=tree["encoders"],
         painter=tree["painter"],
+        grader=tree["grader"],
     )
 
 
@@ -129,7 +132,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """
     path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
     arrays = flatten("encoder", model.encoder) | flatten("auxiliary", model.auxiliary)
-    arrays |= flatten("painter", model.painter)
+    arrays |= flatten("painter", model.painter) | flatten("grader", model.grader)
     for layer, parameters in model.decoders.items():
         arrays |= flatten(f"decoder/{layer}", parameters)
     for layer, parameters in model.encoders.items():
@@ -193,6 +196,20 @@ def add_painter(path: str | os.PathLike[str], model: Model, record: Mapping[str,
     _change(path, model, "painter", lambda there: with_painter(there, model.painter, record))
 
 
+def add_grader(path: str | os.PathLike[str], model: Model, record: Mapping[str, Any]) -> None:
+    """Add a grader to a model file, or replace the one it has; see `add_decoder`.
+
+    Args:
+        path: Path of the model file.
+        model: Model with the grader and its encoder.
+        record: JSON values that describe the training.
+
+    Raises:
+        ValueError: The file cannot be read or written, or has another encoder.
+    """
+    _change(path, model, "grader", lambda there: with_grader(there, model.grader, record))
+
+
 def _change(path: str | os.PathLike[str], model: Model, what: str, change: Callable[[Model], Model]) -> None:
     check_model_target(path)
     target = Path(os.path.realpath(path))
@@ -204,79 +221,6 @@ def _change(path: str | os.PathLike[str], model: Model, what: str, change: Calla
             save_model(target, change(there))
     except OSError as error:
         raise ValueError(f"cannot lock {path}: {error.strerror or error}") from None
-
-
-def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[str, Any]) -> Model:
-    """A model with a decoder added, or replaced for its layer.
-
-    Args:
-        model: Model without the decoder.
-        layer: Layer of the decoder.
-        decoder: Parameters of the decoder.
-        record: JSON values that describe its origin.
-    """
-    records = model.metadata.get("decoders", {}) | {layer: dict(record)}
-    document = json.dumps(model.metadata | {"decoders": records})
-    return dataclasses.replace(model, decoders={**model.decoders, layer: decoder}, document=document)
-
-
-def with_painter(model: Model, painter: Parameters, record: Mapping[str, Any]) -> Model:
-    """A model with a painter added, or replaced.
-
-    Args:
-        model: Model without the painter.
-        painter: Parameters of the painter.
-        record: JSON values that describe its origin.
-    """
-    return dataclasses.replace(model, painter=painter, document=json.dumps(model.metadata | {"painter": dict(record)}))
-
-
-def require_painter(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
-    """The layers to paint in one pass, after a check that the model has a painter and that it reaches them.
-
-    Args:
-        model: The model.
-        name: Name or path of its file, for messages.
-        layers: Layers asked for; None for all that the painter reaches, deepest first.
-
-    Raises:
-        ValueError: The model has no painter, or the painter does not reach a layer.
-    """
-    have = model.painter_layers
-    if not have:
-        raise ValueError(
-            f"the model {name} has no painter of one pass: python train.py --painter --model {name} trains one"
-        )
-    wanted = have if layers is None else tuple(layers)
-    for layer in wanted:
-        if layer not in have:
-            raise ValueError(f"the painter of {name} paints {', '.join(have)}, got {layer}")
-    return wanted
-
-
-def require_decoders(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:
-    """The layers to stylize, after a check that the model can decode them.
-
-    Args:
-        model: The model.
-        name: Name or path of its file, for messages.
-        layers: Layers asked for; None for all that the model can decode, deepest first.
-
-    Raises:
-        ValueError: A layer is unknown, or has no decoder; the message then has the command that trains one.
-    """
-    wanted = tuple(model.layers if layers is None else layers)
-    depth = len(model.widths)
-    for layer in wanted or LAYERS[depth - 1 : depth]:
-        if layer not in LAYERS[:depth]:
-            raise ValueError(f"unknown layer {layer!r}: the encoder of {name} has {', '.join(LAYERS[:depth])}")
-        if layer not in model.decoders:
-            raise ValueError(
-                f"the model {name} has no decoder for {layer} (it has {', '.join(model.layers) or 'none'}): "
-                f"python train.py --layer {layer} --model {name} trains one, "
-                f"and python convert_vgg.py {name} --decoder FILE adds a published one"
-            )
-    return wanted
 
 
 def _verify(
@@ -295,6 +239,9 @@ def _verify(
     if painted and not own:  # It takes all features from one encoder.
         networks["painter"] = decoder_shapes(painted[-1], widths)
     expected: dict[str, tuple[int, ...]] = {}
+    if any(name.startswith("grader/") for name in arrays) and not own:
+        for name, shape in grader_shapes(widths).items():
+            expected |= {f"grader/{name}/kernel": shape, f"grader/{name}/bias": shape[-1:]}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():
             expected[f"{network}/{name}/kernel"] = (3, 3, inputs, outputs)

@@ -28,11 +28,10 @@ STRUCTURE_OF_THE_CASCADE = "`structure` needs `method` one-pass, got the cascade
 COLORS = ("luminance", "histogram", "coral")
 """The names that `preserve_color` takes."""
 
-PHOTO_STRUCTURE = 0.25
-"""The structure of `transfer_photo` and of `stylize.py --photo` where none is given."""
-
 PROTECTED = ("skin", "neutrals")
 """The colours that `transfer_photo` can protect."""
+
+_OF_PHOTOS = ("photo", "protect", "strength", "content_size", "style_size")
 
 # After three passes no change can be seen.
 MOST_PASSES = 1000
@@ -51,8 +50,7 @@ class Options:
     Attributes:
         method: A name in `METHODS`; None for one pass if the model has a painter that reaches `layers`, and the cascade
             if not.
-        structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`. None
-            stands for 0, or with `photo` for `PHOTO_STRUCTURE`.
+        structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`.
         layers: Layers to use; None for all that model and style have.
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
         strength: Share of the change that is made, in 0..1.
@@ -68,12 +66,13 @@ class Options:
         preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
         content_size: Length in pixels to which a photo's short side is resized; None for its own.
         style_size: Length in pixels to which the short side of a style's picture is resized; None for its own.
-        photo: Whether the result is the photo itself in other colours, see `wct_jax.transfer_photo`: in one pass.
+        photo: Whether the result is the photo itself in other colours, see `wct_jax.transfer_photo`. Of the other
+            options, only `strength`, `protect` and the sizes may then be given.
         protect: Names in `PROTECTED` of colours that keep their hue, in such a result.
     """
 
     method: str | None = None
-    structure: float | tuple[float, ...] | None = None
+    structure: float | tuple[float, ...] = 0.0
     layers: tuple[str, ...] | None = None
     alpha: float | tuple[float, ...] = 1.0
     strength: float = 1.0
@@ -97,9 +96,6 @@ class Options:
         for name in ("alpha", "structure", "strength", "eps", "shrinkage"):
             if is_traced(getattr(self, name)):
                 raise ValueError(f"{name} must be a plain number in Options, got one that JAX is tracing")
-        self._check_photo()
-        if self.structure is None:
-            object.__setattr__(self, "structure", PHOTO_STRUCTURE if self.photo else 0.0)
         if self.method is not None:
             check_choice("method", self.method, METHODS)
         alphas, structures = (
@@ -139,6 +135,7 @@ class Options:
                 plain[name] = as_integer(name, size, 1)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+        self._check_photo()
 
     def _check_photo(self) -> None:
         if not isinstance(self.photo, bool):
@@ -148,12 +145,10 @@ class Options:
             if self.protect:
                 raise ValueError("`protect` needs `photo`, got it without")
             return
-        if self.method == "cascade":
-            raise ValueError("`photo` is made in one pass, got the cascade")
-        object.__setattr__(self, "method", "one-pass")
-        for name in ("whiten_only", "swap_layers", "passes", "margin", "preserve_color"):
-            if getattr(self, name):
-                raise ValueError(f"`photo` changes colours and no drawing: expected no `{name}` with it")
+        for field in dataclasses.fields(self):
+            value, default = getattr(self, field.name), field.default
+            if field.name not in _OF_PHOTOS and (value is not default and value != default):
+                raise ValueError(f"`photo` changes colours and no drawing: expected no `{field.name}` with it")
 
     def to_json(self) -> str:
         """These options as a JSON object."""

@@ -10,30 +10,57 @@ import numpy as np
 from jax import Array
 
 from wct_jax.kernels.compilation import compiled
+from wct_jax.networks.cells import TERMS, bend
+from wct_jax.networks.tone import Toning, into_gamut
 from wct_jax.photo.protection import keep_hue, protected
-from wct_jax.photo.tone import into_gamut
 from wct_jax.transform.platforms import HIGHEST
 
 # Side of the tiles, all of one shape, so that one program serves photos of every size.
 _TILE = 512
 # Knots of the grid that a tile may touch, in steps of this many, for the same reason.
-_KNOTS = 64
+_KNOTS = 8
 _WORKERS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
-    """Affine maps on a grid for each region of a photo.
+class Grading:
+    """What happens to the colours of a region, cell by cell.
 
     Attributes:
-        maps: For each region `[h, w, 3, 4]`, see `wct_jax.photo.affine.fit_maps`.
+        maps: `[h, w, 3, TERMS]`: colours become `maps @ (red, green, blue, 1, t, t²)`, where t bends white luma.
+        light: `[4]`: white luma is `light[:3] @ (red, green, blue) + light[3]`.
+    """
+
+    maps: np.ndarray
+    light: np.ndarray
+
+    @classmethod
+    def of(cls, cells: np.ndarray, toning: Toning) -> "Grading":
+        """The grading of a grader's coefficients, `[h, w, 3, TERMS]`."""
+        mean, whiten, target, color = (
+            np.asarray(each, np.float64) for each in (toning.mean, toning.whiten, toning.target, toning.color)
+        )
+        # Colours to u = (z, 1, t, t²), and from z + D u to colours.
+        seen = np.eye(TERMS)
+        seen[:3, :3], seen[:3, 3] = whiten, -whiten @ mean
+        maps = color @ (cells + np.eye(3, TERMS)) @ seen
+        maps[..., 3] += target
+        return cls(maps.astype(np.float32), seen[0, :4].astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A change for each region of a photo.
+
+    Attributes:
+        gradings: The grading of each region.
         cell: Side of a cell in the photo's pixels.
         shares: Share of each region in each pixel, `[H, W]`; empty for one region everywhere.
         strength: Share of the change that is made, `[H, W]` or a scalar.
         protect: Names in `wct_jax.photo.protection.PROTECTED`.
     """
 
-    maps: Sequence[np.ndarray]
+    gradings: Sequence[Grading]
     cell: int
     shares: Sequence[np.ndarray] = ()
     strength: np.ndarray | float = 1.0
@@ -56,13 +83,13 @@ class Change:
 
         shares = [tile(share) for share in self.shares]
         strength = tile(np.broadcast_to(np.asarray(self.strength, np.float32), photo.shape[:2]))
-        knots = [self._knots(part, count) for part, count in zip(window, self.maps[0].shape, strict=False)]
+        knots = [self._knots(part, count) for part, count in zip(window, self.gradings[0].maps.shape, strict=False)]
         (rows, across), (columns, along) = knots
         patches = []
-        for each in self.maps:
-            part = each[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 12)
+        for each in self.gradings:
+            part = each.maps[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 3 * TERMS)
             short = [(0, hats.shape[1] - count) for hats, count in zip((across, along), part.shape, strict=False)]
-            patches.append(np.pad(part.astype(np.float32), [*short, (0, 0)]))
+            patches.append((np.pad(part, [*short, (0, 0)]), each.light))
         arrays = jax.tree.map(jnp.asarray, (tile(photo), patches, across, along, shares, strength))
         changed = _changed(*arrays, protect=self.protect)
         out[window] = np.asarray(changed)[: sides[0], : sides[1]]
@@ -86,7 +113,7 @@ def _tiles(shape: Sequence[int]) -> Iterator[tuple[slice, slice]]:
 @compiled(static=("protect",))
 def _changed(
     photo: Array,
-    patches: Sequence[Array],
+    patches: Sequence[tuple[Array, Array]],
     across: Array,
     along: Array,
     shares: Sequence[Array],
@@ -95,15 +122,17 @@ def _changed(
     protect: tuple[str, ...],
 ) -> Array:
     total = jnp.zeros_like(photo)
-    for number, patch in enumerate(patches):
+    for number, (patch, light) in enumerate(patches):
         narrow = jnp.einsum("rh,hwk->rwk", across, patch, precision=HIGHEST)
         maps = jnp.einsum("rwk,cw->rkc", narrow, along, precision=HIGHEST)
-        changed = jnp.stack(
-            [sum((maps[:, 4 * i + j] * photo[..., j] for j in range(3)), maps[:, 4 * i + 3]) for i in range(3)], -1
+        red, green, blue = (photo[..., i] for i in range(3))
+        bent = bend(light[0] * red + light[1] * green + light[2] * blue + light[3])
+        terms = (red, green, blue, jnp.ones_like(red), bent, jnp.square(bent))
+        changed = into_gamut(
+            jnp.stack([sum(maps[:, TERMS * i + j] * term for j, term in enumerate(terms)) for i in range(3)], -1)
         )
-        changed = into_gamut(changed)
         if protect:
             changed = keep_hue(changed, photo, protected(photo, protect))
         difference = changed - photo
         total = total + (shares[number][..., None] * difference if shares else difference)
-    return photo + strength[..., None] * total
+    return jnp.clip(photo + strength[..., None] * total, 0, 1)  # Rounding may leave the gamut.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax import Array
 
+from wct_jax.networks.tone import YCC, with_chroma
 from wct_jax.painting.options import PROTECTED as PROTECTED
-from wct_jax.photo.tone import YCC, with_chroma
 
 # Chai and Ngan, "Face Segmentation Using Skin-Color Map", 1999, in 8-bit levels: differences of blue and red.
 _SKIN = ((77, 127), (133, 173))
@@ -22,7 +22,7 @@ def protected(photo: Array, protect: Sequence[str]) -> Array:
         photo: `[..., H, W, 3]` in 0..1.
         protect: Names in `PROTECTED`.
     """
-    ycc = photo @ YCC.T.astype("float32")
+    ycc = photo @ YCC.T
     share = jnp.zeros(photo.shape[:-1], photo.dtype)
     if "skin" in protect:
         skin = jnp.clip(ycc[..., 0] / 0.2, 0, 1)  # Black has any hue.
@@ -46,7 +46,7 @@ def keep_hue(changed: Array, photo: Array, share: Array) -> Array:
         photo: `[..., 3]` in 0..1.
         share: How far each pixel is protected, `[...]`.
     """
-    luma = YCC[0].astype("float32")
+    luma = YCC[0]
     light, before = changed @ luma, photo @ luma
     # Darker skin with all its chroma would be gaudy.
     fade = jnp.minimum(light / jnp.maximum(before, 1e-3), 1)[..., None]

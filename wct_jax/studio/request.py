@@ -128,6 +128,7 @@ class Request:
             (texture and options.content_size, "`content_size` resizes photos, and `synthesize` has none"),
             (texture and options.photo, "`photo` changes the colours of a photo, and `synthesize` has none"),
             (options.photo and self.alpha_map is not None, "`alpha_map` cannot guide `photo`: expected `strength`"),
+            (options.photo and self.structure is not None, "`structure` cannot guide `photo`: expected `strength`"),
             (options.swap_layers and mixed, "`swap_layers` needs the patches of one picture: mixed styles have none"),
         ]
         for broken, sentence in rules:

@@ -13,7 +13,8 @@ import numpy as np
 import wct_jax
 from wct_jax.checks.arguments import check_kind
 from wct_jax.networks.model import Model
-from wct_jax.networks.model_file import load_model, require_decoders, require_painter
+from wct_jax.networks.model_file import load_model
+from wct_jax.networks.parts import require_decoders, require_grader, require_painter
 from wct_jax.painting.color import preserve_color
 from wct_jax.painting.options import Options
 from wct_jax.painting.plan import Settings, method_of
@@ -172,7 +173,9 @@ class Session:
         Raises:
             ValueError: The styles cannot be read or mixed, or have masks.
         """
-        if options.layers is None and options.method is None:  # Whichever method takes the style later.
+        if options.photo:
+            require_grader(self.model, self.model_name)
+        elif options.layers is None and options.method is None:  # Whichever method takes the style later.
             options = dataclasses.replace(options, layers=layers_of(self.model, None))
         else:
             options = dataclasses.replace(options, layers=self._layers(options, self._method(options)))
@@ -187,9 +190,12 @@ class Session:
         Textures are made by the cascade unless the options say otherwise.
 
         Raises:
-            ValueError: The model has none of the layers, or no painter for one pass.
+            ValueError: The model has none of the layers, no painter for one pass, or no grader of photographs.
         """
         options, texture = request.options, isinstance(request.photo, Texture)
+        if options.photo:
+            require_grader(self.model, self.model_name)
+            return options
         structured = 1.0 if request.structure is not None else options.structure
         given = options.method or ("cascade" if texture else None)
         method = self._method(dataclasses.replace(options, method=given, structure=structured))
@@ -197,7 +203,7 @@ class Session:
         return dataclasses.replace(options, method=method, layers=self._layers(options, method), passes=passes)
 
     def _method(self, options: Options) -> str:
-        return method_of(self.model, options, Settings(options.alpha, structure=options.structure or 0.0))
+        return method_of(self.model, options, Settings(options.alpha, structure=options.structure))
 
     def _layers(self, options: Options, method: str) -> tuple[str, ...]:
         in_one, wanted = method == "one-pass", options.layers
@@ -222,11 +228,9 @@ class Session:
         report: Progress,
     ) -> np.ndarray:
         if options.photo:
-            names = ("layers", "protect", "eps", "shrinkage", "transform")
-            more: dict[str, Any] = {name: getattr(options, name) for name in names}
-            more |= {name: value for name, value in guides.items() if name != "alpha_map"}
-            more["content_weights"] = photo.alpha
-            return transfer_photo(self.model, photo.pixels, style, options.alpha, **more)
+            more: dict[str, Any] = {name: guides[name] for name in ("mask", "strength")}
+            more |= {"content_weights": photo.alpha, "protect": options.protect}
+            return transfer_photo(self.model, photo.pixels, style, **more)
         sides = tuple(side + 2 * options.margin for side in photo.pixels.shape[:2])
         tile = self.limits.tile_of(sides, "the photo", self.model, options)
         passes = options.passes or 1

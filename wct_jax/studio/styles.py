@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from wct_jax.networks.grader import COLORS, grader_layers
 from wct_jax.networks.model import Model
 from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
@@ -77,7 +78,7 @@ class Styles:
             return self._whole_style(source, mask, options)
         source, mask = held(source), held(mask)
         digests = [None if each is None else self._reader.digest(each) for each in (source, mask)]
-        key = repr([*digests, options.style_size, options.layers, options.swap_layers, options.photo])
+        key = repr([*digests, options.style_size, self._layers(options), options.swap_layers])
         known = self.kept.get(key)
         if known is not None:
             return known
@@ -108,11 +109,15 @@ class Styles:
                 f"{name} was made with another encoder: its digest is {style.digest[:12]}, "
                 f"that of {self._model_name} is {self._model.digest[:12]}"
             )
-        if missing := [layer for layer in options.layers or () if layer not in style.moments]:
-            raise ValueError(
-                f"{name} has no statistics for {', '.join(missing)}: expected `layers` of {', '.join(style.moments)}"
-            )
+        wanted = (*self._layers(options), *([COLORS] if options.photo else []))
+        if missing := [layer for layer in wanted if layer not in style.moments]:
+            expected = "the picture itself" if options.photo else f"`layers` of {', '.join(style.moments)}"
+            raise ValueError(f"{name} has no statistics for {', '.join(missing)}: expected {expected}")
         return style
+
+    def _layers(self, options: Options) -> tuple[str, ...]:
+        """The layers that are used: those of the options, or of the grader."""
+        return grader_layers(self._model.widths) if options.photo else options.layers or ()
 
     def of(
         self, look: Look, styles: Sequence[Reading | Style | None], options: Options, report: Progress
@@ -135,17 +140,17 @@ class Styles:
         if known is not None:
             return known
         report("style", 0, 1)
-        picture = reading.picture
-        tile = self._limits.tile_of(picture.pixels.shape[:2], reading.name, self._model, options)
+        picture, layers = reading.picture, self._layers(options)
+        encoded = Options(layers=layers, method="one-pass") if options.photo else options
+        tile = self._limits.tile_of(picture.pixels.shape[:2], reading.name, self._model, encoded)
         if tile is None:
             swap = options.swap_layers
-            style = extract_style(self._model, picture.pixels, options.layers, weights=picture.alpha, swap_layers=swap)
+            style = extract_style(self._model, picture.pixels, layers, weights=picture.alpha, swap_layers=swap)
         else:
             more: dict[str, Any] = {"progress": lambda _, done, total: report("style", done, total)}
             more |= {"tile": tile, "weights": picture.alpha}
-            style = extract_style_tiled(self._model, picture.pixels, options.layers, **more)
-        if options.photo:
-            style = with_colors(style, picture.pixels, picture.alpha)
+            style = extract_style_tiled(self._model, picture.pixels, layers, **more)
+        style = with_colors(style, picture.pixels, picture.alpha)
         style = self.kept.add(reading.key, style)
         self.kept.trim()
         return style

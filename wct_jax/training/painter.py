@@ -40,6 +40,7 @@ class PainterWeights:
         style: Weight of the distance from the style, in the judges' covariances and means.
         structure: Weight of the change of the photo's structure, where its own features are used.
         weave: Weight of `wct_jax.measures.weave.weave`, which painted skies must not have.
+        gamut: Weight of the mean squared distance of painted pixels from 0..1, where a file clips them.
     """
 
     pixel: float = 2.0
@@ -47,6 +48,7 @@ class PainterWeights:
     style: float = 1.0
     structure: float = 0.1
     weave: float = 0.2
+    gamut: float = 5.0
 
 
 def init_painter(
@@ -87,8 +89,8 @@ def painter_step(
     style beside it, with random shares of its own features. `style` is the mean over the judges' layers of
     `covariance_distance` between result and style. `structure` is the mean squared difference between the
     instance-normalised features of result and photo at the judges' deepest layer, plus 1 - SSIM; it counts as much as
-    the photo's own features do, so that without them the painter is free. `weave` keeps skies calm. The gradient of the
-    transforms is exact.
+    the photo's own features do, so that without them the painter is free. `weave` keeps skies calm, and `gamut` colours
+    in 0..1; the judges see them clipped, as in a file. The gradient of the transforms is exact.
 
     Args:
         state: State whose parameters are the painter.
@@ -102,7 +104,7 @@ def painter_step(
 
     Returns:
         The next state, and the float32 scalars `loss`, `pixel`, `feature` and, unless the weights of style, structure
-        and weave are all 0, these.
+        and weave are all 0, the other terms.
     """
     images = batch.astype(jnp.float32) / 255
     photos, styles = images[:, 0].astype(dtype), images[:, 1].astype(dtype)
@@ -116,7 +118,8 @@ def painter_step(
             shares = _draw_shares(key, layers, len(batch))
             wanted = {name: moments_of(feature) for name, feature in encode(model.encoder, styles, layers).items()}
             painted = _painted(painter, own, wanted, shares, (photos.shape[-3], photos.shape[-2]))
-            terms |= _painting(painted, photos, read(judges, styles), judges, shares[layer])
+            terms["gamut"] = mean_squared_error(painted, clipped := jnp.clip(painted, 0, 1))
+            terms |= _painting(clipped, photos, read(judges, styles), judges, shares[layer])
             terms["weave"] = weave(painted, images[:, 0], images[:, 1])
         total = jnp.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
         return total, {"loss": total, **terms}

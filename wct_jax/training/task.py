@@ -91,8 +91,7 @@ class Task:
         recorded: Function that enters the record of a training into the document of its model.
         measure: Function from a model and photos to the scores of its reconstructions.
         more: Further entries of the record.
-        weight_decay: Weight decay of the optimizer.
-        clip: Longest norm of a gradient; None for any.
+        optimizer: Function from the learning rate and the number of steps to the optimizer; None for `make_optimizer`.
         show: Function from a model and a photo to what it makes of it, for the report; None for the reconstruction by
             the deepest decoder.
     """
@@ -107,8 +106,7 @@ class Task:
     recorded: Callable[[Model, dict[str, Any]], Model]
     measure: Callable[[Model, Photos], dict[str, Any]]
     more: Mapping[str, Any] = field(default_factory=dict)
-    weight_decay: float = 0.0
-    clip: float | None = None
+    optimizer: Callable[[float, int], optax.GradientTransformation] | None = None
     show: Callable[[Model, np.ndarray], np.ndarray] | None = None
 
 
@@ -131,7 +129,7 @@ def perform(task: Task, setup: Setup) -> tuple[Model, dict[str, Any]]:
     settings = settings_of(folder) if last_step(folder) >= recipe.steps else dataclasses.asdict(recipe)
     first = jax.process_index() == 0
     console = setup.console or Console(stderr=True, quiet=not first)
-    optimizer = make_optimizer(recipe.learning_rate, recipe.steps, task.weight_decay, task.clip)
+    optimizer = (task.optimizer or make_optimizer)(recipe.learning_rate, recipe.steps)
     step = functools.partial(task.step, optimizer=optimizer, dtype=jnp.dtype(recipe.precision))
     jitted = jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
     frozen = replicate(task.frozen)

@@ -1,0 +1,70 @@
+"""Light and colour apart: photos seen in white luma and chroma, and colours brought back into the gamut."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from wct_jax.transform.platforms import HIGHEST
+from wct_jax.transform.statistics import Moments
+
+# Recommendation ITU-R BT.601: luma, and the differences of blue and red from it.
+YCC = np.asarray([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+_RGB = np.linalg.inv(YCC.astype(np.float64)).astype(np.float32)
+# Variance, in luma and chroma, below which a photo's colours are taken for grey with noise, and a style's for grey.
+_GREY, _PLAIN = 1e-4, 1e-6
+_LUMA = YCC[0]
+# Below this luma, and as far below white, light is compressed.
+_KNEE = 0.03
+# From this share of the room between grey and the border of the gamut, chroma is compressed.
+_FULL = 0.8
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Toning:
+    """The colours of photo and style as the grader sees them: means, and the factors L⁻¹ Y and Y⁻¹ K."""
+
+    mean: Array
+    whiten: Array
+    target: Array
+    color: Array
+
+    @classmethod
+    def of(cls, photo: Moments, style: Moments) -> "Toning":
+        """The toning of the moments of colours, `[..., 3]`."""
+        have, want = (
+            jnp.linalg.cholesky(_in_ycc(each.covariance) + jnp.broadcast_to(least * jnp.eye(3), each.scatter.shape))
+            for each, least in ((photo, _GREY), (style, _PLAIN))
+        )
+        white = jnp.linalg.solve(have, jnp.broadcast_to(YCC, have.shape))
+        return cls(photo.mean, white, style.mean, jnp.einsum("ij,...jk->...ik", _RGB, want, precision=HIGHEST))
+
+
+def _in_ycc(covariance: Array) -> Array:
+    return jnp.einsum("ij,...jk,lk->...il", YCC, covariance, YCC, precision=HIGHEST)
+
+
+def into_gamut(colors: Array) -> Array:
+    """Bring colours `[..., 3]` into 0..1: light by a soft toe and shoulder, chroma towards grey at constant luma.
+
+    A channel that is clipped by itself changes the hue, and an area clipped to black or white loses its drawing.
+    """
+    luma = colors @ _LUMA
+    light = _KNEE * jnp.exp((jnp.minimum(luma, _KNEE) - _KNEE) / _KNEE)
+    light = jnp.where(luma < _KNEE, light, jnp.minimum(luma, 1 - _KNEE))
+    beyond = jnp.maximum(luma - (1 - _KNEE), 0) / _KNEE
+    light = light + jnp.where(beyond > 0, _KNEE * (1 - jnp.exp(-beyond)), 0)
+    return with_chroma(light, colors - luma[..., None])
+
+
+def with_chroma(luma: Array, chroma: Array) -> Array:
+    """Colours `[..., 3]` of a luma in 0..1 and as much of a chroma, RGB less luma, as the gamut has room for."""
+    luma = luma[..., None]
+    room = jnp.where(chroma > 0, 1 - luma, luma)
+    used = jnp.max(jnp.abs(chroma) / jnp.maximum(room, 1e-6), -1, keepdims=True)
+    over = jnp.maximum(used - _FULL, 0) / (1 - _FULL)
+    kept = jnp.where(over > 0, _FULL + (1 - _FULL) * (1 - jnp.exp(-over)), used)
+    return luma + kept / jnp.maximum(used, 1e-6) * chroma
