@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import compiled
 from wct_jax.networks.cells import TERMS, bend
 from wct_jax.networks.tone import Toning, into_gamut
@@ -90,7 +91,7 @@ class Change:
             part = each.maps[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 3 * TERMS)
             short = [(0, hats.shape[1] - count) for hats, count in zip((across, along), part.shape, strict=False)]
             patches.append((np.pad(part, [*short, (0, 0)]), each.light))
-        arrays = jax.tree.map(jnp.asarray, (tile(photo), patches, across, along, shares, strength))
+        arrays = jax.tree.map(as_array, (tile(photo), patches, across, along, shares, strength))
         changed = _changed(*arrays, protect=self.protect)
         out[window] = np.asarray(changed)[: sides[0], : sides[1]]
 

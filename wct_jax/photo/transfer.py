@@ -3,14 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.checks.arguments import check_kind
 from wct_jax.checks.arrays import as_image, as_weights, on_host
-from wct_jax.kernels.canvas import lay_out
+from wct_jax.kernels.canvas import as_array, lay_out
 from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.moments import moments_of
 from wct_jax.networks.cells import CELL, Photos
@@ -106,7 +105,7 @@ def with_colors(style: Style, image: ArrayLike, weights: ArrayLike | None = None
     mean = np.einsum("n,ni->i", counts, flat, dtype=np.float64) / max(count, 1e-12)
     centered = flat - mean.astype(np.float32)
     scatter = (centered * counts[:, None]).T @ centered
-    found = Moments(*(jnp.asarray(each, jnp.float32) for each in (count, mean, scatter)))
+    found = Moments(*(as_array(np.asarray(each, np.float32)) for each in (count, mean, scatter)))
     return Style({**style.moments, COLORS: found}, style.digest, style.features)
 
 
@@ -138,7 +137,7 @@ def _moments_of(model: Model, style: Style) -> dict[str, Moments]:
 
 
 def _graded(model: Model, image: np.ndarray, weights: np.ndarray | None, style: dict[str, Moments]) -> Grading:
-    picture, counted, size = lay_out(jnp.asarray(image), None if weights is None else jnp.asarray(weights))
+    picture, counted, size = lay_out(as_array(image), None if weights is None else as_array(weights))
     cells, toning = _see(model.bare, picture, counted, size, style)
     rows, columns = (-(-side // CELL) for side in image.shape[:2])
     return Grading.of(np.asarray(cells)[:rows, :columns], toning)
