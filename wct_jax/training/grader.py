@@ -125,7 +125,7 @@ def grader_step(
             "style": jnp.stack(distances).mean(),
             "edges": 1 - edge_similarity(result, photos).mean(),
             "gamut": jnp.sqrt(jnp.square(open_range - result).mean((-3, -2, -1)) + 1e-8).mean(),
-            "smooth": jnp.stack([jnp.square(jnp.diff(cells, axis=axis)).mean() for axis in (-4, -3)]).sum(),
+            "smooth": jnp.stack([_mean(jnp.square(jnp.diff(cells, axis=axis))) for axis in (-4, -3)]).sum(),
             "restored": mean_squared_error(into_gamut(restored), right),
         }
         total = jnp.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
@@ -151,6 +151,11 @@ def restored(model: Model, photo: np.ndarray) -> np.ndarray:
     """A photo whose right half was regraded and got its colours back."""
     half, was = next(restored_halves(model, [photo]))
     return np.concatenate([photo[:, : photo.shape[1] - was.shape[1]], half], 1)
+
+
+def _mean(x: Array) -> Array:
+    """The mean, 0 of nothing: an image may be a single cell."""
+    return x.sum() / max(x.size, 1)
 
 
 def _style_of(model: Model, images: Array, dtype: jnp.dtype) -> dict[str, Moments]:
