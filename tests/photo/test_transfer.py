@@ -13,6 +13,8 @@ from wct_jax.photo.protection import keep_hue, protected
 from wct_jax.photo.transfer import shrunk, with_colors
 from wct_jax.transform.statistics import moments
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
 
 
