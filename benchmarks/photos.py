@@ -23,23 +23,8 @@ from quality import distances, see, seen
 from scipy import ndimage
 
 from wct_jax import extract_photo_style, load_model, read_image, transfer_photo, wct, write_image
-from wct_jax.measures.metrics import psnr
+from wct_jax.measures.metrics import edge_similarity, psnr
 from wct_jax.training.data import Folder
-
-LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
-
-
-def edge_similarity(result, photo):
-    a, b = (np.hypot(ndimage.sobel(x @ LUMA, 0), ndimage.sobel(x @ LUMA, 1)).astype(float) for x in (result, photo))
-    a, b = a / a.mean(), b / b.mean()
-
-    def blur(x):
-        return ndimage.gaussian_filter(x, 1.5, radius=5)[5:-5, 5:-5]
-
-    mean_a, mean_b = blur(a), blur(b)
-    var_a, var_b, both = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
-    similar = (2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)
-    return float((similar / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))).mean())
 
 
 def residual(result, photo, radius=8, eps=1e-4):
@@ -72,7 +57,7 @@ def report_pairs(model, judge, folder, size, results):
         for name, image in zip(rows, made, strict=True):
             image = np.asarray(seen(image))
             apart = float(np.mean(distances(see(judge, jnp.asarray(image)), target)))
-            rows[name].append((apart, edge_similarity(image, photo), residual(image, photo)))
+            rows[name].append((apart, float(edge_similarity(image, photo)), residual(image, photo)))
         print(path.name, *(f"{value:.4f}" for value in rows["transfer_photo"][-1]), flush=True)
         if results:
             write_image(results / f"{path.stem}.png", made[-1])

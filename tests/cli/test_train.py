@@ -90,7 +90,7 @@ def flags(files, photos):
     def flags(**others):
         values = {"layer": "relu1_1", "model": files / "model.safetensors", "data": photos, "out": files / "run"}
         values |= {"steps": 1, "batch_size": 4, "crop": 16} | others
-        return [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value]
+        return [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
 
     return flags
 

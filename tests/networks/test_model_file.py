@@ -18,8 +18,7 @@ from wct_jax.networks.grader import initial_grader
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import (
     add_decoder,
-    add_grader,
-    add_painter,
+    add_network,
     check_model_target,
     is_model_file,
     load_model,
@@ -196,20 +195,20 @@ def test_a_model_with_a_painter(path, deepest):
     for layers in ((), ("relu2_1",)):
         model = small_model(layers=layers)
         save_model(path, model)
-        add_painter(path, dataclasses.replace(model, painter=painter), {"steps": 3})
+        add_network(path, dataclasses.replace(model, painter=painter), "painter", {"steps": 3})
         loaded = load_model(path)
         assert_same(loaded, dataclasses.replace(model, painter=painter))
         assert loaded.painter_layers == deepest_first({"relu1_1", deepest})
         assert (loaded.digest, loaded.metadata["painter"]) == (model.digest, {"steps": 3})
     with pytest.raises(ValueError, match=f"^{path} has another encoder than the one the painter was trained for$"):
-        add_painter(path, dataclasses.replace(small_model(seed=1), painter=painter), {})
+        add_network(path, dataclasses.replace(small_model(seed=1), painter=painter), "painter", {})
 
 
 def test_a_model_with_a_grader(path):
     model = small_model()
     grader = initial_grader(model.widths, jax.random.key(0))
     save_model(path, model)
-    add_grader(path, dataclasses.replace(model, grader=grader), {"steps": 3})
+    add_network(path, dataclasses.replace(model, grader=grader), "grader", {"steps": 3})
     loaded = load_model(path)
     assert_same(loaded, dataclasses.replace(model, grader=grader))
     assert loaded.metadata["grader"] == {"steps": 3}

@@ -9,6 +9,7 @@ from wct_jax.networks.cells import Photos
 from wct_jax.networks.grader import coefficients
 from wct_jax.networks.tone import Toning, into_gamut
 from wct_jax.painting.style_file import load_style, save_style
+from wct_jax.photo import transfer
 from wct_jax.photo.protection import keep_hue, protected
 from wct_jax.photo.transfer import shrunk, with_colors
 from wct_jax.transform.statistics import moments
@@ -142,3 +143,14 @@ def test_refusals(grading, model, photo, style):
         transfer_photo(grading, photo, with_colors(extract_style(grading, photo, ["relu1_1", "relu2_1"]), photo))
     with pytest.raises(ValueError, match="made with another encoder"):
         transfer_photo(dataclasses.replace(grading, digest="f" * 64), photo, style)
+
+
+def test_colours_of_a_large_picture_are_those_of_all_its_pixels(grading, rng, monkeypatch):
+    """Summed by blocks of rows, one narrower than the others."""
+    picture, weights = rng.random((23, 17, 3), np.float32), rng.random((23, 17), np.float32)
+    monkeypatch.setattr(transfer, "_AT_ONCE", 5 * 17)
+    style = extract_style(grading, picture, ["relu1_1"])
+    for counted in (None, weights):
+        found, expected = with_colors(style, picture, counted).moments["colors"], moments(picture, counted)
+        for name in ("count", "mean", "scatter"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-5)

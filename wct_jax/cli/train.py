@@ -82,9 +82,9 @@ def train(arguments: argparse.Namespace) -> None:
     _check(arguments)
     judging = [term for term in ("perceptual", "structure", "style") if arguments.kind in _WEIGHTS[term][0]]
     judged = any(getattr(arguments, f"{term}_weight") for term in judging)
-    first = [term for term in ("pixel", "feature", "style", "restored") if arguments.kind in _WEIGHTS[term][0]][:2]
-    if not any(getattr(arguments, f"{term}_weight") for term in first):
-        raise ValueError(f"--{first[0]}-weight and --{first[1]}-weight are both 0: expected one of them to count")
+    one, other = ("style", "restored") if arguments.kind == "grader" else ("pixel", "feature")
+    if not (getattr(arguments, f"{one}_weight") or getattr(arguments, f"{other}_weight")):
+        raise ValueError(f"--{one}-weight and --{other}-weight are both 0: expected one of them to count")
     if (arguments.judges or arguments.judge_layers) and not judged:
         given = "--judges" if arguments.judges else "--judge-layers"
         raise ValueError(
@@ -101,12 +101,12 @@ def train(arguments: argparse.Namespace) -> None:
     decoders = arguments.kind == "decoder"
     folders = _folders(arguments, model) if decoders else {}
     if not decoders:
-        _check_whole(arguments, model)
+        _check_network(arguments, model)
     models = [load_model(judge) for judge in arguments.judges or ()] or [model]
     judges = choose_taps(models, arguments.judge_layers) if judged else ()
     photos = open_photos(arguments)
     if not decoders:
-        _train_whole(arguments, model, photos, judges)
+        _train_network(arguments, model, photos, judges)
         return
     for layer, folder in folders.items():
         _train_layer(arguments, model, layer, photos.setup(arguments, folder), judges)
@@ -134,7 +134,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{term}-weight is for a {' or a '.join(weights)}, got a {a.kind}")
 
 
-def _check_whole(arguments: argparse.Namespace, model: "Model") -> None:
+def _check_network(arguments: argparse.Namespace, model: "Model") -> None:
     """Check that the run of a painter or a grader can be begun or resumed."""
     from wct_jax.training.run import holds_run
 
@@ -160,11 +160,11 @@ def _check_whole(arguments: argparse.Namespace, model: "Model") -> None:
         )
 
 
-def _train_whole(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
+def _train_network(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
     """Train a painter or a grader."""
     import jax
 
-    from wct_jax.networks.model_file import add_grader, add_painter, model_path, save_model
+    from wct_jax.networks.model_file import add_network, model_path, save_model
     from wct_jax.training.grader import GraderWeights
     from wct_jax.training.painter import PainterWeights
     from wct_jax.training.recipe import train_grader, train_painter
@@ -181,7 +181,7 @@ def _train_whole(arguments: argparse.Namespace, model: "Model", photos: Photos, 
     if jax.process_index():
         return
     save_model(folder / "model.safetensors", trained)
-    (add_painter if kind == "painter" else add_grader)(model_path(a.model), trained, record)
+    add_network(model_path(a.model), trained, kind, record)
     score = f"; {SCORE.format(**record['val'])}" if "val" in record else ""
     tell(f"{kind}: {summary(record)}{score}; it is in {model_path(a.model)}")
 

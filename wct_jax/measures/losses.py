@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from wct_jax.kernels.moments import moments_of
-from wct_jax.transform.statistics import moments
+from wct_jax.transform.statistics import frobenius, moments
 
 
 def mean_squared_error(x: Array, y: Array) -> Array:
@@ -63,7 +63,7 @@ def covariance_error(x: Array, y: Array) -> Array:
         A float32 scalar; not finite if all of y is flat.
     """
     got, wanted = moments(x).covariance, moments(y).covariance
-    return _norm(got - wanted).mean() / _norm(wanted).mean()
+    return frobenius(got - wanted).mean() / frobenius(wanted).mean()
 
 
 def covariance_distance(x: Array, y: Array) -> Array:
@@ -79,9 +79,9 @@ def covariance_distance(x: Array, y: Array) -> Array:
         `[...]`, float32; finite for flat targets, too.
     """
     got, wanted = moments_of(x), moments_of(y)
-    size = _norm(wanted.covariance) + _FLAT
+    size = frobenius(wanted.covariance) + _FLAT
     means = jnp.square(got.mean - wanted.mean).sum(-1) / (jnp.trace(wanted.covariance, axis1=-2, axis2=-1) + _FLAT)
-    return _norm(got.covariance - wanted.covariance) / size + 0.3 * means
+    return frobenius(got.covariance - wanted.covariance) / size + 0.3 * means
 
 
 # Of features of mean activation 1: far less than that of any picture.
@@ -92,12 +92,6 @@ def instance_normalised(x: Array) -> Array:
     """A feature `[..., H, W, C]` with mean 0 and variance 1 in each channel of each image; a flat channel is 0."""
     mean, variance = x.mean((-3, -2), keepdims=True), x.var((-3, -2), keepdims=True)
     return (x - mean) * jax.lax.rsqrt(variance + 1e-3)
-
-
-def _norm(matrices: Array) -> Array:
-    squares = jnp.square(matrices).sum((-2, -1))
-    # The root of zero has no derivative.
-    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
 
 def total_variation(images: Array) -> Array:

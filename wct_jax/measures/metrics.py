@@ -5,12 +5,12 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import compiled
+from wct_jax.networks.tone import YCC
 
 
 def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
@@ -75,17 +75,13 @@ def edge_similarity(image: ArrayLike, reference: ArrayLike) -> Array:
     return _edge_similarity(*_pair(image, reference))
 
 
-# Recommendation ITU-R BT.601.
-_LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
-
-
 @compiled()
 def _edge_similarity(image: Array, reference: Array) -> Array:
     return _similarity(_edges(image), _edges(reference))
 
 
 def _edges(images: Array) -> Array:
-    luma = images @ _LUMA.astype(images.dtype)
+    luma = images @ YCC[0].astype(images.dtype)
     luma = jnp.pad(luma, [(0, 0)] * (luma.ndim - 2) + [(1, 1), (1, 1)], "edge")
     smooth, across = luma[..., :-2, :] + 2 * luma[..., 1:-1, :] + luma[..., 2:, :], luma[..., 2:, :] - luma[..., :-2, :]
     smooth = smooth[..., 2:] - smooth[..., :-2]

@@ -19,7 +19,7 @@ from jax import Array
 from wct_jax.kernels.canvas import inside
 from wct_jax.networks.pooling import pool_weights
 from wct_jax.networks.tone import Toning
-from wct_jax.transform.platforms import HIGHEST
+from wct_jax.transform.whitening import apply
 
 # Side of a cell in pixels of the image that the encoder sees.
 CELL = 32
@@ -87,8 +87,9 @@ class Photos:
 
     @property
     def white(self) -> Array:
-        """z, `[..., H, W, 3]`."""
-        return times(self.toning.whiten, self.pixels - self.toning.mean[..., None, None, :])
+        """The white colours z, `[..., H, W, 3]`."""
+        toning = self.toning
+        return apply(self.pixels, toning.mean, toning.whiten, jnp.zeros_like(toning.mean))
 
     def weights_at(self, layer: str) -> Array | None:
         """The weights at the resolution of a layer."""
@@ -107,7 +108,8 @@ class Photos:
         u = [*(white[..., i] for i in range(3)), jnp.ones_like(light), light, jnp.square(light)]
         rows = [[each[..., TERMS * i + j, :] * x for j, x in enumerate(u)] for i in range(3)]
         change = jnp.stack([functools.reduce(jnp.add, row) for row in rows], -1)
-        return self.toning.target[..., None, None, :] + times(self.toning.color, white + change)
+        toning = self.toning
+        return apply(white + change, jnp.zeros_like(toning.target), toning.color, toning.target)
 
 
 def no_change(photos: Array) -> Array:
@@ -117,7 +119,7 @@ def no_change(photos: Array) -> Array:
 
 
 def bend(light: Array) -> Array:
-    """T of white luma: it stays between -1 and 1."""
+    """The bent luma t = z₁ / √(1 + z₁²), between -1 and 1, of white luma z₁."""
     return light * jax.lax.rsqrt(1 + jnp.square(light))
 
 
@@ -131,8 +133,3 @@ def _hats(count: int, cells: int, size: Array | None) -> Array:
 def as_wide(values: Array, x: Array) -> Array:
     """Values with leading dimensions of 1, so that they have as many as x."""
     return values.reshape(*[1] * (x.ndim - values.ndim), *values.shape)
-
-
-def times(matrix: Array, x: Array) -> Array:
-    """A matrix `[..., C, C]` times each pixel of `[..., H, W, C]`."""
-    return jnp.einsum("...ij,...hwj->...hwi", matrix, x, precision=HIGHEST)

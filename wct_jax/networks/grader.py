@@ -15,13 +15,13 @@ from jax.typing import ArrayLike, DTypeLike
 
 from wct_jax.kernels.moments import moments_of
 from wct_jax.networks.autoencoder import Parameters, encode
-from wct_jax.networks.cells import CELL, TERMS, Cells, Photos, as_wide, mask_of, no_change, sums, times
+from wct_jax.networks.cells import CELL, TERMS, Cells, Photos, as_wide, mask_of, no_change, sums
 from wct_jax.networks.pooling import size_at
 from wct_jax.networks.tone import into_gamut
 from wct_jax.networks.vgg import LAYERS, depth_of
 from wct_jax.transform.platforms import HIGHEST
-from wct_jax.transform.statistics import Moments
-from wct_jax.transform.whitening import whiten_color
+from wct_jax.transform.statistics import Moments, frobenius
+from wct_jax.transform.whitening import apply, whiten_color
 
 COLORS = "colors"
 """The key of the moments of a picture's own colours among those of its features."""
@@ -33,6 +33,8 @@ _HIDDEN = 64
 LOOKS = 2
 # Deviations from the style's, in its own, beyond this are all the same.
 _FAR = 4.0
+# Of features of mean activation 1: far less than the deviation of any picture's.
+_FLAT = 1e-2
 
 
 def grader_layers(widths: Sequence[int]) -> tuple[str, ...]:
@@ -41,7 +43,7 @@ def grader_layers(widths: Sequence[int]) -> tuple[str, ...]:
 
 
 def grader_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int, int, int]]:
-    """The shapes of a grader's kernels, `[side, side, in, out]`."""
+    """The shapes of a grader's kernels, `[side, side, in, out]`; `correct` says what goes in."""
     features = sum(widths[: len(grader_layers(widths))])
     hidden = (_HIDDEN, _HIDDEN)
     return {
@@ -89,38 +91,48 @@ def correct(
     layers = [layer for layer in LAYERS if layer in style]
 
     def look(cells: Array) -> tuple[Array, tuple[Array, dict[str, Array], dict[str, Moments]]]:
-        """The distance from the style, and what it is made of."""
+        """The distance of the changed photos from the style; the photos, their features and the moments of these."""
         changed = into_gamut(photos.graded(cells))
         features = encode(encoder, changed.astype(dtype), layers, photos.size)
-        found = {layer: moments_of(feature, photos.weights_at(layer)) for layer, feature in features.items()}
-        pairs = [(found[layer].covariance, style[layer].covariance) for layer in layers]
-        apart = jnp.stack([_norm(got - wanted) / (_norm(wanted) + 1e-2) for got, wanted in pairs])
-        return apart.mean(0).sum(), (changed, features, found)
+        own = {layer: moments_of(feature, photos.weights_at(layer)) for layer, feature in features.items()}
+        pairs = [(own[layer].covariance, style[layer].covariance) for layer in layers]
+        apart = [frobenius(got - wanted) / (frobenius(wanted) + _FLAT) for got, wanted in pairs]
+        return jnp.stack(apart).mean(0).sum(), (changed, features, own)
 
-    gradient, (changed, features, found) = jax.grad(look, has_aux=True)(cells)
-    local, whole = [], []
-    for layer, feature in features.items():
-        own, there = found[layer], style[layer]
-        seen = Cells.of(feature, CELL >> (depth_of(layer) - 1), size_at(layer, photos.size))
-        matrix, bias = whiten_color(own, there)
-        moved = times(matrix, seen.mean) + bias[..., None, None, :]
-        sizes = [jnp.sqrt(jnp.maximum(_diagonal(each.covariance), 0)) + 1e-2 for each in (own, there)]
-        scale, middle = sizes[1][..., None, None, :], there.mean[..., None, None, :]
-        local += [_near((seen.mean - middle) / scale), _near((moved - middle) / scale)]
-        local += [_near(jnp.log((seen.deviation + 1e-2) / scale))]
-        whole += [_near((own.mean - there.mean) / sizes[1]), _near(jnp.log(sizes[0] / sizes[1]))]
-    toning, white = photos.toning, Cells.of(photos.white, CELL, photos.size)
-    colors = Cells.of(changed, CELL, photos.size)
-    local += [_near(white.mean), jnp.log(white.deviation + 0.1) / 2]
-    local += [2 * colors.mean - 1, jnp.log(colors.deviation + 1e-2) / 2]
+    gradient, (changed, features, own) = jax.grad(look, has_aux=True)(cells)
     share = sums(mask_of(photos.pixels, photos.size), CELL) / CELL**2
-    steep = gradient * share.sum()  # As if each cell were the whole photo.
-    local += [_near(x.reshape(*x.shape[:-2], 3 * TERMS)) for x in (cells, 2 * steep)]
-    spread = [jnp.log(jnp.linalg.norm(each, axis=axis)) for each, axis in ((toning.whiten, -1), (toning.color, -2))]
+    steep = 2 * share.sum() * gradient  # As if each cell were the whole photo, and of about the size of D.
+    of_layers = [_compared(layer, features[layer], own[layer], style[layer], photos.size) for layer in layers]
+    white, colors = (Cells.of(x, CELL, photos.size) for x in (photos.white, changed))
+    local = [
+        *(each for near, _ in of_layers for each in near),
+        *(_near(white.mean), jnp.log(white.deviation + 0.1) / 2),
+        *(2 * colors.mean - 1, jnp.log(colors.deviation + 1e-2) / 2),
+        *(_near(x.reshape(*x.shape[:-2], 3 * TERMS)) for x in (cells, steep)),
+    ]
+    toning = photos.toning
     mix = jnp.einsum("...ij,...jk->...ik", toning.color, toning.whiten, precision=HIGHEST)
-    whole += [toning.mean, toning.target, *spread, _near(mix[..., :2, :].reshape(*mix.shape[:-2], 6))]
-    found = _network(grader, jnp.concatenate(local, -1), jnp.concatenate(whole, -1), share)
-    return cells + found.reshape(cells.shape)
+    whole = [
+        *(each for _, everywhere in of_layers for each in everywhere),
+        *(toning.mean, toning.target),
+        *(jnp.log(jnp.linalg.norm(x, axis=axis)) for x, axis in ((toning.whiten, -1), (toning.color, -2))),
+        _near(mix[..., :2, :].reshape(*mix.shape[:-2], 6)),
+    ]
+    corrections = _network(grader, jnp.concatenate(local, -1), jnp.concatenate(whole, -1), share)
+    return cells + corrections.reshape(cells.shape)
+
+
+def _compared(
+    layer: str, feature: Array, own: Moments, style: Moments, size: Array | None
+) -> tuple[list[Array], list[Array]]:
+    """A layer's feature beside the style's: in each cell, `[..., h, w, C]` each, and as a whole, `[..., C]` each."""
+    seen = Cells.of(feature, CELL >> (depth_of(layer) - 1), size_at(layer, size))
+    colored = apply(seen.mean, own.mean, whiten_color(own, style)[0], style.mean)
+    deviations = [jnp.sqrt(jnp.maximum(_diagonal(each.covariance), 0)) + _FLAT for each in (own, style)]
+    scale, middle = deviations[1][..., None, None, :], style.mean[..., None, None, :]
+    local = [(seen.mean - middle) / scale, (colored - middle) / scale, jnp.log((seen.deviation + _FLAT) / scale)]
+    whole = [(own.mean - style.mean) / deviations[1], jnp.log(deviations[0] / deviations[1])]
+    return [_near(x) for x in local], [_near(x) for x in whole]
 
 
 def _network(grader: Parameters, local: Array, whole: Array, share: Array) -> Array:
@@ -167,11 +179,6 @@ def coefficients(
 
 def _near(x: Array) -> Array:
     return _FAR * jnp.tanh(x / _FAR)
-
-
-def _norm(matrices: Array) -> Array:
-    # The root of zero has no derivative.
-    return jnp.sqrt(jnp.square(matrices).sum((-2, -1)) + 1e-12)
 
 
 def _diagonal(matrices: Array) -> Array:

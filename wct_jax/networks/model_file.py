@@ -21,7 +21,7 @@ from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
 from wct_jax.networks.grader import grader_shapes
 from wct_jax.networks.model import Model
-from wct_jax.networks.parts import with_decoder, with_grader, with_painter
+from wct_jax.networks.parts import with_decoder, with_network
 from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable, write_tensors
 from wct_jax.networks.vgg import LAYERS, convolution_of, decoder_shapes, depth_of, encoder_shapes
 from wct_jax.system.folders import cache_folder
@@ -182,32 +182,19 @@ def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: 
     _change(path, model, f"decoder of {layer}", lambda there: with_decoder(there, layer, decoder, record))
 
 
-def add_painter(path: str | os.PathLike[str], model: Model, record: Mapping[str, Any]) -> None:
-    """Add a painter to a model file, or replace the one it has; see `add_decoder`.
+def add_network(path: str | os.PathLike[str], model: Model, kind: str, record: Mapping[str, Any]) -> None:
+    """Add a painter or a grader to a model file, or replace the one it has; see `add_decoder`.
 
     Args:
         path: Path of the model file.
-        model: Model with the painter and its encoder.
+        model: Model with the network and its encoder.
+        kind: "painter" or "grader".
         record: JSON values that describe the training.
 
     Raises:
         ValueError: The file cannot be read or written, or has another encoder.
     """
-    _change(path, model, "painter", lambda there: with_painter(there, model.painter, record))
-
-
-def add_grader(path: str | os.PathLike[str], model: Model, record: Mapping[str, Any]) -> None:
-    """Add a grader to a model file, or replace the one it has; see `add_decoder`.
-
-    Args:
-        path: Path of the model file.
-        model: Model with the grader and its encoder.
-        record: JSON values that describe the training.
-
-    Raises:
-        ValueError: The file cannot be read or written, or has another encoder.
-    """
-    _change(path, model, "grader", lambda there: with_grader(there, model.grader, record))
+    _change(path, model, kind, lambda there: with_network(there, kind, getattr(model, kind), record))
 
 
 def _change(path: str | os.PathLike[str], model: Model, what: str, change: Callable[[Model], Model]) -> None:

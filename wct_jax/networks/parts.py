@@ -25,26 +25,17 @@ def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[
     return dataclasses.replace(model, decoders={**model.decoders, layer: decoder}, document=document)
 
 
-def with_painter(model: Model, painter: Parameters, record: Mapping[str, Any]) -> Model:
-    """A model with a painter added, or replaced.
+def with_network(model: Model, kind: str, parameters: Parameters, record: Mapping[str, Any]) -> Model:
+    """A model with a painter or a grader added, or replaced.
 
     Args:
-        model: Model without the painter.
-        painter: Parameters of the painter.
+        model: Model without it.
+        kind: "painter" or "grader".
+        parameters: Parameters of the network.
         record: JSON values that describe its origin.
     """
-    return dataclasses.replace(model, painter=painter, document=json.dumps(model.metadata | {"painter": dict(record)}))
-
-
-def with_grader(model: Model, grader: Parameters, record: Mapping[str, Any]) -> Model:
-    """A model with a grader added, or replaced.
-
-    Args:
-        model: Model without the grader.
-        grader: Parameters of the grader.
-        record: JSON values that describe its origin.
-    """
-    return dataclasses.replace(model, grader=grader, document=json.dumps(model.metadata | {"grader": dict(record)}))
+    changes: dict[str, Any] = {kind: parameters, "document": json.dumps(model.metadata | {kind: dict(record)})}
+    return dataclasses.replace(model, **changes)
 
 
 def require_grader(model: Model, name: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -25,7 +25,14 @@ _FULL = 0.8
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Toning:
-    """The colours of photo and style as the grader sees them: means, and the factors L⁻¹ Y and Y⁻¹ K."""
+    """The colours of photo and style as the grader sees them, see `wct_jax.networks.cells`.
+
+    Attributes:
+        mean: Mean of the photo's colours m, `[..., 3]`.
+        whiten: L⁻¹ Y, `[..., 3, 3]`.
+        target: Mean of the style's colours n, `[..., 3]`.
+        color: Y⁻¹ K, `[..., 3, 3]`.
+    """
 
     mean: Array
     whiten: Array

@@ -146,8 +146,7 @@ class Options:
                 raise ValueError("`protect` needs `photo`, got it without")
             return
         for field in dataclasses.fields(self):
-            value, default = getattr(self, field.name), field.default
-            if field.name not in _OF_PHOTOS and (value is not default and value != default):
+            if field.name not in _OF_PHOTOS and getattr(self, field.name) != field.default:
                 raise ValueError(f"`photo` changes colours and no drawing: expected no `{field.name}` with it")
 
     def to_json(self) -> str:

@@ -23,6 +23,8 @@ from wct_jax.painting.style import Style, extract_style
 from wct_jax.photo.change import Change, Grading
 from wct_jax.transform.statistics import Moments
 
+# Pixels of a style's picture that are summed at a time.
+_AT_ONCE = 2**18
 # The grader sees the photo with no more pixels than this.
 _MOST_PIXELS = 2**19
 
@@ -99,12 +101,16 @@ def with_colors(style: Style, image: ArrayLike, weights: ArrayLike | None = None
     """A style with the moments of its picture's colours, too."""
     picture = on_host("style", as_image("style", image, single=True))
     counted = as_weights("weights", 1.0 if weights is None else weights, picture.shape[:2], np.float32)
-    # By NumPy: JAX would compile it for each size.
-    flat, counts = picture.reshape(-1, 3).astype(np.float32), np.asarray(counted).ravel()
-    count = counts.sum(dtype=np.float64)
-    mean = np.einsum("n,ni->i", counts, flat, dtype=np.float64) / max(count, 1e-12)
-    centered = flat - mean.astype(np.float32)
-    scatter = (centered * counts[:, None]).T @ centered
+    # By NumPy: JAX would compile it for each size. And by blocks of rows: a picture may be as large as memory.
+    count, first, second = 0.0, np.zeros(3), np.zeros((3, 3))
+    rows = max(1, _AT_ONCE // picture.shape[1])
+    for start in range(0, len(picture), rows):
+        colors = picture[start : start + rows].reshape(-1, 3).astype(np.float64) - 0.5
+        counts = np.asarray(counted[start : start + rows], np.float64).ravel()
+        weighted = colors * counts[:, None]
+        count, first, second = count + counts.sum(), first + weighted.sum(0), second + weighted.T @ colors
+    offset = first / max(count, 1e-12)
+    mean, scatter = offset + 0.5, second - np.outer(first, offset)
     found = Moments(*(as_array(np.asarray(each, np.float32)) for each in (count, mean, scatter)))
     return Style({**style.moments, COLORS: found}, style.digest, style.features)
 

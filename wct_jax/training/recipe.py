@@ -11,7 +11,7 @@ import optax
 from wct_jax.measures.evaluation import evaluate, rebuild, score
 from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model, Parameters
-from wct_jax.networks.parts import with_decoder, with_grader, with_painter
+from wct_jax.networks.parts import with_decoder, with_network
 from wct_jax.networks.taps import Taps
 from wct_jax.networks.vgg import deeper_than, depth_of
 from wct_jax.training.decoder import LossWeights, init_state, make_optimizer, train_step
@@ -149,7 +149,7 @@ def train_painter(
         frozen=(bare, tuple(judges)),
         losses={name: title for name, title in PAINTER_LOSSES.items() if getattr(weights, name)},
         networks=lambda painter: dataclasses.replace(bare, painter=painter),
-        recorded=lambda trained, record: with_painter(trained, trained.painter, record),
+        recorded=lambda trained, record: with_network(trained, "painter", trained.painter, record),
         measure=lambda trained, val: evaluate(as_decoder(trained), layer, val()),
         optimizer=functools.partial(make_optimizer, clip=1.0),
         show=lambda trained, photo: rebuild(as_decoder(trained), layer, photo),
@@ -204,7 +204,7 @@ def train_grader(
         frozen=(bare, tuple(judges)),
         losses={name: title for name, title in GRADER_LOSSES.items() if getattr(weights, name)},
         networks=lambda grader: dataclasses.replace(bare, grader=grader),
-        recorded=lambda trained, record: with_grader(trained, trained.grader, record),
+        recorded=lambda trained, record: with_network(trained, "grader", trained.grader, record),
         measure=lambda trained, val: score(restored_halves(trained, val())),
         optimizer=grader_optimizer,
         show=restored,

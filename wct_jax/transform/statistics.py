@@ -228,3 +228,9 @@ def check_moments(content: Moments, style: Moments, names: tuple[str, str] = ("c
 def statistics_dtype(*arrays: Array) -> jnp.dtype:
     """The dtype for statistics of some arrays: float64 if any of them is, otherwise float32."""
     return jnp.dtype("float64" if any(array.dtype == jnp.float64 for array in arrays) else "float32")
+
+
+def frobenius(matrices: Array) -> Array:
+    """The Frobenius norms `[...]` of matrices `[..., C, C]`; the derivative at 0 is 0."""
+    squares = jnp.square(matrices).sum((-2, -1))
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
