@@ -578,7 +578,7 @@ def test_a_painter_enters_the_model_and_is_replaced_when_told(refuse, train, fil
 def test_bad_flags_of_graders(refuse, photos, refused, files):
     grader = ["--grader", f"--styles={photos}"]
     for flags, sentence in (
-        (["--grader"], "--grader sees all layers up to relu4_1: expected no --layer"),
+        (["--grader"], "--grader sees all layers up to relu3_1: expected no --layer"),
         (["--painter", "--grader"], "not allowed with argument"),
         (["--edges-weight=1"], "--edges-weight is for a grader, got a decoder"),
     ):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, sobel
 
+from wct_jax.measures import metrics
 from wct_jax.measures.metrics import edge_similarity, psnr, ssim
 from wct_jax.pictures.images import read_image
 
@@ -66,6 +67,15 @@ def test_edge_similarity_is_the_ssim_of_sobel_magnitudes(rng):
     np.testing.assert_allclose(edge_similarity(x, 0.5 * x + 0.1), 1, atol=1e-3)  # Contrast is not structure.
     flat = jnp.full((16, 16, 3), 0.5, jnp.float32)
     assert jnp.isfinite(jax.grad(lambda image: edge_similarity(image, flat))(flat)).all()
+
+
+def test_large_values_are_not_lost_in_rounding(rng):
+    """Edges in a small part of an image are large, divided by their mean; their variances could come out negative."""
+    x, y = (jnp.asarray(200 + 0.01 * rng.standard_normal((1000, 11, 11)), jnp.float32) for _ in range(2))
+    similarity = metrics._similarity(x, y)
+    assert np.abs(similarity).max() <= 1.001
+    gradient = jax.grad(lambda x: metrics._similarity(x, y).sum())(x)
+    assert np.isfinite(gradient).all()
 
 
 def test_ssim_of_photos_is_that_of_the_equation(shared, rng):

@@ -13,7 +13,7 @@ def grading(model):
     """The small random model with a grader whose coefficients are small."""
     grader = initial_grader(model.widths, jax.random.key(1))
     last = {
-        "kernel": 0.002 * jax.random.normal(jax.random.key(2), grader["last"]["kernel"].shape),
+        "kernel": 0.0008 * jax.random.normal(jax.random.key(2), grader["last"]["kernel"].shape),
         "bias": jnp.zeros(18),
     }
     return dataclasses.replace(model, grader={**grader, "last": last})

@@ -74,9 +74,9 @@ def test_pixels_without_weight_do_not_count(grading, photo, style):
     other, weights = photo.copy(), np.ones(photo.shape[:2], np.float32)
     weights[:, 60:], other[:, 60:] = 0, 1 - photo[:, 60:]
     one, two = (transfer_photo(grading, each, style, content_weights=weights) for each in (photo, other))
-    # Cells that they share are seen whole, but no statistics are.
-    np.testing.assert_allclose(one[:, :20], two[:, :20], atol=0.05)
-    assert np.abs(transfer_photo(grading, other, style)[:, :20] - one[:, :20]).max() > 0.05
+    # The grader sees cells whole, and their neighbours, but no statistics have the pixels.
+    apart, without = (np.abs(x - one)[:, :20].mean() for x in (two, transfer_photo(grading, other, style)))
+    assert apart < without / 4
 
 
 def test_a_photo_on_a_canvas_is_graded_as_by_itself(grading, style, rng):
@@ -139,7 +139,7 @@ def test_refusals(grading, model, photo, style):
         transfer_photo(model, photo, style)
     with pytest.raises(ValueError, match="the style has no moments of colors"):
         transfer_photo(grading, photo, extract_style(grading, photo))
-    with pytest.raises(ValueError, match="the style has no moments of relu3_1, relu4_1"):
+    with pytest.raises(ValueError, match="the style has no moments of relu3_1"):
         transfer_photo(grading, photo, with_colors(extract_style(grading, photo, ["relu1_1", "relu2_1"]), photo))
     with pytest.raises(ValueError, match="made with another encoder"):
         transfer_photo(dataclasses.replace(grading, digest="f" * 64), photo, style)

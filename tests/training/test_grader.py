@@ -73,7 +73,8 @@ def test_a_new_grader_has_its_shapes_and_changes_nothing_yet(model):
 def test_the_metrics_are_those_of_the_equation(model, judges, batch, monkeypatch):
     """In a given light, from the second look on."""
     state = init_grader(model, optax.sgd(0.1), 0)
-    last = {"kernel": 1e-3 * jax.random.normal(jax.random.key(1), (1, 1, 64, 18)), "bias": jnp.zeros(18)}
+    kernel = 1e-3 * jax.random.normal(jax.random.key(1), grader_shapes(model.widths)["last"])
+    last = {"kernel": kernel, "bias": jnp.zeros(kernel.shape[-1])}
     state = dataclasses.replace(state, parameters={**state.parameters, "last": last})
     monkeypatch.setattr(training, "_in_any_light", lambda key, images: images)
     monkeypatch.setattr(training, "regraded", lambda key, images: jnp.square(images))

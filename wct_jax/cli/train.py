@@ -117,7 +117,7 @@ def _check(arguments: argparse.Namespace) -> None:
     a, decoder = arguments, arguments.kind == "decoder"
     rules = [
         (a.layer == "all" and not decoder, f"--{a.kind} is one network: expected --layer relu4_1, say, got all"),
-        (a.kind == "grader" and a.layer, "--grader sees all layers up to relu4_1: expected no --layer"),
+        (a.kind == "grader" and a.layer, "--grader sees all layers up to relu3_1: expected no --layer"),
         (not decoder and not a.styles, f"--{a.kind} needs pictures to take styles from: expected --styles DIR"),
         (decoder and not a.layer, "expected --layer LAYER, --painter or --grader, got none of them"),
         (decoder and a.styles, "--styles needs --painter or --grader"),

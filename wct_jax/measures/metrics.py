@@ -99,7 +99,8 @@ def _ssim(image: Array, reference: Array) -> Array:
 def _similarity(x: Array, y: Array) -> Array:
     difference = x - y
     mean_x, mean_y, mean_difference = _blur(x), _blur(y), _blur(difference)
-    variances = _blur(x**2) - mean_x**2 + _blur(y**2) - mean_y**2
+    # Rounding may leave less than nothing.
+    variances = jnp.maximum(_blur(x**2) - mean_x**2 + _blur(y**2) - mean_y**2, 0)
     # The equation's two factors, written with 2ab = a² + b² - (a - b)². Where the images are almost equal, rounding the
     # small variance of the difference does no harm; rounding the covariance would, on bright flat areas.
     luminance = 1 - mean_difference**2 / (mean_x**2 + mean_y**2 + _C1)

@@ -21,20 +21,25 @@ from wct_jax.networks.tone import into_gamut
 from wct_jax.networks.vgg import LAYERS, depth_of
 from wct_jax.transform.platforms import HIGHEST
 from wct_jax.transform.statistics import Moments, frobenius
-from wct_jax.transform.whitening import apply, whiten_color
+from wct_jax.transform.whitening import apply
 
 COLORS = "colors"
 """The key of the moments of a picture's own colours among those of its features."""
 
 # The deepest layer that it sees.
-_DEEPEST = "relu4_1"
-_HIDDEN = 64
+_DEEPEST = "relu3_1"
+_HIDDEN = 128
+# How many convolutions carry what one cell knows to others.
+_DEPTH = 3
 # How often it looks.
-LOOKS = 2
+LOOKS = 4
 # Deviations from the style's, in its own, beyond this are all the same.
 _FAR = 4.0
 # Of features of mean activation 1: far less than the deviation of any picture's.
 _FLAT = 1e-2
+# Share of the mean variance that is added to each direction's, and how many iterations find a root then.
+_LEAST = 1e-2
+_ITERATIONS = 18
 
 
 def grader_layers(widths: Sequence[int]) -> tuple[str, ...]:
@@ -49,9 +54,8 @@ def grader_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int, int, int]]
     return {
         "local": (1, 1, 3 * features + 12 + 2 * 3 * TERMS, _HIDDEN),
         "whole": (1, 1, 2 * features + 18, _HIDDEN),
-        "first": (3, 3, *hidden),
-        "mean": (1, 1, *hidden),
-        "second": (3, 3, *hidden),
+        **{f"near{i}": (3, 3, *hidden) for i in range(1, _DEPTH + 1)},
+        **{f"mean{i}": (1, 1, *hidden) for i in range(1, _DEPTH + 1)},
         "last": (1, 1, _HIDDEN, 3 * TERMS),
     }
 
@@ -127,12 +131,38 @@ def _compared(
 ) -> tuple[list[Array], list[Array]]:
     """A layer's feature beside the style's: in each cell, `[..., h, w, C]` each, and as a whole, `[..., C]` each."""
     seen = Cells.of(feature, CELL >> (depth_of(layer) - 1), size_at(layer, size))
-    colored = apply(seen.mean, own.mean, whiten_color(own, style)[0], style.mean)
+    colored = apply(seen.mean, own.mean, _colors(own, style), style.mean)
     deviations = [jnp.sqrt(jnp.maximum(_diagonal(each.covariance), 0)) + _FLAT for each in (own, style)]
     scale, middle = deviations[1][..., None, None, :], style.mean[..., None, None, :]
     local = [(seen.mean - middle) / scale, (colored - middle) / scale, jnp.log((seen.deviation + _FLAT) / scale)]
     whole = [(own.mean - style.mean) / deviations[1], jnp.log(deviations[0] / deviations[1])]
     return [_near(x) for x in local], [_near(x) for x in whole]
+
+
+def _colors(own: Moments, style: Moments) -> Array:
+    """C_s^½ C_c^-½ of two moments' covariances with a little of the identity added: directions of noise stay small."""
+    return jnp.matmul(_roots(style)[0], _roots(own)[1], precision=HIGHEST)
+
+
+def _roots(statistics: Moments) -> tuple[Array, Array]:
+    """The root of a covariance and its inverse, `[..., C, C]`, by matrix products alone.
+
+    These are the coupled iterations of Denman and Beavers as products: Higham, "Functions of Matrices", 2008, equation
+    6.35. On a GPU they take a tenth of the time of an eigendecomposition.
+    """
+    covariance = statistics.covariance
+    identity = jnp.broadcast_to(jnp.eye(covariance.shape[-1]), covariance.shape)
+    variance = _diagonal(covariance).mean(-1)[..., None, None]
+    covariance = covariance + (_LEAST * variance + _FLAT**2) * identity
+    size = frobenius(covariance)[..., None, None]
+
+    def closer(_: Array, roots: tuple[Array, Array]) -> tuple[Array, Array]:
+        root, inverse = roots
+        step = 1.5 * identity - 0.5 * jnp.matmul(inverse, root, precision=HIGHEST)
+        return jnp.matmul(root, step, precision=HIGHEST), jnp.matmul(step, inverse, precision=HIGHEST)
+
+    root, inverse = jax.lax.fori_loop(0, _ITERATIONS, closer, (covariance / size, identity))
+    return root * jnp.sqrt(size), inverse / jnp.sqrt(size)
 
 
 def _network(grader: Parameters, local: Array, whole: Array, share: Array) -> Array:
@@ -154,9 +184,9 @@ def _network(grader: Parameters, local: Array, whole: Array, share: Array) -> Ar
         return y + as_wide(grader[name]["bias"], y)
 
     x = jax.nn.relu(at("local", local) + at("whole", whole[..., None, None, :])) * there
-    mean = (x * share).sum((-3, -2), keepdims=True) / share.sum()
-    x = x + jax.nn.relu(at("first", x) + at("mean", mean)) * there
-    x = x + jax.nn.relu(at("second", x)) * there
+    for i in range(1, _DEPTH + 1):
+        mean = (x * share).sum((-3, -2), keepdims=True) / share.sum()
+        x = x + jax.nn.relu(at(f"near{i}", x) + at(f"mean{i}", mean)) * there
     return at("last", x)
 
 

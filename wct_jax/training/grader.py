@@ -26,7 +26,7 @@ from wct_jax.transform.statistics import Moments
 # A style that is flat must not outweigh all others.
 _MOST = 3.0
 # Share of the photos, and of the styles, that are regraded before.
-_REGRADED = 0.5
+_REGRADED = 0.6
 # Share of them that lose colour.
 _FADED = 0.15
 # Points of a random curve between black and white.
@@ -81,11 +81,11 @@ def grader_step(
 ) -> tuple[State, dict[str, Array]]:
     """One step of a grader.
 
-    Each photo takes the style beside it, half of the photos and of the styles regraded by random curves, so that there
+    Each photo takes the style beside it, some of the photos and of the styles regraded by random curves, so that there
     is more light and less than in the photos. `style` is the mean over the judges' layers of `covariance_distance`
     between result and style, `edges` and `gamut` keep drawing and hues. And the right half of each photo, regraded,
     takes the style of the left half: `restored` is the mean squared error between it and what it was. What is judged is
-    the first look of the grader or the second, drawn at random.
+    one of the grader's looks, drawn at random.
 
     Args:
         state: State whose parameters are the grader.
@@ -188,7 +188,7 @@ def regraded(key: Array, images: Array) -> Array:
     """
     common, own, strengths, powers = jax.random.split(key, 4)
     shape = (len(images), 1, _KNOTS)
-    power = 2 ** jax.random.uniform(powers, (len(images), 1, 1), minval=-1, maxval=2)
+    power = 2 ** jax.random.uniform(powers, (len(images), 1, 1), minval=-1, maxval=2.5)
     heights = jnp.sort(jax.random.uniform(common, shape), -1) ** power
     apart = jnp.sort(jax.random.uniform(own, (len(images), 3, _KNOTS)), -1)
     straight = jnp.linspace(0, 1, _KNOTS + 2)[None, None, 1:-1]
