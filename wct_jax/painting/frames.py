@@ -32,8 +32,11 @@ def stylize_frame(
     *,
     known: Statistics | None = None,
     kept: float | None = None,
-    content_weights: ArrayLike | None = None,
     mask: Sequence[ArrayLike] = (),
+    content_weights: ArrayLike | None = None,
+    alpha_map: ArrayLike | None = None,
+    structure_map: ArrayLike | None = None,
+    strength: ArrayLike | None = None,
 ) -> tuple[Array, Statistics]:
     """Repaint a frame of a film as `stylize` does, by its own statistics and those of other frames.
 
@@ -55,8 +58,11 @@ def stylize_frame(
         options: Options; the sizes, `preserve_color` and `photo` are not used.
         known: What this function returned with another frame of the same size; None for none.
         kept: Weight in 0..1 of the pixels in `known`; None to paint by `known` alone.
-        content_weights: As for `stylize`.
         mask: As for `stylize`.
+        content_weights: As for `stylize`.
+        alpha_map: As for `stylize`.
+        structure_map: As for `stylize`.
+        strength: As for `stylize`; None for that of the options.
 
     Returns:
         `[H, W, 3]` or `[N, H, W, 3]`, not clipped to 0..1, and the statistics that it was painted by.
@@ -65,15 +71,16 @@ def stylize_frame(
         ValueError: As `stylize`.
     """
     image = as_array(as_image("frame", frame))
-    styles, guides = guide(style, mask, Guides(content_weights, strength=options.strength), image.shape, image.dtype)
+    strength = options.strength if strength is None else strength
+    given = Guides(content_weights, alpha_map=alpha_map, structure=structure_map, strength=strength)
+    styles, guides = guide(style, mask, given, image.shape, image.dtype)
     settings = Settings(options.alpha, options.eps, options.structure, options.shrinkage)
     plan = make_plan(model, styles, options, settings)
-    count = plan.passes * len(plan.levels)
     if known is not None:
         weight = None if kept is None else as_array(np.float32(kept).item())
         plan = dataclasses.replace(plan, memories=[Memory(list(each), weight) for each in known])
     elif image.ndim > 3:
-        plan = dataclasses.replace(plan, memories=[Memory()] * count)
+        plan = dataclasses.replace(plan, memories=[Memory()] * plan.passes * len(plan.levels))
     if not options.margin:
         return paint_frame(image, plan, guides)
     guides = surround(guides, image.shape[-3:-1], options.margin)
