@@ -100,7 +100,7 @@ def statistics_for(feature: Array, layer: str, guides: Guides, memory: Memory | 
 
 
 def _both(weights: Array | None, share: Array) -> Array:
-    return share if weights is None else weights * share
+    return share if weights is None else jnp.broadcast_to(weights, share.shape) * share
 
 
 def _alphas(level: Level, guides: Guides) -> list[Array]:

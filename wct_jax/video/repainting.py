@@ -1,0 +1,215 @@
+"""Repainting films: decoded, painted and encoded at the same time, segment by segment."""
+
+import dataclasses
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+import wct_jax
+from wct_jax.painting.frames import Statistics
+from wct_jax.painting.options import Options
+from wct_jax.studio.frames import FramePainter
+from wct_jax.studio.progress import Progress, reporter
+from wct_jax.studio.request import Look, Request
+from wct_jax.studio.session import Session
+from wct_jax.video.ahead import ahead
+from wct_jax.video.film import Film, Frame, open_film
+from wct_jax.video.flow import Follow
+from wct_jax.video.form import Form
+from wct_jax.video.joining import join
+from wct_jax.video.segments import write_segment
+from wct_jax.video.survey import Segment, Shot, survey
+from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How the frames of a film are kept from flickering.
+
+    Attributes:
+        seconds: Time constant of a moving average of the statistics; None for the same statistics in a whole shot.
+        follow: Whether the painting follows the motion of the film, by OpenCV's optical flow.
+    """
+
+    seconds: float | None = None
+    follow: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done.
+
+    Attributes:
+        frames: Number of frames.
+        shots: Number of shots.
+        painted: Number of frames that this run painted; the others were there before.
+        seconds: Time that this run took.
+        notes: Sentences that a person should know about the film.
+    """
+
+    frames: int
+    shots: int
+    painted: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def stylize_video(
+    session: Session,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    look: Look,
+    options: Options = Options(),
+    *,
+    steadiness: Steadiness = Steadiness(),
+    start: float | Fraction | None = None,
+    end: float | Fraction | None = None,
+    stream: int | None = None,
+    fps: float | Fraction | None = None,
+    codec: str | None = None,
+    quality: int | None = None,
+    progress: Progress | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Report:
+    """Repaint a film.
+
+    The film is surveyed first, for its shots and the statistics of each. A run that was broken off goes on where it
+    was when it is called again with the same arguments, and its frames are those of an unbroken run.
+
+    Args:
+        session: The session that paints.
+        source: The film, see `open_film`.
+        target: The file of the result, whose suffix says its kind.
+        look: The styles.
+        options: Options of the painting.
+        steadiness: How the frames are kept from flickering.
+        start: See `open_film`.
+        end: See `open_film`.
+        stream: See `open_film`.
+        fps: See `open_film`.
+        codec: See `Form.of`.
+        quality: See `Form.of`.
+        progress: Called with "survey" or "frames", the number of frames done, and their number or an estimate.
+        cancel: Called between frames to ask whether to stop.
+
+    Raises:
+        ValueError: The film cannot be read, painted or written.
+        Cancelled: `cancel` returned True.
+    """
+    began, tell = time.monotonic(), reporter(progress, cancel)
+    part = {"stream": stream, "fps": fps, "end": end}
+    with open_film(source, start=start, **part) as film:
+        form = Form.of(film, target, codec=codec, quality=quality)
+        painter = session.frames(Request(os.fspath(source), look, options), (film.height, film.width))
+        settings = {"part": repr((part, start)), "form": repr(form), "steadiness": repr(steadiness)}
+        unfinished = Unfinished(target, settings | _identity(film, painter))
+        known = unfinished.read_survey()
+        if known is None:
+            learn = painter.learn if steadiness.seconds is None else None
+            known = survey(ahead(film), learn, lambda count: tell("survey", count, film.frame_count or count))
+            unfinished.write_survey(known)
+        if not known.times:
+            raise ValueError(f"there are no frames in this part of {film.path}")
+        segments = known.segments
+        paths = [unfinished.segment(number) for number in range(len(segments))]
+        done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
+        brush = Brush(painter, steadiness)
+        if 0 < done < len(paths):
+            brush.carry_on(unfinished.read_state(done - 1))
+        begin = segments[done].first if done < len(paths) else len(known.times)
+        if begin < len(known.times):
+            with open_film(source, start=known.times[begin] if begin else start, **part) as rest:
+                frames = ahead(rest)
+                for number in range(done, len(segments)):
+                    painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)))
+                    kept = _then(painted, lambda: unfinished.write_state(number, brush.state()))
+                    write_segment(paths[number], ahead(kept), form)
+        notes = (*film.notes, *join(paths, film, target, form))
+    unfinished.discard()
+    return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
+
+
+def _then(items: Iterator[_Item], act: Callable[[], None]) -> Iterator[_Item]:
+    """Iterate, and act before the end."""
+    yield from items
+    act()
+
+
+class Brush:
+    """Paints the frames of a film one after the other, and carries over what keeps them steady."""
+
+    def __init__(self, painter: FramePainter, steadiness: Steadiness) -> None:
+        """Start afresh.
+
+        Args:
+            painter: Paints a frame.
+            steadiness: How the frames are kept from flickering.
+        """
+        self._painter, self._seconds = painter, steadiness.seconds
+        self._follow = Follow() if steadiness.follow else None
+        self._average: Statistics | None = None
+
+    def begin(self) -> None:
+        """Begin a shot: forget the one before."""
+        self._average = None
+        if self._follow:
+            self._follow.reset()
+
+    def paint(self, frame: Frame, shot: Shot) -> np.ndarray:
+        """Paint the next frame of a shot, `[H, W, 3]` in 0..1."""
+        if self._seconds is None:
+            painted, _ = self._painter.paint(frame.pixels, frame.alpha, known=shot.known)
+        else:
+            kept = math.exp(-float(frame.duration) / self._seconds) if self._seconds else 0.0
+            known = None if self._average is None else {"known": self._average, "kept": kept}
+            painted, self._average = self._painter.paint(frame.pixels, frame.alpha, **(known or {}))
+        return self._follow.steady(frame.pixels, painted) if self._follow else painted
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What `carry_on` needs, as arrays."""
+        arrays = {f"average/{name}": array for name, array in arrays_of(self._average or ()).items()}
+        followed = self._follow.state() if self._follow else {}
+        return arrays | {f"follow/{name}": np.asarray(value) for name, value in followed.items()}
+
+    def carry_on(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where another brush had this state."""
+        self._average = statistics_from(state, "average/") or None
+        if self._follow:
+            names = [name for name in state if name.startswith("follow/")]
+            self._follow = Follow.from_state({name.removeprefix("follow/"): state[name] for name in names})
+
+
+def _painted(brush: Brush, segment: Segment, frames: Iterator[Frame], tell: Callable[[int], None]) -> Iterator[Frame]:
+    if segment.is_fresh:
+        brush.begin()
+    for number in range(segment.first, segment.last):
+        frame = next(frames)
+        yield dataclasses.replace(frame, pixels=brush.paint(frame, segment.shot))
+        tell(number + 1)
+
+
+def _identity(film: Film, painter: FramePainter) -> dict[str, Any]:
+    """What distinguishes a film, its style and the networks from all others."""
+    path = os.path.realpath(film.path)
+    there = os.stat(path) if os.path.exists(path) else None
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((painter.style, dict(painter.guides))):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return {
+        "wct_jax": wct_jax.__version__,
+        "film": [path, there and there.st_size, there and there.st_mtime_ns],
+        "options": painter.options.to_json(),
+        "look": digest.hexdigest(),
+        "model": painter.model.digest,
+    }
