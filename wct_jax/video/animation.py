@@ -47,7 +47,8 @@ class Animation(Film):
                 image.seek(index)
                 image.load()
                 times.append(_milliseconds(image))
-                self.has_alpha = self.has_alpha or image.has_transparency_data
+                # Animated WebP files have an alpha whether they need one or not.
+                self.has_alpha = self.has_alpha or image.convert("RGBA").getextrema()[3][0] < 255
         self.duration = sum(times) / 1000
         self.frame_rate = Fraction(1000 * self._count, sum(times)).limit_denominator(1001)
 

@@ -62,6 +62,8 @@ class Film(abc.ABC):
     # The time of the first frame, and an estimate of their number in the whole file.
     _first = Fraction(0)
     _count: int | None = None
+    # When the last frame disappears, if known.
+    _end: Fraction | None = None
 
     def __init__(self, path: str, start: Fraction | None, end: Fraction | None) -> None:
         self.path, self.start, self.end = path, start, end
@@ -119,7 +121,8 @@ class Film(abc.ABC):
         finally:
             passing.close()
         if held is not None:
-            yield _frame(held, held.duration or 1 / self.frame_rate)
+            left = Fraction(0) if self._end is None else self._end - held.time
+            yield _frame(held, max(held.duration or left, left) or 1 / self.frame_rate)
 
     @abc.abstractmethod
     def _shown(self) -> Generator[Shown]:

@@ -65,7 +65,8 @@ class StreamFilm(Film):
     def _rate(self, container: Any, stream: Any) -> None:
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         self.frame_rate = Fraction(rate) if rate else Fraction(25)
-        length = _length(stream)
+        self._end = stream_end(stream)
+        length = None if self._end is None else self._end - (stream.start_time or 0) * self.time_base
         if length is None and container.duration:
             length = container.duration * Fraction(1, 1_000_000)
         self.duration = None if length is None else float(length)
@@ -120,7 +121,7 @@ class StreamFilm(Film):
 
     def _decoded(self, container: Any, stream: Any) -> Generator[Any]:
         decoder = stream.codec_context
-        if stream.metadata.get("alpha_mode") == "1" and stream.codec.canonical_name in _ALPHA_DECODERS:
+        if _has_alpha(stream) and stream.codec.canonical_name in _ALPHA_DECODERS:
             decoder = av.CodecContext.create(_ALPHA_DECODERS[stream.codec.canonical_name], "r")
             decoder.extradata = stream.codec_context.extradata
         decoder.thread_type = "AUTO"
@@ -145,8 +146,7 @@ class StreamFilm(Film):
                 yield frame
             if packet is None or not packet.size:
                 break
-        length = _length(stream)
-        end = None if length is None else length + (stream.start_time or 0) * self.time_base
+        end = self._end
         if broken or (end is not None and seen < end - max(_SLACK, 2 / self.frame_rate)):
             whole = "" if end is None else f" of {float(end):.2f} s"
             raise ValueError(f"{self.path} breaks off at {float(seen):.2f} s{whole}: the file is damaged or cut short")
@@ -172,12 +172,17 @@ def _pick(container: Any, path: str, number: int | None) -> Any:
     return stream
 
 
-def _length(stream: Any) -> Fraction | None:
-    """The duration of a stream in seconds, where the file states it for the stream."""
+def stream_end(stream: Any) -> Fraction | None:
+    """The time in seconds at which a stream ends, where the file states it for the stream."""
     if stream.duration:
-        return Fraction(stream.duration * stream.time_base)
+        return Fraction((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    # FFmpeg writes the end here. Others write the duration, which is not more.
     clock = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return int(clock[1]) * 3600 + int(clock[2]) * 60 + Fraction(clock[3]) if clock else None
+
+
+def _has_alpha(stream: Any) -> bool:
+    return any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
 
 
 def _matrix(frame: Any) -> np.ndarray:
