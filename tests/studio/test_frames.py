@@ -76,7 +76,7 @@ def test_masks_of_a_frame_replace_those_of_the_film(session, pictures):
 def test_bad_requests(model, session, pictures):
     request = Request(pictures[0], Look((pictures[1],)), Options(layers=LAYERS))
     small = Session(model, Limits(tile=32))
-    with pytest.raises(ValueError, match="frames of 50 x 40 pixels are too large"):
-        small.frames(request, (40, 50))
+    with pytest.raises(ValueError, match="frames of 500 x 400 pixels are too large"):
+        small.frames(request, (400, 500))
     with pytest.raises(ValueError, match="has no grader|changes single photos"):
         session.frames(dataclasses.replace(request, options=Options(photo=True)), (40, 50))

@@ -1,5 +1,6 @@
 """Repainting films: decoded, painted and encoded at the same time, segment by segment."""
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -117,7 +118,8 @@ def stylize_video(
         known = unfinished.read_survey()
         if known is None:
             learn = painter.learn if steadiness.seconds is None else None
-            known = survey(ahead(film), learn, lambda count: tell("survey", count, film.frame_count or count))
+            with contextlib.closing(ahead(film)) as frames:
+                known = survey(frames, learn, lambda count: tell("survey", count, film.frame_count or count))
             unfinished.write_survey(known)
         if not known.times:
             raise ValueError(f"there are no frames in this part of {film.path}")
@@ -129,12 +131,13 @@ def stylize_video(
             brush.carry_on(unfinished.read_state(done - 1))
         begin = segments[done].first if done < len(paths) else len(known.times)
         if begin < len(known.times):
-            with open_film(source, start=known.times[begin] if begin else start, **part) as rest:
-                frames = ahead(rest)
+            after = known.times[begin] if begin else start
+            with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(rest)) as frames:
                 for number in range(done, len(segments)):
                     painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)))
                     kept = _then(painted, lambda: unfinished.write_state(number, brush.state()))
-                    write_segment(paths[number], ahead(kept), form)
+                    with contextlib.closing(ahead(kept)) as made:
+                        write_segment(paths[number], made, form)
         notes = (*film.notes, *join(paths, film, target, form))
     unfinished.discard()
     return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
