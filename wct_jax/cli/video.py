@@ -6,7 +6,9 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, say, start_jax, tell, whole
 from wct_jax.cli.looks import add_looks, add_model, add_styles
@@ -49,8 +51,8 @@ def _add_films(parser: argparse.ArgumentParser) -> None:
         "the film)",
     )
     add("--overwrite", action="store_true", help="replace a result that exists")
-    add("--from", dest="start", type=number, metavar="T", help="begin at T seconds")
-    add("--to", dest="end", type=number, metavar="T", help="end at T seconds")
+    add("--from", dest="start", type=clock, metavar="T", help="begin at T, in seconds or as in 1:02:03.5")
+    add("--to", dest="end", type=clock, metavar="T", help="end before T")
     add("--stream", type=whole(0, 1000), metavar="N", help="the film's Nth video stream, from 0 (default: the first)")
     add("--fps", type=number, metavar="R", help="frames per second of pictures")
     add("--codec", metavar="NAME", help="of the video: h264, hevc, vp9, prores or ffv1 (default: by the suffix)")
@@ -67,6 +69,15 @@ def _add_steadiness(parser: argparse.ArgumentParser) -> None:
         help="whiten by a moving average of the statistics over S seconds (default: by those of the whole shot)",
     )
     add("--flow", action="store_true", help="let the paint follow the motion in the film, by OpenCV")
+
+
+def clock(text: str) -> Fraction:
+    """An `argparse` type: seconds, or hours, minutes and seconds."""
+    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected a time such as 12.5 or 1:02:03, got {text[:40]!r}")
+    hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def _repaint(arguments: argparse.Namespace, program: str) -> None:

@@ -28,7 +28,7 @@ from wct_jax.video.flow import Follow
 from wct_jax.video.form import Form
 from wct_jax.video.joining import join
 from wct_jax.video.segments import write_segment
-from wct_jax.video.survey import Segment, Shot, survey
+from wct_jax.video.survey import Segment, Shot, Survey, survey
 from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
 
 _Item = TypeVar("_Item")
@@ -115,32 +115,44 @@ def stylize_video(
         painter = session.frames(Request(os.fspath(source), look, options), (film.height, film.width))
         settings = {"part": repr((part, start)), "form": repr(form), "steadiness": repr(steadiness)}
         unfinished = Unfinished(target, settings | _identity(film, painter))
-        known = unfinished.read_survey()
-        if known is None:
-            learn = painter.learn if steadiness.seconds is None else None
-            with contextlib.closing(ahead(film)) as frames:
-                known = survey(frames, learn, lambda count: tell("survey", count, film.frame_count or count))
-            unfinished.write_survey(known)
-        if not known.times:
-            raise ValueError(f"there are no frames in this part of {film.path}")
+        known = _surveyed(film, painter, steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
+        begin = segments[done].first if done < len(paths) else len(known.times)
         brush = Brush(painter, steadiness)
         if 0 < done < len(paths):
             brush.carry_on(unfinished.read_state(done - 1))
-        begin = segments[done].first if done < len(paths) else len(known.times)
-        if begin < len(known.times):
-            after = known.times[begin] if begin else start
-            with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(rest)) as frames:
-                for number in range(done, len(segments)):
-                    painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)))
-                    kept = _then(painted, lambda: unfinished.write_state(number, brush.state()))
-                    with contextlib.closing(ahead(kept)) as made:
-                        write_segment(paths[number], made, form)
+        after = known.times[begin] if 0 < begin < len(known.times) else start
+        with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(rest)) as frames:
+            for number in range(done, len(segments)):
+                painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)))
+                kept = _then(painted, lambda: unfinished.write_state(number, brush.state()))
+                with contextlib.closing(ahead(kept)) as made:
+                    write_segment(paths[number], made, form)
         notes = (*film.notes, *join(paths, film, target, form))
     unfinished.discard()
     return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
+
+
+def _surveyed(
+    film: Film, painter: FramePainter, steadiness: Steadiness, unfinished: Unfinished, tell: Progress
+) -> Survey:
+    """The survey of a film, from the run before if that made it."""
+    known = unfinished.read_survey()
+    if known is not None:
+        return known
+    learn = painter.learn if steadiness.seconds is None else None
+    try:
+        with contextlib.closing(ahead(film)) as frames:
+            known = survey(frames, learn, lambda count: tell("survey", count, film.frame_count or count))
+        if not known.times:
+            raise ValueError(f"there are no frames in this part of {film.path}")
+    except BaseException:
+        unfinished.discard()
+        raise
+    unfinished.write_survey(known)
+    return known
 
 
 def _then(items: Iterator[_Item], act: Callable[[], None]) -> Iterator[_Item]:
