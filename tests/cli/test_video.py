@@ -53,7 +53,7 @@ def test_a_film_is_repainted_beside_it(paint, film, files, tmp_path):
 
 def test_a_part_of_a_film_in_pictures(paint, tmp_path):
     (tmp_path / "out").mkdir()
-    status, out, err = paint("--from", 0.2, "--to", 0.5, "--output", tmp_path / "out" / "%02d.png")
+    status, _, err = paint("--from", 0.2, "--to", 0.5, "--output", tmp_path / "out" / "%02d.png")
     assert (status, err) == (0, "")
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
 

@@ -31,8 +31,9 @@ def frames():
 
 @LOOKS
 def test_a_frame_without_others_is_a_photo(model, style, frames, options):
-    named = {name: getattr(options, name) for name in ("layers", "method", "structure", "margin", "shrinkage")}
-    photo = stylize(model, frames[0], style, options.alpha, strength=options.strength, passes=options.passes or 1, **named)
+    names = ("layers", "method", "structure", "strength", "margin", "shrinkage")
+    named = {name: getattr(options, name) for name in names} | {"passes": options.passes or 1}
+    photo = stylize(model, frames[0], style, options.alpha, **named)
     painted, known = stylize_frame(model, frames[0], style, options)
     np.testing.assert_array_equal(painted, photo)
     assert len(known) == (options.passes or 1) * len(LAYERS)

@@ -65,7 +65,8 @@ def repaint(session, film, tmp_path, pictures, monkeypatch):
 
 
 def same(a, b):
-    return len(a) == len(b) and all(np.array_equal(x.pixels, y.pixels) and x.time == y.time for x, y in zip(a, b))
+    pairs = list(itertools.zip_longest(a, b))
+    return all(np.array_equal(x.pixels, y.pixels) and x.time == y.time for x, y in pairs)
 
 
 @STEADY
@@ -100,12 +101,42 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, steadin
             raise KeyboardInterrupt
         return brush(self, frame, shot)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(repainting.Brush, "paint", killed)
-        repaint("again.mkv", steadiness=steadiness)
+        with pytest.raises(KeyboardInterrupt):
+            repaint("again.mkv", steadiness=steadiness)
     report, frames = repaint("again.mkv", steadiness=steadiness)
     assert same(frames, whole)
     assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
+
+
+def test_a_style_turns_into_the_next(session, film, pictures, tmp_path):
+    looks = Look((pictures[0] ** 2, pictures[11] ** 0.5))
+    alone = []
+    for number, look in enumerate((Look(looks.files[:1]), Look(looks.files[1:]), looks)):
+        at = {"style_at": (Fraction(1, 10), Fraction(1))} if number == 2 else {"steadiness": Steadiness(1.0)}
+        stylize_video(session, film, tmp_path / f"{number}.mkv", look, OPTIONS, codec="ffv1", **at)
+        with open_film(tmp_path / f"{number}.mkv") as result:
+            alone.append(list(result))
+    first, second, turned = alone
+    for a, b, c in zip(first, second, turned, strict=True):
+        if c.time <= 0.1:
+            np.testing.assert_array_equal(c.pixels, a.pixels)
+        apart = [np.abs(c.pixels - each.pixels).mean() for each in (a, b)]
+        assert apart[0] <= apart[1] if c.time < 0.3 else apart[0] >= apart[1] or c.time < 0.8
+
+
+@pytest.mark.parametrize(
+    ("look", "times", "sentence"),
+    [
+        (Look(("a.png", "b.png")), (1,), "must have a time for each of 2 styles, got 1"),
+        (Look(("a.png", "b.png")), (1, 1), "must increase, got 1, 1"),
+        (Look(("a.png", "b.png"), (1, 2)), (1, 2), "takes one style at a time"),
+    ],
+)
+def test_bad_times_of_styles(session, film, tmp_path, look, times, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        stylize_video(session, film, tmp_path / "out.mkv", look, OPTIONS, style_at=tuple(map(Fraction, times)))
 
 
 def test_a_cancelled_run_leaves_no_result(repaint, tmp_path):
@@ -141,7 +172,7 @@ def test_statistics_as_arrays(session, pictures):
 
 
 def test_an_unfinished_film_that_cannot_be_begun(tmp_path):
-    with pytest.raises(ValueError, match="cannot write .*: No such file or directory"):
+    with pytest.raises(ValueError, match=r"cannot write .*: No such file or directory"):
         Unfinished(tmp_path / "none" / "film.mp4", {})
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, say, start_jax, tell, whole
-from wct_jax.cli.looks import add_looks, add_model, add_styles
+from wct_jax.cli.looks import add_looks, add_model, add_styles, several
 from wct_jax.system.atomic import atomic_write
 
 _EPILOG = """\
@@ -30,7 +30,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     parser.usage = "%(prog)s FILM --style PICTURE ... [--output FILE] [options]"
     _add_films(parser)
     _add_steadiness(parser)
-    add_styles(parser)
+    add_styles(parser).add_argument(
+        "--style-at",
+        **several(clock, "T"),
+        help="for each style the time when it is alone; it turns into the next by the time of that",
+    )
     add_looks(parser)
     add_model(parser)
     arguments = parser.parse_args(argv)
@@ -47,8 +51,8 @@ def _add_films(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=file_path,
         metavar="FILE",
-        help="a .mp4, .webm, .mov, .mkv, .gif or .webp, or pictures such as out/%%06d.png (default: FILM__PICTURE.mp4 by "
-        "the film)",
+        help="a .mp4, .webm, .mov, .mkv, .gif or .webp, or pictures such as out/%%06d.png (default: FILM__PICTURE.mp4 "
+        "by the film)",
     )
     add("--overwrite", action="store_true", help="replace a result that exists")
     add("--from", dest="start", type=clock, metavar="T", help="begin at T, in seconds or as in 1:02:03.5")
@@ -108,6 +112,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
             look,
             options,
             steadiness=Steadiness(arguments.steady, arguments.flow),
+            style_at=tuple(arguments.style_at or ()),
             progress=progress,
             **named,
         )

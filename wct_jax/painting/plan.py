@@ -18,7 +18,9 @@ from wct_jax.painting.style import Style
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=("model", "styles", "levels", "memories"), meta_fields=("passes", "method")
+    jax.tree_util.register_dataclass,
+    data_fields=("model", "styles", "levels", "memories"),
+    meta_fields=("passes", "method"),
 )
 @dataclass(frozen=True, eq=False)
 class Plan:

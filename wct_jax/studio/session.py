@@ -153,7 +153,8 @@ class Session:
             raise ValueError("`photo` changes single photos: expected a film to be painted")
         wide = tuple(side + 2 * options.margin for side in sides)
         if self.limits.tile_of(wide, "a frame", self.model, options) is not None:
-            raise ValueError(f"frames of {sides[1]} x {sides[0]} pixels are too large for memory: expected smaller ones")
+            size = f"{sides[1]} x {sides[0]} pixels"
+            raise ValueError(f"frames of {size} are too large for memory: expected smaller ones")
         styles = self._styles.read(request.look, options)
         with self._painting:
             style = self._styles.of(request.look, styles, options, reporter(None, None))

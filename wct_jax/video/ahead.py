@@ -35,7 +35,7 @@ def ahead(items: Iterable[_Item], waiting: int = 4) -> Generator[_Item]:
                 if stopped.is_set():
                     break
             put(_END)
-        except BaseException as error:  # noqa: BLE001 (raised again where it is waited for)
+        except BaseException as error:  # Raised again where it is waited for.
             put(_Failure(error))
         finally:
             if isinstance(iterator, Generator):

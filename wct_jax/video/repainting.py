@@ -2,15 +2,15 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,9 +29,8 @@ from wct_jax.video.form import Form
 from wct_jax.video.joining import join
 from wct_jax.video.segments import write_segment
 from wct_jax.video.survey import Segment, Shot, Survey, survey
+from wct_jax.video.turns import Turns
 from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,7 @@ def stylize_video(
     options: Options = Options(),
     *,
     steadiness: Steadiness = Steadiness(),
+    style_at: Sequence[Fraction] = (),
     start: float | Fraction | None = None,
     end: float | Fraction | None = None,
     stream: int | None = None,
@@ -95,6 +95,9 @@ def stylize_video(
         look: The styles.
         options: Options of the painting.
         steadiness: How the frames are kept from flickering.
+        style_at: For each style the time in seconds when it is alone; it turns into the next by the time of that. The
+            statistics are then a moving average, over a second unless `steadiness` says otherwise. Empty for a look
+            that stays.
         start: See `open_film`.
         end: See `open_film`.
         stream: See `open_film`.
@@ -109,26 +112,29 @@ def stylize_video(
         Cancelled: `cancel` returned True.
     """
     began, tell = time.monotonic(), reporter(progress, cancel)
-    part = {"stream": stream, "fps": fps, "end": end}
+    part: dict[str, Any] = {"stream": stream, "fps": fps, "end": end}
     with open_film(source, start=start, **part) as film:
         form = Form.of(film, target, codec=codec, quality=quality)
-        painter = session.frames(Request(os.fspath(source), look, options), (film.height, film.width))
-        settings = {"part": repr((part, start)), "form": repr(form), "steadiness": repr(steadiness)}
-        unfinished = Unfinished(target, settings | _identity(film, painter))
-        known = _surveyed(film, painter, steadiness, unfinished, tell)
+        turns = Turns.of(session, Request(os.fspath(source), look, options), (film.height, film.width), style_at)
+        if style_at and steadiness.seconds is None:
+            steadiness = dataclasses.replace(steadiness, seconds=1.0)
+        settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
+        unfinished = Unfinished(target, settings | _identity(film, turns.painters))
+        known = _surveyed(film, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
         begin = segments[done].first if done < len(paths) else len(known.times)
-        brush = Brush(painter, steadiness)
+        brush = Brush(turns, steadiness)
         if 0 < done < len(paths):
             brush.carry_on(unfinished.read_state(done - 1))
         after = known.times[begin] if 0 < begin < len(known.times) else start
         with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(rest)) as frames:
             for number in range(done, len(segments)):
-                painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)))
-                kept = _then(painted, lambda: unfinished.write_state(number, brush.state()))
-                with contextlib.closing(ahead(kept)) as made:
+                # Its state before the segment itself, so that a run which finds the segment can go on.
+                keep = functools.partial(unfinished.write_state, number)
+                painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)), keep)
+                with contextlib.closing(ahead(painted)) as made:
                     write_segment(paths[number], made, form)
         notes = (*film.notes, *join(paths, film, target, form))
     unfinished.discard()
@@ -155,23 +161,17 @@ def _surveyed(
     return known
 
 
-def _then(items: Iterator[_Item], act: Callable[[], None]) -> Iterator[_Item]:
-    """Iterate, and act before the end."""
-    yield from items
-    act()
-
-
 class Brush:
     """Paints the frames of a film one after the other, and carries over what keeps them steady."""
 
-    def __init__(self, painter: FramePainter, steadiness: Steadiness) -> None:
+    def __init__(self, turns: Turns, steadiness: Steadiness) -> None:
         """Start afresh.
 
         Args:
-            painter: Paints a frame.
+            turns: Paint the frames.
             steadiness: How the frames are kept from flickering.
         """
-        self._painter, self._seconds = painter, steadiness.seconds
+        self._turns, self._seconds = turns, steadiness.seconds
         self._follow = Follow() if steadiness.follow else None
         self._average: Statistics | None = None
 
@@ -183,12 +183,12 @@ class Brush:
 
     def paint(self, frame: Frame, shot: Shot) -> np.ndarray:
         """Paint the next frame of a shot, `[H, W, 3]` in 0..1."""
+        painter = self._turns.at(frame.time)
         if self._seconds is None:
-            painted, _ = self._painter.paint(frame.pixels, frame.alpha, known=shot.known)
+            painted, _ = painter.paint(frame.pixels, frame.alpha, known=shot.known)
         else:
             kept = math.exp(-float(frame.duration) / self._seconds) if self._seconds else 0.0
-            known = None if self._average is None else {"known": self._average, "kept": kept}
-            painted, self._average = self._painter.paint(frame.pixels, frame.alpha, **(known or {}))
+            painted, self._average = painter.paint(frame.pixels, frame.alpha, known=self._average, kept=kept)
         return self._follow.steady(frame.pixels, painted) if self._follow else painted
 
     def state(self) -> dict[str, np.ndarray]:
@@ -205,26 +205,33 @@ class Brush:
             self._follow = Follow.from_state({name.removeprefix("follow/"): state[name] for name in names})
 
 
-def _painted(brush: Brush, segment: Segment, frames: Iterator[Frame], tell: Callable[[int], None]) -> Iterator[Frame]:
+def _painted(
+    brush: Brush,
+    segment: Segment,
+    frames: Iterator[Frame],
+    tell: Callable[[int], None],
+    keep: Callable[[dict[str, np.ndarray]], None],
+) -> Iterator[Frame]:
     if segment.is_fresh:
         brush.begin()
     for number in range(segment.first, segment.last):
         frame = next(frames)
         yield dataclasses.replace(frame, pixels=brush.paint(frame, segment.shot))
         tell(number + 1)
+    keep(brush.state())
 
 
-def _identity(film: Film, painter: FramePainter) -> dict[str, Any]:
-    """What distinguishes a film, its style and the networks from all others."""
+def _identity(film: Film, painters: Sequence[FramePainter]) -> dict[str, Any]:
+    """What distinguishes a film, its styles and the networks from all others."""
     path = os.path.realpath(film.path)
     there = os.stat(path) if os.path.exists(path) else None
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves((painter.style, dict(painter.guides))):
+    for leaf in jax.tree.leaves([(each.style, dict(each.guides)) for each in painters]):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return {
         "wct_jax": wct_jax.__version__,
         "film": [path, there and there.st_size, there and there.st_mtime_ns],
-        "options": painter.options.to_json(),
+        "options": painters[0].options.to_json(),
         "look": digest.hexdigest(),
-        "model": painter.model.digest,
+        "model": painters[0].model.digest,
     }

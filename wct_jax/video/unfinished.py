@@ -80,7 +80,7 @@ class Unfinished:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def _write(self, name: str, arrays: Mapping[str, Any]) -> None:
         with atomic_write(self.folder / name) as scratch, open(scratch, "wb") as file:
             np.savez(file, **arrays)
 
