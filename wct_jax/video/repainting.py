@@ -24,7 +24,7 @@ from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.video.ahead import ahead
 from wct_jax.video.film import Film, Frame, open_film
-from wct_jax.video.flow import Follow
+from wct_jax.video.flow import Motion
 from wct_jax.video.form import Form
 from wct_jax.video.joining import join
 from wct_jax.video.segments import write_segment
@@ -172,14 +172,14 @@ class Brush:
             steadiness: How the frames are kept from flickering.
         """
         self._turns, self._seconds = turns, steadiness.seconds
-        self._follow = Follow() if steadiness.follow else None
+        self._motion = Motion() if steadiness.follow else None
         self._average: Statistics | None = None
 
     def begin(self) -> None:
         """Begin a shot: forget the one before."""
         self._average = None
-        if self._follow:
-            self._follow.reset()
+        if self._motion:
+            self._motion.reset()
 
     def paint(self, frame: Frame, shot: Shot) -> np.ndarray:
         """Paint the next frame of a shot, `[H, W, 3]` in 0..1."""
@@ -189,20 +189,20 @@ class Brush:
         else:
             kept = math.exp(-float(frame.duration) / self._seconds) if self._seconds else 0.0
             painted, self._average = painter.paint(frame.pixels, frame.alpha, known=self._average, kept=kept)
-        return self._follow.steady(frame.pixels, painted) if self._follow else painted
+        return self._motion.steady(frame.pixels, painted) if self._motion else painted
 
     def state(self) -> dict[str, np.ndarray]:
         """What `carry_on` needs, as arrays."""
         arrays = {f"average/{name}": array for name, array in arrays_of(self._average or ()).items()}
-        followed = self._follow.state() if self._follow else {}
-        return arrays | {f"follow/{name}": np.asarray(value) for name, value in followed.items()}
+        moved = self._motion.state() if self._motion else {}
+        return arrays | {f"motion/{name}": np.asarray(value) for name, value in moved.items()}
 
     def carry_on(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on where another brush had this state."""
         self._average = statistics_from(state, "average/") or None
-        if self._follow:
-            names = [name for name in state if name.startswith("follow/")]
-            self._follow = Follow.from_state({name.removeprefix("follow/"): state[name] for name in names})
+        if self._motion:
+            names = [name for name in state if name.startswith("motion/")]
+            self._motion = Motion.from_state({name.removeprefix("motion/"): state[name] for name in names})
 
 
 def _painted(
