@@ -68,8 +68,19 @@ def write_animated(segments: Segments, target: str | os.PathLike[str], form: For
                 frame.pts, frame.time_base, frame.duration = ticks[position], clock, ahead - ticks[position]
                 container.mux(stream.encode(frame))
                 position += 1
-        container.mux(stream.encode(None))
+        for packet in stream.encode(None):
+            container.mux(packet if gif else _marked(packet, form))
     return ("GIF holds at most 50 frames a second: this film, which has more, plays slower.",) if gif and slowed else ()
+
+
+def _marked(packet: Any, form: Form) -> Any:
+    """Say that a WebP has alpha, which libwebp does not if it could leave out what is transparent all the time."""
+    data = bytearray(bytes(packet))
+    if form.alpha and data[12:16] == b"VP8X":
+        data[20] |= 16
+    marked = av.Packet(bytes(data))
+    marked.stream, marked.pts, marked.dts, marked.time_base = packet.stream, packet.pts, packet.dts, packet.time_base
+    return marked
 
 
 def _frames(segment: str | os.PathLike[str]) -> Iterator[Any]:

@@ -67,6 +67,7 @@ def _mux(
         with opened(os.fspath(segments[0])) as first:
             video = result.add_stream_from_template(first.streams.video[0], opaque=True)
             video.time_base = form.time_base
+            video.codec_context.sample_aspect_ratio = form.stored_aspect
             tag(video.codec_context, form, _FORMATS[form.suffix])
             if form.alpha and form.codec == "vp9":
                 video.metadata["alpha_mode"] = "1"
@@ -84,7 +85,7 @@ def _mux(
         if source is not None:
             video.metadata.update(_lasting(source.streams[film.video_stream].metadata))
             result.metadata.update(_lasting(source.metadata))
-            result.set_chapters(_chapters(source.chapters(), shift, film.end))
+            result.set_chapters(_chapters(source.chapters(), shift, film))
             notes += _attach(result, source, form)
         for packet in heapq.merge(
             _joined(segments, video, kept, shift), _copied(source, copies, film, shift), key=lambda timed: timed[0]
@@ -129,6 +130,8 @@ def _copied(source: Any, copies: dict[int, Any], film: Film, shift: Fraction) ->
     if not copies:
         return
     for packet in _packets(source, [source.streams[index] for index in copies]):
+        if packet.size == 2 and packet.stream.name == "mov_text" and copies[packet.stream_index].name == "mov_text":
+            continue  # An end of text, which the muxer writes anew.
         base = packet.time_base
         time = (packet.pts if packet.pts is not None else packet.dts or 0) * base
         if (film.start is not None and time < shift) or (film.end is not None and time >= film.end):
@@ -144,15 +147,16 @@ def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
     return (packet for packet in container.demux(*streams) if packet.size)
 
 
-def _chapters(chapters: list[Any], shift: Fraction, end: Fraction | None) -> list[Any]:
+def _chapters(chapters: list[Any], shift: Fraction, film: Film) -> list[Any]:
     """Move chapters to the result's times, without those that lie outside."""
-    moved = []
+    if film.start is None and film.end is None:
+        return chapters
+    unit, moved = Fraction(1, 1000), []
     for chapter in chapters:
-        base = chapter["time_base"]
-        last = chapter["end"] if end is None else min(chapter["end"], int(end / base))
-        start, stop = max(chapter["start"] - round(shift / base), 0), last - round(shift / base)
-        if stop > start:
-            moved.append({**chapter, "start": start, "end": stop})
+        start, end = chapter["start"] * chapter["time_base"], chapter["end"] * chapter["time_base"]
+        start, end = max(start - shift, Fraction(0)), (end if film.end is None else min(end, film.end)) - shift
+        if end > start:
+            moved.append({**chapter, "start": round(start / unit), "end": round(end / unit), "time_base": unit})
     return moved
 
 
