@@ -242,7 +242,7 @@ def test_films_cut_short_give_their_frames_first(film_file, name, tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
     seen = []
-    with pytest.raises(ValueError, match=r"breaks off at \d\.\d\d s of 4\.00 s: the file is damaged or cut short"):
+    with pytest.raises(ValueError, match=r"breaks off at \d\.\d\d s: the file is damaged or cut short"):
         seen.extend(frame.time for frame in open_film(path))
     assert seen == [Fraction(number, 25) for number in range(len(seen))]
     assert 20 < len(seen) < 90

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from wct_jax.pictures.images import read_picture
+from wct_jax.video import joining
 from wct_jax.video.film import Frame, open_film
 from wct_jax.video.form import Form
 from wct_jax.video.joining import join
@@ -116,6 +117,30 @@ def test_what_a_container_cannot_hold_is_named(film_file, repaint, sound, subtit
     )
     with av.open(str(target)) as container:
         assert len(container.streams) == 1
+
+
+def test_damaged_sound_is_left_out(film_file, repaint, sound, monkeypatch):
+    source = film_file("a.mp4", tracks=[sound()])
+    demuxed = joining._packets
+
+    def damaged(container, streams):
+        for packet in demuxed(container, streams):
+            if packet.stream.type == "audio" and packet.pts > 9000:
+                packet.dts = -10  # Earlier than the one before.
+            yield packet
+
+    monkeypatch.setattr(joining, "_packets", damaged)
+    target, _, notes = repaint(source, "b.mp4")
+    assert notes == ("A sound stream (aac) was left out: it is damaged (Invalid argument).",)
+    assert shown(target) == shown(source)
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.webm", "b.mkv", "b.mov", "b.gif", "b.webp"])
+def test_a_last_frame_is_shown_for_as_long(name, film_file, repaint):
+    def hold(frame):
+        return Frame(frame.pixels, frame.time, frame.duration + (3 if frame.time == Fraction(4, 25) else 0))
+
+    assert shown(repaint(film_file("a.mkv"), name, hold)[0])[-1] == (Fraction(4, 25), Fraction(76, 25))
 
 
 def test_attachments_go_to_matroska(tmp_path, film_file, repaint):
@@ -251,8 +276,9 @@ def test_mistakes_are_named(film_file, tmp_path):
 @pytest.mark.parametrize("name", ["tc_nasa_13013.mp4", "tc_test_non_zero_start.mp4", "tc_nasa_13013_rotated.mp4"])
 def test_clips_come_through(name, shared, repaint):
     source = shared / "video" / name
-    target, _, notes = repaint(source, "b.mp4", end=9 if "start" in name else 0.5)
-    assert shown(target) == shown(source, end=9 if "start" in name else 0.5)[:-1] + shown(target)[-1:]
+    end = 9 if "start" in name else 0.5
+    target, _, notes = repaint(source, "b.mp4", end=end)
+    assert shown(target) == shown(source, end=end)
     assert not notes
     if name == "tc_nasa_13013.mp4":
         data, times = packets(target, "audio")
