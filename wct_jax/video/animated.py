@@ -68,8 +68,31 @@ def write_animated(segments: Segments, target: str | os.PathLike[str], form: For
                 frame.pts, frame.time_base, frame.duration = ticks[position], clock, ahead - ticks[position]
                 container.mux(stream.encode(frame))
                 position += 1
-        container.mux(stream.encode(None))
+        for packet in stream.encode(None):
+            container.mux(packet if gif else _mended(packet, form.alpha, ticks[-1] + final))
     return ("GIF holds at most 50 frames a second: this film, which has more, plays slower.",) if gif and slowed else ()
+
+
+def _mended(packet: Any, alpha: bool, total: int) -> Any:
+    """Complete a WebP, which comes as one packet, by what its encoder leaves out.
+
+    That is the alpha if it never changes, and for how long the last frame is shown, which it guesses.
+    """
+    data = bytearray(bytes(packet))
+    frames, position = [], 12
+    while position < len(data):
+        if data[position : position + 4] == b"ANMF":
+            frames.append(slice(position + 20, position + 23))
+        elif data[position : position + 4] == b"VP8X" and alpha:
+            data[position + 8] |= 16
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        position += 8 + size + size % 2
+    if frames:
+        before = sum(int.from_bytes(data[span], "little") for span in frames[:-1])
+        data[frames[-1]] = (total - before).to_bytes(3, "little")
+    mended = av.Packet(bytes(data))
+    mended.stream, mended.pts, mended.dts, mended.time_base = packet.stream, packet.pts, packet.dts, packet.time_base
+    return mended
 
 
 def _frames(segment: str | os.PathLike[str]) -> Iterator[Any]:

@@ -61,4 +61,7 @@ def open_film(
 
 
 def _time(name: str, value: float | Fraction | None) -> Fraction | None:
-    return None if value is None else value if isinstance(value, Fraction) else Fraction(float(as_number(name, value)))
+    if value is None or isinstance(value, Fraction):
+        return value
+    # 0.2 is meant as 1/5, not as the binary number beside it.
+    return Fraction(str(float(as_number(name, value))))

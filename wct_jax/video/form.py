@@ -160,6 +160,11 @@ class Form:
         return (width + width % 2, height + height % 2) if self.codec in ("h264", "hevc") else (width, height)
 
     @property
+    def stored_aspect(self) -> Fraction:
+        """Width over height of a pixel in the file."""
+        return self.sample_aspect if self.squared == (self.width, self.height) else Fraction(1)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences to show to a person on how the result differs from the frames."""
         (width, height), (wide, high) = self.squared, self.stored

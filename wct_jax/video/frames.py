@@ -107,7 +107,7 @@ class Film(abc.ABC):
         try:
             for shown in passing:
                 if held is not None:
-                    yield _frame(held, shown.time - held.time)
+                    yield self._frame(held, shown.time)
                     held = None
                 if self.end is not None and shown.time >= self.end:
                     return
@@ -116,19 +116,19 @@ class Film(abc.ABC):
         except ValueError:
             # The frames so far are good; whoever wants them has them before the error.
             if held is not None:
-                yield _frame(held, held.duration or 1 / self.frame_rate)
+                yield self._frame(held, held.time + (held.duration or 1 / self.frame_rate))
             raise
         finally:
             passing.close()
         if held is not None:
-            left = Fraction(0) if self._end is None else self._end - held.time
-            yield _frame(held, max(held.duration or left, left) or 1 / self.frame_rate)
+            last = held.time + (held.duration or 1 / self.frame_rate)
+            yield self._frame(held, last if self._end is None else max(last, self._end))
+
+    def _frame(self, shown: Shown, until: Fraction) -> Frame:
+        pixels, alpha = shown.load()
+        until = until if self.end is None else min(until, self.end)
+        return Frame(pixels, shown.time, until - shown.time, alpha)
 
     @abc.abstractmethod
     def _shown(self) -> Generator[Shown]:
         """Yield frames in order, at least all from `start` on."""
-
-
-def _frame(shown: Shown, duration: Fraction) -> Frame:
-    pixels, alpha = shown.load()
-    return Frame(pixels, shown.time, duration, alpha)

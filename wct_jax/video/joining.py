@@ -48,48 +48,79 @@ def join(
     if form.suffix not in _FORMATS:
         return form.notes + write_animated(segments, target, form)
     if film.video_stream is None:
-        return form.notes + _mux(segments, film, None, target, form)
-    with opened(film.path) as source:
-        return form.notes + _mux(segments, film, source, target, form)
+        return form.notes + _mux(segments, film, None, target, form, {})
+    left_out: dict[int, str] = {}
+    while True:
+        try:
+            with opened(film.path) as source:
+                return form.notes + _mux(segments, film, source, target, form, left_out)
+        except _UnfitError as error:
+            left_out |= dict.fromkeys(error.streams, error.reason)
+
+
+class _UnfitError(Exception):
+    """Copied streams could not be written, for a reason."""
+
+    def __init__(self, streams: Sequence[int], reason: str) -> None:
+        super().__init__(reason)
+        self.streams, self.reason = streams, reason
 
 
 def _mux(
-    segments: Sequence[str | os.PathLike[str]], film: Film, source: Any, target: str | os.PathLike[str], form: Form
+    segments: Sequence[str | os.PathLike[str]],
+    film: Film,
+    source: Any,
+    target: str | os.PathLike[str],
+    form: Form,
+    left_out: dict[int, str],
 ) -> tuple[str, ...]:
     notes: list[str] = []
     streams = [] if source is None else [stream for stream in source.streams if stream.type in ("audio", "subtitle")]
-    clocks = [form.time_base, *(stream.time_base for stream in streams)]
-    clock = math.lcm(*(clock.denominator for clock in clocks))
+    clock = math.lcm(form.time_base.denominator, *(stream.time_base.denominator for stream in streams))
     # QuickTime's clock has 32 bits.
     unit = Fraction(1, clock) if clock < 2**31 else form.time_base
     options = {"movflags": "+faststart"} if _FORMATS[form.suffix] in ("mp4", "mov") else {}
     with written(target, _FORMATS[form.suffix], unit, options) as result:
         with opened(os.fspath(segments[0])) as first:
-            video = result.add_stream_from_template(first.streams.video[0], opaque=True)
-            video.time_base = form.time_base
-            tag(video.codec_context, form, _FORMATS[form.suffix])
-            if form.alpha and form.codec == "vp9":
-                video.metadata["alpha_mode"] = "1"
-            kept = first.streams.video[0].codec_context.extradata
-            begin = next(_packets(first, first.streams.video[:1])).pts * first.streams.video[0].time_base
+            template = first.streams.video[0]
+            video = result.add_stream_from_template(template, opaque=True)
+            extradata = template.codec_context.extradata
+            begin = next(_packets(first, [template])).pts * template.time_base
+        video.time_base = form.time_base
+        video.codec_context.sample_aspect_ratio = form.stored_aspect
+        tag(video.codec_context, form, _FORMATS[form.suffix])
+        if form.alpha and form.codec == "vp9":
+            video.metadata["alpha_mode"] = "1"
         shift = begin if film.start is not None else Fraction(0)
         copies = {}
         for stream in streams:
+            reason = left_out.get(stream.index, f"{form.suffix} files cannot hold it")
             try:
-                copies[stream.index] = _copy(result, stream)
+                if stream.index not in left_out:
+                    copies[stream.index] = _copy(result, stream)
+                    continue
             except (ValueError, av.error.FFmpegError):
-                kind = "sound" if stream.type == "audio" else "subtitle"
-                name = stream.name or "of an unknown codec"
-                notes.append(f"A {kind} stream ({name}) was left out: {form.suffix} files cannot hold it.")
+                pass
+            kind = "sound" if stream.type == "audio" else "subtitle"
+            notes.append(f"A {kind} stream ({stream.name or 'of an unknown codec'}) was left out: {reason}.")
         if source is not None:
             video.metadata.update(_lasting(source.streams[film.video_stream].metadata))
             result.metadata.update(_lasting(source.metadata))
-            result.set_chapters(_chapters(source.chapters(), shift, film.end))
+            result.set_chapters(_chapters(source.chapters(), shift, film))
             notes += _attach(result, source, form)
-        for packet in heapq.merge(
-            _joined(segments, video, kept, shift), _copied(source, copies, film, shift), key=lambda timed: timed[0]
-        ):
-            result.mux(packet[1])
+        frames, others = _joined(segments, video, extradata, shift), _copied(source, copies, film, shift, notes)
+        for _, packet in heapq.merge(frames, others, key=lambda timed: timed[0]):
+            index = next((index for index, copy in copies.items() if copy.index == packet.stream_index), None)
+            try:
+                result.mux(packet)
+            except av.error.OSError:
+                raise
+            except av.error.FFmpegError as error:
+                if not copies:
+                    raise
+                # Muxers write packets later, and in another order, than they come.
+                unfit = list(copies) if index is None else [index]
+                raise _UnfitError(unfit, f"it is damaged ({error.strerror})") from None
     return tuple(notes)
 
 
@@ -125,10 +156,22 @@ def _joined(
                 yield time - shift, packet
 
 
-def _copied(source: Any, copies: dict[int, Any], film: Film, shift: Fraction) -> Iterator[tuple[Fraction, Any]]:
+def _copied(
+    source: Any, copies: dict[int, Any], film: Film, shift: Fraction, notes: list[str]
+) -> Iterator[tuple[Fraction, Any]]:
     if not copies:
         return
-    for packet in _packets(source, [source.streams[index] for index in copies]):
+    packets = _packets(source, [source.streams[index] for index in copies])
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError as error:
+            notes.append(f"Sound and subtitles end where the file is damaged ({error.strerror}).")
+            return
+        if packet is None:
+            return
+        if packet.size == 2 and packet.stream.name == "mov_text" and copies[packet.stream_index].name == "mov_text":
+            continue  # An end of text, which the muxer writes anew.
         base = packet.time_base
         time = (packet.pts if packet.pts is not None else packet.dts or 0) * base
         if (film.start is not None and time < shift) or (film.end is not None and time >= film.end):
@@ -144,15 +187,16 @@ def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
     return (packet for packet in container.demux(*streams) if packet.size)
 
 
-def _chapters(chapters: list[Any], shift: Fraction, end: Fraction | None) -> list[Any]:
+def _chapters(chapters: list[Any], shift: Fraction, film: Film) -> list[Any]:
     """Move chapters to the result's times, without those that lie outside."""
-    moved = []
+    if film.start is None and film.end is None:
+        return chapters
+    unit, moved = Fraction(1, 1000), []
     for chapter in chapters:
-        base = chapter["time_base"]
-        last = chapter["end"] if end is None else min(chapter["end"], int(end / base))
-        start, stop = max(chapter["start"] - round(shift / base), 0), last - round(shift / base)
-        if stop > start:
-            moved.append({**chapter, "start": start, "end": stop})
+        start, end = chapter["start"] * chapter["time_base"], chapter["end"] * chapter["time_base"]
+        start, end = max(start - shift, Fraction(0)), (end if film.end is None else min(end, film.end)) - shift
+        if end > start:
+            moved.append({**chapter, "start": round(start / unit), "end": round(end / unit), "time_base": unit})
     return moved
 
 

@@ -65,7 +65,7 @@ def _encoding(path: str | os.PathLike[str], form: Form) -> Iterator[tuple[Any, A
         context.width, context.height = form.stored
         context.pix_fmt = form.pixel_format
         context.time_base = stream.time_base = form.time_base
-        context.sample_aspect_ratio = form.sample_aspect if form.squared == (form.width, form.height) else 1
+        context.sample_aspect_ratio = form.stored_aspect
         context.colorspace = _RGB if rgb else _BT709
         context.color_primaries = context.color_trc = _BT709
         context.color_range = _FULL if rgb else _LIMITED

@@ -19,8 +19,9 @@ from wct_jax.video.library import av
 # FFmpeg's own decoders of these ignore the alpha beside the picture.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _UNTIMED = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-# Files are often a little shorter than they say.
-_SLACK = Fraction(1, 2)
+_EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+# Entries of the index, the last in time, among which the last in the file is.
+_LAST = 64
 
 
 @contextlib.contextmanager
@@ -125,31 +126,49 @@ class StreamFilm(Film):
             decoder = av.CodecContext.create(_ALPHA_DECODERS[stream.codec.canonical_name], "r")
             decoder.extradata = stream.codec_context.extradata
         decoder.thread_type = "AUTO"
-        seen, broken = self._first, ""
+        seen, broken = self._first, False
         packets = container.demux(stream)
         while True:
-            packet = None
+            packet, frames = None, []
             try:
                 packet = next(packets, None)
-            except (av.error.FFmpegError, OSError) as error:
-                broken = error.strerror or str(error)
+            except (av.error.FFmpegError, OSError):
+                broken = True
+            torn = packet.is_corrupt if packet and packet.size else broken
+            # Players go on after a damaged frame; only if none follows does the film break off here.
             try:
                 frames = decoder.decode(packet if packet and packet.size else None)
             except av.error.EOFError:
-                frames = []
+                pass
             except av.error.FFmpegError:
-                # Players go on after a damaged frame, too.
-                broken, frames = "damaged data", []
+                torn = True
             for frame in frames:
-                broken = ""
-                seen = (frame.pts or 0) * self.time_base + (frame.duration or 0) * self.time_base
+                if frame.pts is not None:
+                    seen = (frame.pts + frame.duration) * self.time_base
                 yield frame
+            broken = torn
             if packet is None or not packet.size:
                 break
-        end = self._end
-        if broken or (end is not None and seen < end - max(_SLACK, 2 / self.frame_rate)):
-            whole = "" if end is None else f" of {float(end):.2f} s"
-            raise ValueError(f"{self.path} breaks off at {float(seen):.2f} s{whole}: the file is damaged or cut short")
+        if broken or _is_cut(self.path, stream):
+            raise ValueError(f"{self.path} breaks off at {float(seen):.2f} s: the file is damaged or cut short")
+
+
+def _is_cut(path: str, stream: Any) -> bool:
+    """Whether the file is shorter than it says: by the last pictures' places, or by the size of all in one element."""
+    size = os.path.getsize(path)
+    if any(entry.pos + entry.size > size for entry in stream.index_entries[-_LAST:]):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(256)
+    if head.startswith(b"RIFF"):
+        return 8 + int.from_bytes(head[4:8], "little") > size
+    start = head.find(_SEGMENT) + len(_SEGMENT)
+    if not head.startswith(_EBML) or start < len(_SEGMENT):
+        return False
+    # The number of zeros that its size begins with is the number of bytes that follow.
+    length = 9 - head[start].bit_length()
+    rest = int.from_bytes(head[start : start + length], "big") & (1 << 7 * length) - 1
+    return rest != (1 << 7 * length) - 1 and start + length + rest > size
 
 
 def _pick(container: Any, path: str, number: int | None) -> Any:
