@@ -58,6 +58,13 @@ def test_a_part_of_a_film_in_pictures(paint, tmp_path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
 
 
+def test_frames_are_resized(paint, tmp_path):
+    status, _, err = paint("--content-size", 24, "--output", tmp_path / "small.mp4")
+    assert (status, err) == (0, "")
+    with open_film(tmp_path / "small.mp4") as result:
+        assert (result.width, result.height) == (32, 24)
+
+
 def test_an_interrupted_run_says_how_to_go_on(paint, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

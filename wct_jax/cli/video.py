@@ -72,7 +72,12 @@ def _add_steadiness(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="whiten by a moving average of the statistics over S seconds (default: by those of the whole shot)",
     )
-    add("--flow", action="store_true", help="let the paint follow the motion in the film, by OpenCV")
+    add(
+        "--flow",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="let the paint follow the motion in the film (default: yes)",
+    )
 
 
 def clock(text: str) -> Fraction:

@@ -57,9 +57,7 @@ class FramePainter:
             `[H, W, 3]` in 0..1, and the statistics that it was painted by.
         """
         maps = self._maps | {"content_weights": alpha} | ({} if masks is None else {"mask": masks})
-        found, statistics = stylize_frame(
-            self.model, frame, self.style, self._options, known=known, kept=kept, **maps
-        )
+        found, statistics = stylize_frame(self.model, frame, self.style, self._options, known=known, kept=kept, **maps)
         image = np.clip(np.asarray(found), 0, 1)
         if self.options.preserve_color:
             strength = self.guides["strength"]

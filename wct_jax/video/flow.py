@@ -56,7 +56,10 @@ class Motion:
         if self._source is not None and self._steady is not None and min(size) >= 16:
             flow, trust = _back(self._source, small)
             moved = _moved(self._steady, cv2.resize(flow, (width, height)) / np.float32(scale), cv2.INTER_CUBIC)
-            low = [cv2.blur(cv2.resize(each, size, interpolation=cv2.INTER_AREA), (_BLUR, _BLUR)) for each in (moved, painted)]
+            low = [
+                cv2.blur(cv2.resize(each, size, interpolation=cv2.INTER_AREA), (_BLUR, _BLUR))
+                for each in (moved, painted)
+            ]
             trust *= _MOST * _alike(*low, _PAINTED)
             share = cv2.resize(trust, (width, height))
             painted = _as_sharp(cv2.blendLinear(moved, painted, share, 1 - share), painted, size)
@@ -95,7 +98,9 @@ def _back(before: np.ndarray, small: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Where each pixel was in the frame before, `[H, W, 2]`, and how far to trust that, `[H, W]` in 0..1."""
     cv2 = opencv()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    grey = [np.rint(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).clip(0, 1) * 255).astype(np.uint8) for each in (before, small)]
+    grey = [
+        np.rint(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).clip(0, 1) * 255).astype(np.uint8) for each in (before, small)
+    ]
     back, forth = dis.calc(grey[1], grey[0], None), dis.calc(grey[0], grey[1], None)
     returned = _moved(forth, back, cv2.INTER_LINEAR)
     # Ruder et al., equations 5 and 6: places that were hidden, and edges of motion, where the flow is less precise.

@@ -18,13 +18,16 @@ import numpy as np
 import wct_jax
 from wct_jax.painting.frames import Statistics
 from wct_jax.painting.options import Options
+from wct_jax.painting.style import Style
+from wct_jax.pictures.pixels import resized
 from wct_jax.studio.frames import FramePainter
 from wct_jax.studio.progress import Progress, reporter
 from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
+from wct_jax.studio.sources import Source
 from wct_jax.video.ahead import ahead
 from wct_jax.video.film import Film, Frame, open_film
-from wct_jax.video.flow import Motion
+from wct_jax.video.flow import Motion, opencv
 from wct_jax.video.form import Form
 from wct_jax.video.joining import join
 from wct_jax.video.segments import write_segment
@@ -43,7 +46,7 @@ class Steadiness:
     """
 
     seconds: float | None = None
-    follow: bool = False
+    follow: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def stylize_video(
     session: Session,
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    look: Look,
+    style: Look | Source | Style | None = None,
     options: Options = Options(),
     *,
     steadiness: Steadiness = Steadiness(),
@@ -83,16 +86,20 @@ def stylize_video(
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Report:
-    """Repaint a film.
+    """Repaint a film, and keep its sound and everything else that it holds.
 
     The film is surveyed first, for its shots and the statistics of each. A run that was broken off goes on where it
     was when it is called again with the same arguments, and its frames are those of an unbroken run.
+
+    >>> session = Session("compact")  # doctest: +SKIP
+    >>> stylize_video(session, "film.mp4", "painted.mp4", "picture.jpg").frames  # doctest: +SKIP
+    250
 
     Args:
         session: The session that paints.
         source: The film, see `open_film`.
         target: The file of the result, whose suffix says its kind.
-        look: The styles.
+        style: A picture, a style file, a style, a `Look` for several, or None with `whiten_only`; see `Session.paint`.
         options: Options of the painting.
         steadiness: How the frames are kept from flickering.
         style_at: For each style the time in seconds when it is alone; it turns into the next by the time of that. The
@@ -112,15 +119,19 @@ def stylize_video(
         Cancelled: `cancel` returned True.
     """
     began, tell = time.monotonic(), reporter(progress, cancel)
+    look = style if isinstance(style, Look) else Look(() if style is None else (style,))
     part: dict[str, Any] = {"stream": stream, "fps": fps, "end": end}
     with open_film(source, start=start, **part) as film:
-        form = Form.of(film, target, codec=codec, quality=quality)
-        turns = Turns.of(session, Request(os.fspath(source), look, options), (film.height, film.width), style_at)
+        size = film.width, film.height
+        if options.content_size:
+            size = resized(size, options.content_size)
+        form = Form.of(film, target, codec=codec, quality=quality, size=size)
+        turns = Turns.of(session, Request(os.fspath(source), look, options), size[::-1], style_at)
         if style_at and steadiness.seconds is None:
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
         unfinished = Unfinished(target, settings | _identity(film, turns.painters))
-        known = _surveyed(film, turns.painters[0], steadiness, unfinished, tell)
+        known = _surveyed(film, size, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
@@ -129,7 +140,7 @@ def stylize_video(
         if 0 < done < len(paths):
             brush.carry_on(unfinished.read_state(done - 1))
         after = known.times[begin] if 0 < begin < len(known.times) else start
-        with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(rest)) as frames:
+        with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(_sized(rest, size))) as frames:
             for number in range(done, len(segments)):
                 # Its state before the segment itself, so that a run which finds the segment can go on.
                 keep = functools.partial(unfinished.write_state, number)
@@ -142,7 +153,12 @@ def stylize_video(
 
 
 def _surveyed(
-    film: Film, painter: FramePainter, steadiness: Steadiness, unfinished: Unfinished, tell: Progress
+    film: Film,
+    size: tuple[int, int],
+    painter: FramePainter,
+    steadiness: Steadiness,
+    unfinished: Unfinished,
+    tell: Progress,
 ) -> Survey:
     """The survey of a film, from the run before if that made it."""
     known = unfinished.read_survey()
@@ -150,7 +166,7 @@ def _surveyed(
         return known
     learn = painter.learn if steadiness.seconds is None else None
     try:
-        with contextlib.closing(ahead(film)) as frames:
+        with contextlib.closing(ahead(_sized(film, size))) as frames:
             known = survey(frames, learn, lambda count: tell("survey", count, film.frame_count or count))
         if not known.times:
             raise ValueError(f"there are no frames in this part of {film.path}")
@@ -203,6 +219,19 @@ class Brush:
         if self._motion:
             names = [name for name in state if name.startswith("motion/")]
             self._motion = Motion.from_state({name.removeprefix("motion/"): state[name] for name in names})
+
+
+def _sized(film: Film, size: tuple[int, int]) -> Iterator[Frame]:
+    """The frames of a film, resized to a width and a height."""
+    same, cv2 = size == (film.width, film.height), opencv()
+    how = cv2.INTER_AREA if size[0] < film.width else cv2.INTER_CUBIC
+    for frame in film:
+        if same:
+            yield frame
+            continue
+        alpha = None if frame.alpha is None else cv2.resize(frame.alpha, size, interpolation=how).clip(0, 1)
+        pixels = cv2.resize(frame.pixels, size, interpolation=how).clip(0, 1)
+        yield dataclasses.replace(frame, pixels=pixels, alpha=alpha)
 
 
 def _painted(
