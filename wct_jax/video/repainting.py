@@ -4,10 +4,9 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,7 +15,6 @@ import jax
 import numpy as np
 
 import wct_jax
-from wct_jax.painting.frames import Statistics
 from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style
 from wct_jax.pictures.pixels import resized
@@ -26,27 +24,15 @@ from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.studio.sources import Source
 from wct_jax.video.ahead import ahead
+from wct_jax.video.brush import Brush, Steadiness
 from wct_jax.video.film import Film, Frame, open_film
-from wct_jax.video.flow import Motion, opencv
+from wct_jax.video.flow import opencv
 from wct_jax.video.form import Form
 from wct_jax.video.joining import join
 from wct_jax.video.segments import write_segment
-from wct_jax.video.survey import Segment, Shot, Survey, survey
+from wct_jax.video.survey import Segment, Survey, survey
 from wct_jax.video.turns import Turns
-from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
-
-
-@dataclass(frozen=True)
-class Steadiness:
-    """How the frames of a film are kept from flickering.
-
-    Attributes:
-        seconds: Time constant of a moving average of the statistics; None for the same statistics in a whole shot.
-        follow: Whether the painting follows the motion of the film, by OpenCV's optical flow.
-    """
-
-    seconds: float | None = None
-    follow: bool = True
+from wct_jax.video.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -177,58 +163,14 @@ def _surveyed(
     return known
 
 
-class Brush:
-    """Paints the frames of a film one after the other, and carries over what keeps them steady."""
-
-    def __init__(self, turns: Turns, steadiness: Steadiness) -> None:
-        """Start afresh.
-
-        Args:
-            turns: Paint the frames.
-            steadiness: How the frames are kept from flickering.
-        """
-        self._turns, self._seconds = turns, steadiness.seconds
-        self._motion = Motion() if steadiness.follow else None
-        self._average: Statistics | None = None
-
-    def begin(self) -> None:
-        """Begin a shot: forget the one before."""
-        self._average = None
-        if self._motion:
-            self._motion.reset()
-
-    def paint(self, frame: Frame, shot: Shot) -> np.ndarray:
-        """Paint the next frame of a shot, `[H, W, 3]` in 0..1."""
-        painter = self._turns.at(frame.time)
-        if self._seconds is None:
-            painted, _ = painter.paint(frame.pixels, frame.alpha, known=shot.known)
-        else:
-            kept = math.exp(-float(frame.duration) / self._seconds) if self._seconds else 0.0
-            painted, self._average = painter.paint(frame.pixels, frame.alpha, known=self._average, kept=kept)
-        return self._motion.steady(frame.pixels, painted) if self._motion else painted
-
-    def state(self) -> dict[str, np.ndarray]:
-        """What `carry_on` needs, as arrays."""
-        arrays = {f"average/{name}": array for name, array in arrays_of(self._average or ()).items()}
-        moved = self._motion.state() if self._motion else {}
-        return arrays | {f"motion/{name}": np.asarray(value) for name, value in moved.items()}
-
-    def carry_on(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on where another brush had this state."""
-        self._average = statistics_from(state, "average/") or None
-        if self._motion:
-            names = [name for name in state if name.startswith("motion/")]
-            self._motion = Motion.from_state({name.removeprefix("motion/"): state[name] for name in names})
-
-
 def _sized(film: Film, size: tuple[int, int]) -> Iterator[Frame]:
     """The frames of a film, resized to a width and a height."""
-    same, cv2 = size == (film.width, film.height), opencv()
+    if size == (film.width, film.height):
+        yield from film
+        return
+    cv2 = opencv()
     how = cv2.INTER_AREA if size[0] < film.width else cv2.INTER_CUBIC
     for frame in film:
-        if same:
-            yield frame
-            continue
         alpha = None if frame.alpha is None else cv2.resize(frame.alpha, size, interpolation=how).clip(0, 1)
         pixels = cv2.resize(frame.pixels, size, interpolation=how).clip(0, 1)
         yield dataclasses.replace(frame, pixels=pixels, alpha=alpha)
