@@ -106,7 +106,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
 
     from wct_jax.studio.session import Session
     from wct_jax.video.brush import Steadiness
-from wct_jax.video.repainting import stylize_video
+    from wct_jax.video.repainting import stylize_video
 
     session = Session(arguments.model, keep_compiled=True, note=lambda text: say(f"{program}: {text}"))
     named = {name: getattr(arguments, name) for name in ("start", "end", "stream", "fps", "codec", "quality")}
