@@ -11,6 +11,7 @@ from wct_jax import studio as studio
 from wct_jax import system as system
 from wct_jax import training as training
 from wct_jax import transform as transform
+from wct_jax import video as video
 from wct_jax.networks.model import Model as Model
 from wct_jax.networks.model_file import load_model as load_model
 from wct_jax.networks.model_file import save_model as save_model
