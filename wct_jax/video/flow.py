@@ -61,7 +61,7 @@ class Motion:
         small = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
         if self._source is not None and self._steady is not None and min(size) >= _SMALLEST:
             flow, trust = _back(self._source, small)
-            moved = _moved(self._steady, cv2.resize(flow, (width, height)) / np.float32(scale))
+            moved = _moved(self._steady, cv2.resize(flow / np.float32(scale), (width, height)))
             was, now = (cv2.blur(cv2.resize(each, size), (_AREA, _AREA)) for each in (moved, painted))
             share = cv2.resize(_MOST * trust * _alike(was, now, _PAINTED), (width, height))
             painted = _as_sharp(cv2.blendLinear(moved, painted, share, 1 - share), painted, size)
@@ -105,7 +105,7 @@ def _back(before: np.ndarray, small: np.ndarray) -> tuple[np.ndarray, np.ndarray
     fine = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     fine.setFinestScale(1)
     fine.setGradientDescentIterations(8)
-    fine.setVariationalRefinementIterations(2)
+    fine.setVariationalRefinementIterations(1)
     back, forth = fine.calc(grey[1], grey[0], None), rough.calc(grey[0], grey[1], None)
     returned = _moved(forth, back)
     # Ruder et al., equation 5: what was hidden in the frame before. Their test for edges of motion is left out, because
@@ -133,7 +133,9 @@ def _as_sharp(blend: np.ndarray, painted: np.ndarray, size: tuple[int, int]) -> 
 def _moved(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """An image, each pixel from where the flow points to."""
     cv2 = opencv()
-    return cv2.remap(image, flow + _grid(*flow.shape[:2]), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        image, cv2.add(flow, _grid(*flow.shape[:2])), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 @functools.lru_cache(4)
