@@ -13,8 +13,8 @@ _RANKS, _LEVELS = 16, 6
 _CHANGE, _TIMES, _MOST = 0.43, 1.6, 0.65
 # Share of the last change in the usual one.
 _RECENT = 0.2
-# Standard deviations: of a frame that shows something, unlike black or a white flash; of noise; and of the difference at
-# a cut, which the first frames of a fade from black do not have.
+# Standard deviations: of a frame that shows something, unlike black or a white flash; of noise; of the difference at a
+# cut, which the first frames of a fade from black do not have.
 _FLAT, _NOISE, _DIFFERENCE = 0.015, 0.015, 0.03
 # Frames of the shortest shot: a cut through a mixed frame is one cut.
 _SHORTEST = 4
