@@ -55,7 +55,8 @@ class Brush:
         else:
             kept = math.exp(-float(frame.duration) / self._seconds) if self._seconds else 0.0
             painted, self._average = painter.paint(frame.pixels, frame.alpha, known=self._average, kept=kept)
-        return self._motion.steady(frame.pixels, painted) if self._motion else painted
+        # Sharpened, the result may overshoot a little.
+        return self._motion.steady(frame.pixels, painted).clip(0, 1) if self._motion else painted
 
     def state(self) -> dict[str, np.ndarray]:
         """What `carry_on` needs, as arrays."""
