@@ -110,6 +110,8 @@ def _live(arguments: argparse.Namespace, program: str) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from wct_jax.pictures.scan import is_many
+
     if not (arguments.output or arguments.serve is not None or arguments.virtual_camera):
         raise ValueError("expected --output, --serve or --virtual-camera, got none")
     if arguments.output and os.path.lexists(arguments.output) and not arguments.overwrite:
@@ -121,6 +123,9 @@ def _check(arguments: argparse.Namespace) -> None:
         check_target(arguments.report)
     if arguments.fps is not None and not 0.1 <= arguments.fps <= 1000:
         raise ValueError(f"--fps must be from 0.1 to 1000, got {arguments.fps:g}")
+    for path in arguments.style or []:
+        if is_many(path):
+            raise ValueError(f"--style takes files to switch between, got a folder or pattern, {path}")
     maps = [name for name in ("strength", "structure") if isinstance(_only(getattr(arguments, name)), Path)]
     if maps or arguments.alpha_map:
         name = maps[0] if maps else "alpha-map"
