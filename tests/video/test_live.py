@@ -275,7 +275,7 @@ def test_another_size_is_compiled_beside(live, pictures, monkeypatch):
     painted.pace = Pace((24, 48), 1, 24)
     painted.measure()
     assert painted.pace.size == 48
-    painted.pace = Pace((48, 96, 192), 1, 48, (0.01,) * 9, 99)
+    painted.pace = Pace((48, 96, 192), 1, 48, (0.15,) * 9, 99)
     asked, go = [], threading.Event()
 
     def timed(size):
@@ -288,13 +288,13 @@ def test_another_size_is_compiled_beside(live, pictures, monkeypatch):
 
     monkeypatch.setattr(painted, "_timed", timed)
     for _ in range(3):
-        painted.took(0.01)
+        painted.took(0.15)
         assert painted.pace.size == 48
     go.set()
     painted._ahead[1].result()
     painted.took(0.01)
     assert painted.pace.size == 96
-    for _ in range(painted.pace.patience):
+    for _ in range(9):
         painted.took(0.01)
     assert painted._ahead[1].exception()
     painted.took(0.01)
@@ -318,8 +318,8 @@ class TestPace:
         for _ in range(9):
             assert pace.size == 192
             pace = pace.after(0.08)
-        assert (pace.size, pace.patience) == (96, 96)
-        for _ in range(96):
+        assert (pace.size, pace.patience) == (96, 4)
+        for _ in range(100):
             assert pace.size == 96
             pace = pace.after(0.01)
         assert pace.size == 144

@@ -12,8 +12,8 @@ SIZES = (96, 144, 192, 256, 320, 384, 512, 768, 1024)
 _ROOM = 0.75
 # Frames that tell how long painting takes.
 _FRAMES = 9
-# Frames to wait before a larger size, first and at most: twice as many each time that one was too slow.
-_PATIENCE, _MOST_PATIENCE = 48, 1536
+# Seconds to wait before a larger size, first and at most: twice as many each time that a size was too slow.
+_PATIENCE, _MOST_PATIENCE = 2, 64
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Pace:
         size: The short side of the next frame.
         recent: Seconds that the last frames of this size took.
         calm: Frames of this size so far.
-        patience: Frames of one size before a larger one is tried.
+        patience: Seconds of one size before a larger one is tried.
     """
 
     sizes: Sequence[int]
@@ -34,7 +34,7 @@ class Pace:
     size: int
     recent: tuple[float, ...] = ()
     calm: int = 0
-    patience: int = _PATIENCE
+    patience: float = _PATIENCE
 
     @classmethod
     def of(cls, short: int, fps: float, size: int | None = None) -> Self:
@@ -67,12 +67,12 @@ class Pace:
         return dataclasses.replace(self, size=size, recent=(), calm=0)
 
     def after(self, seconds: float) -> Self:
-        """Take in what the last frame took, and go down if frames take too long, or one size up if there is room."""
+        """Take in what the last frame took, and go down if frames take too long, or up if there is room."""
         recent, calm = (*self.recent, seconds)[-_FRAMES:], self.calm + 1
         number, usual = self.sizes.index(self.size), statistics.median(recent)
         if len(recent) == _FRAMES and usual > self.budget and number:
             slower = dataclasses.replace(self, patience=min(2 * self.patience, _MOST_PATIENCE))
             return slower.at(min(self.fitting(usual), self.sizes[number - 1]))
-        if calm >= self.patience and self.fitting(usual) > self.size:
-            return self.at(self.sizes[number + 1])
+        if calm * self.budget >= self.patience and self.fitting(usual) > self.size:
+            return self.at(self.fitting(usual))
         return dataclasses.replace(self, recent=recent, calm=calm)
