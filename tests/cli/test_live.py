@@ -146,8 +146,8 @@ def test_there_is_no_camera_no_film_and_no_style(refused, look, film, tmp_path):
     assert "there is no camera 999" in refused(main, "--camera", 999, *look, "--serve", 0)
     assert "no such file" in refused(main, "--input", tmp_path / "none.mp4", *look, "--serve", 0)
     assert "expected --style PICTURE" in refused(main, "--input", film, "--serve", 0)
-    folder = ["--style", tmp_path]
-    assert "--style takes files to switch between, got a folder" in refused(main, "--input", film, *folder, "--serve", 0)
+    folder = refused(main, "--input", film, "--style", tmp_path, "--serve", 0)
+    assert "--style takes files to switch between, got a folder" in folder
 
 
 def test_a_port_in_use(refused, look, film, files):

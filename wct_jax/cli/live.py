@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _live(arguments: argparse.Namespace, program: str) -> None:
         looks = [Look((file,)) for file in look.files]
         fps, steady, flow = arguments.fps, arguments.steady, arguments.flow
         live = Live(session, camera, looks, options, fps=fps, seconds=steady, follow=flow)
-        with _ending(live.stop) as ended, _showing(live, ended.is_set):
+        with _ending(live) as ended, _showing(live, ended.is_set):
             report = live.run(_outlets(arguments, live, program))
     if not report.frames:
         raise ValueError("no frame was painted before the end")
@@ -155,15 +156,18 @@ def _outlets(arguments: argparse.Namespace, live: Any, program: str) -> list[Any
 
 
 @contextlib.contextmanager
-def _ending(stop: Callable[[], None]) -> Iterator[threading.Event]:
-    """Call `stop` on the first Ctrl-C, or when the process is asked to end; the second does what it did before."""
+def _ending(live: Any) -> Iterator[threading.Event]:
+    """Stop on the first Ctrl-C, or when the process is asked to end; the second ends it at once."""
     ended = threading.Event()
     before: dict[int, Any] = {}
 
-    def end(*_: object) -> None:
+    def end(which: int, _: object) -> None:
         restore()
         ended.set()
-        stop()
+        live.stop()
+        if not live.report().frames:  # Nothing is lost, and compiling may take long.
+            time.sleep(0.3)  # Until the terminal is as it was before `keys`.
+            signal.raise_signal(which)
 
     def restore() -> None:
         for which, handler in before.items():
@@ -199,6 +203,8 @@ def _showing(live: Any, ended: Callable[[], bool]) -> Iterator[None]:
         from rich.text import Text
 
         now = live.report()
+        if not now.frames:
+            return Text("compiling, and measuring how long painting takes")
         name = os.path.basename(live.styles[now.style - 1])
         return Text(
             f"{now.frame_rate:.1f} frames/s, {1000 * now.latency:.0f} ms late, painted at {now.size[0]} x {now.size[1]}"

@@ -201,14 +201,14 @@ class Live:
         cv2, now = opencv(), self._camera.now
         began = now()
         painted = self._easel.paint(seen.pixels, seen.time, self._style)
+        self._frames += 1
         if painted.shape[1::-1] != self.size:
             painted = cv2.resize(painted, self.size, interpolation=cv2.INTER_CUBIC)
         for outlet in outlets:
             outlet.show(painted, seen.time)
         self._last = now()
-        if not self._frames:
+        if not self._shown:
             self._began = seen.captured
-        self._frames += 1
         self._sizes[self._easel.pace.size] += 1
         self._shown.append(self._last)
         self._latencies.append(self._last - seen.captured)
