@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wct_jax.cli.video import main
 from wct_jax.video import repainting
@@ -56,6 +57,17 @@ def test_a_part_of_a_film_in_pictures(paint, tmp_path):
     status, _, err = paint("--from", 0.2, "--to", 0.5, "--output", tmp_path / "out" / "%02d.png")
     assert (status, err) == (0, "")
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+def test_grey_pictures_of_strength(paint, film, files, tmp_path):
+    Image.fromarray(np.uint8([[0, 255]]).repeat(32, 1).repeat(48, 0)).save(tmp_path / "map.png")
+    out = ["--no-flow", "--codec=ffv1", "--output"]
+    for name, flags in (("whole", []), ("half", ["--strength", tmp_path / "map.png"])):
+        assert paint(*flags, *out, tmp_path / f"{name}.mkv")[0] == 0
+    films = [film, tmp_path / "whole.mkv", tmp_path / "half.mkv"]
+    source, whole, half = (next(iter(open_film(path))).pixels for path in films)
+    np.testing.assert_allclose(half[:, :30], source[:, :30], atol=0.01)
+    np.testing.assert_allclose(half[:, 34:], whole[:, 34:], atol=0.01)
 
 
 def test_frames_are_resized(paint, tmp_path):

@@ -107,5 +107,5 @@ def test_frames_of_any_size(sides):
 def test_without_opencv(monkeypatch):
     opencv.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ValueError, match=r'^following motion needs OpenCV: pip install "wct_jax\[flow\]"$'):
+    with pytest.raises(ValueError, match=r'^following motion needs OpenCV: pip install "wct_jax\[video\]"$'):
         Motion()

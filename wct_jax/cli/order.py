@@ -92,7 +92,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
         pairs = draw(contents, looks, arguments.random, arguments.seed or 0)
     else:
         pairs = grid(contents, looks)
-    strength, structure = _picture_of(arguments, "strength"), _picture_of(arguments, "structure")
+    strength, structure = picture_of(arguments, "strength"), picture_of(arguments, "structure")
     content, first = pairs[0]
     photo = content or Texture(*(*arguments.synthesize, arguments.seed or 0))
     request = Request(photo, first, options, arguments.alpha_map, strength, structure)
@@ -143,12 +143,12 @@ def options_of(arguments: argparse.Namespace) -> Options:
     names = {field.name for field in fields(Options)} & set(vars(arguments))
     values = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     for name in ("strength", "structure"):
-        if _picture_of(arguments, name):
+        if picture_of(arguments, name):
             del values[name]
     return Options(**values)
 
 
-def _picture_of(arguments: argparse.Namespace, name: str) -> Path | None:
+def picture_of(arguments: argparse.Namespace, name: str) -> Path | None:
     """The picture that an option has in place of numbers.
 
     Raises:

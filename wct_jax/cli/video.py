@@ -90,7 +90,7 @@ def clock(text: str) -> Fraction:
 
 
 def _repaint(arguments: argparse.Namespace, program: str) -> None:
-    from wct_jax.cli.order import look_of, options_of
+    from wct_jax.cli.order import look_of, options_of, picture_of
     from wct_jax.cli.progress import progress_bar
 
     options, look = options_of(arguments), look_of(arguments)
@@ -119,6 +119,9 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
             options,
             steadiness=Steadiness(arguments.steady, arguments.flow),
             style_at=tuple(arguments.style_at or ()),
+            alpha_map=arguments.alpha_map,
+            strength=picture_of(arguments, "strength"),
+            structure=picture_of(arguments, "structure"),
             progress=progress,
             **named,
         )

@@ -63,6 +63,9 @@ def stylize_video(
     *,
     steadiness: Steadiness = Steadiness(),
     style_at: Sequence[Fraction] = (),
+    alpha_map: Source | None = None,
+    strength: Source | None = None,
+    structure: Source | None = None,
     start: float | Fraction | None = None,
     end: float | Fraction | None = None,
     stream: int | None = None,
@@ -91,6 +94,9 @@ def stylize_video(
         style_at: For each style the time in seconds when it is alone; it turns into the next by the time of that. The
             statistics are then a moving average, over a second unless `steadiness` says otherwise. Empty for a look
             that stays.
+        alpha_map: A grey picture of alpha at each pixel of all frames, as of a `Request`.
+        strength: A grey picture in place of the options' strength.
+        structure: A grey picture in place of the options' structure.
         start: See `open_film`.
         end: See `open_film`.
         stream: See `open_film`.
@@ -112,7 +118,8 @@ def stylize_video(
         if options.content_size:
             size = resized(size, options.content_size)
         form = Form.of(film, target, codec=codec, quality=quality, size=size)
-        turns = Turns.of(session, Request(os.fspath(source), look, options), size[::-1], style_at)
+        request = Request(os.fspath(source), look, options, alpha_map, strength, structure)
+        turns = Turns.of(session, request, size[::-1], style_at)
         if style_at and steadiness.seconds is None:
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
