@@ -68,7 +68,7 @@ def report_photos(levels, judge, photos):
 
 def by_cascade(levels, content, style):
     for layer, model in sorted(levels.items(), reverse=True):
-        content = stylize_level(model, content, (extract_style(model, style, (layer,)),), Level(layer))
+        content, _ = stylize_level(model, content, (extract_style(model, style, (layer,)),), Level(layer))
     return content
 
 

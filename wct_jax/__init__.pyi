@@ -11,6 +11,7 @@ from wct_jax import studio as studio
 from wct_jax import system as system
 from wct_jax import training as training
 from wct_jax import transform as transform
+from wct_jax import video as video
 from wct_jax.networks.model import Model as Model
 from wct_jax.networks.model_file import load_model as load_model
 from wct_jax.networks.model_file import save_model as save_model
@@ -48,5 +49,8 @@ from wct_jax.transform.swap import style_swap as style_swap
 from wct_jax.transform.whitening import wct as wct
 from wct_jax.transform.whitening import whiten as whiten
 from wct_jax.transform.whitening import whiten_color as whiten_color
+from wct_jax.video.brush import Steadiness as Steadiness
+from wct_jax.video.film import open_film as open_film
+from wct_jax.video.repainting import stylize_video as stylize_video
 
 __version__: str

@@ -10,6 +10,8 @@ from wct_jax.cli.command import Parser, run, start_jax, tell
 
 _VERBS = {
     "stylize": ("stylize", "repaint photos in the style of pictures"),
+    "video": ("video", "repaint films"),
+    "live": ("live", "paint what a camera sees"),
     "train": ("train", "train decoders"),
     "distill": ("distill", "make a small model from larger ones"),
     "convert": ("convert_vgg", "make a model file of published weights"),

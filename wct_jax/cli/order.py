@@ -77,8 +77,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
     if several:
         looks = [Look((file,)) for file in _files(several[0], (*PICTURE_SUFFIXES, ".safetensors"), notes)]
     else:
-        weights = tuple(arguments.style_weights) if arguments.style_weights else None
-        look = Look(tuple(styles), weights, style_masks, masks)
+        look = _look(arguments, styles)
         looks = [look]
     if look and len(look.files) > 1 and not (look.masks or look.weights):
         notes.append(f"mixing {len(styles)} styles; to take each alone, name their folder or put a pattern in quotes")
@@ -93,7 +92,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
         pairs = draw(contents, looks, arguments.random, arguments.seed or 0)
     else:
         pairs = grid(contents, looks)
-    strength, structure = _picture_of(arguments, "strength"), _picture_of(arguments, "structure")
+    strength, structure = picture_of(arguments, "strength"), picture_of(arguments, "structure")
     content, first = pairs[0]
     photo = content or Texture(*(*arguments.synthesize, arguments.seed or 0))
     request = Request(photo, first, options, arguments.alpha_map, strength, structure)
@@ -113,6 +112,28 @@ def order_of(arguments: argparse.Namespace) -> Order:
     return Order(jobs, look, options, request, many, notes, _held([*contents, *styles, *maps]))
 
 
+def look_of(arguments: argparse.Namespace) -> Look:
+    """The styles of a command that takes no folders of them.
+
+    Raises:
+        ValueError: There is none, or one is missing or a folder.
+    """
+    styles = arguments.style or []
+    for path in styles:
+        if is_many(path):
+            raise ValueError(f"--style takes files, which it mixes, got a folder or pattern, {path}")
+    if not styles and not arguments.whiten_only:
+        raise ValueError("expected --style PICTURE, or --whiten-only, got neither")
+    look = _look(arguments, [_or_none(path) if arguments.mask else path for path in styles])
+    _check_readable([*look.files, *look.style_masks, *look.masks])
+    return look
+
+
+def _look(arguments: argparse.Namespace, styles: Sequence[Path | None]) -> Look:
+    weights = tuple(arguments.style_weights) if arguments.style_weights else None
+    return Look(tuple(styles), weights, tuple(map(_or_none, arguments.style_mask or ())), tuple(arguments.mask or ()))
+
+
 def _held(paths: Iterable[Path | None]) -> dict[Path, BinaryIO]:
     return {path: hold(path) for path in paths if path and is_stream(path)}
 
@@ -122,12 +143,12 @@ def options_of(arguments: argparse.Namespace) -> Options:
     names = {field.name for field in fields(Options)} & set(vars(arguments))
     values = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     for name in ("strength", "structure"):
-        if _picture_of(arguments, name):
+        if picture_of(arguments, name):
             del values[name]
     return Options(**values)
 
 
-def _picture_of(arguments: argparse.Namespace, name: str) -> Path | None:
+def picture_of(arguments: argparse.Namespace, name: str) -> Path | None:
     """The picture that an option has in place of numbers.
 
     Raises:

@@ -1,25 +1,22 @@
 """The work of `stylize.py`: read, stylize, write, for one result or many."""
 
 import argparse
-import contextlib
 import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import is_out_of_memory, say, start_jax, tell
 from wct_jax.cli.order import Order, order_of
+from wct_jax.cli.progress import Report, progress_bar
 from wct_jax.cli.streams import STANDARD
 from wct_jax.cli.terms import in_flags
 
 if TYPE_CHECKING:
     from wct_jax.studio.jobs import Job
     from wct_jax.studio.session import Session
-
-Report = Callable[[str, int, int], None]
 
 
 def repaint(arguments: argparse.Namespace, program: str) -> None:
@@ -56,7 +53,7 @@ def repaint(arguments: argparse.Namespace, program: str) -> None:
     session = Session(arguments.model, limits, folder=folder, keep_compiled=True, note=note)
     if order.request:
         session.resolve(order.request)
-    with _progress(len(order.jobs)) as report:
+    with progress_bar(len(order.jobs)) as report:
         if arguments.save_style and order.look and not _is_left(arguments, arguments.save_style):
             _save_style(arguments, order, session)
         made, failures = _make_all(arguments, order, session, report)
@@ -155,21 +152,3 @@ def _make(arguments: argparse.Namespace, order: Order, job: "Job", session: "Ses
     facts = filter(None, (of, f"{width} x {height} pixels", names, f"{time.perf_counter() - start:.1f} s"))
     report_to = say if job.output == STANDARD else tell
     report_to(f"{job.output}: {', '.join(facts)}")
-
-
-@contextlib.contextmanager
-def _progress(jobs: int) -> Iterator[Report]:
-    """Show a bar on the terminal while results are made."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    above = sys.stdout.isatty()  # Output to elsewhere must not be redirected.
-    with Progress(*columns, console=console, redirect_stdout=above, disable=not console.is_terminal or not jobs) as bar:
-        task = bar.add_task("style", total=None)
-
-        def report(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-
-        yield report

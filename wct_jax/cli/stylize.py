@@ -1,18 +1,16 @@
 """The parser of `stylize.py`."""
 
 import argparse
-import contextlib
 import functools
 import json
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from wct_jax.checks.printable import printable
-from wct_jax.cli.command import Parser, file_path, fraction, memory, number, positive, run, seed, whole
-from wct_jax.painting.options import COLORS, METHODS, PROTECTED, TRANSFORMS, Options
+from wct_jax.cli.command import Parser, file_path, memory, positive, run, seed
+from wct_jax.cli.looks import add_looks, add_model, add_styles, several
+from wct_jax.painting.options import PROTECTED, Options
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
@@ -75,7 +73,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     what = group.add_mutually_exclusive_group()
     what.add_argument(
-        "--content", **_several(file_path, "PHOTO"), help="photos, a folder, or a pattern; - is standard input"
+        "--content", **several(file_path, "PHOTO"), help="photos, a folder, or a pattern; - is standard input"
     )
     what.add_argument(
         "--synthesize", type=_size, metavar="WxH", help="instead: make a texture of that size from the style alone"
@@ -102,100 +100,17 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_styles(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("styles").add_argument
-    add(
-        "--style",
-        **_several(file_path, "PICTURE"),
-        help="pictures or style files, which are mixed; a folder or a pattern, of which each is taken alone",
+    group = add_styles(parser)
+    group.add_argument(
+        "--save-style", type=file_path, metavar="FILE", help="keep the style, mixed, in a .safetensors for --style"
     )
-    add("--style-size", type=positive, metavar="N", help="resize pictures to a short side of N pixels (default: as is)")
-    add(
-        "--style-weights",
-        **_several(number, "W"),
-        help="how much there is of each in the mixture, in any scale (default: as much of all)",
-    )
-    add(
-        "--mask",
-        **_several(file_path, "MASK"),
-        help="grey pictures, white where the styles go that are named in the same order; one style more takes what is "
-        "left, and 'none' as a style leaves a region as it is",
-    )
-    add(
-        "--style-mask",
-        **_several(file_path, "MASK"),
-        help="for each style a grey picture, white where the style is taken from, or 'none' for all of it",
-    )
-    add("--save-style", type=file_path, metavar="FILE", help="keep the style, mixed, in a .safetensors for --style")
 
 
 def _add_looks(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("how it looks").add_argument
-    add("--like", type=file_path, metavar="RESULT", help="take the options from a PNG that this program wrote")
-    how = add(
-        "--method",
-        choices=METHODS,
-        help="one pass, which is fast and keeps the photo whole, or the paper's cascade, which decodes and encodes "
-        "again at each layer and paints over more of it (default: one-pass if the model has a painter that reaches "
-        "--layers)",
+    group = add_looks(parser)
+    group.add_argument(
+        "--like", type=file_path, metavar="RESULT", help="take the options from a PNG that this program wrote"
     )
-    add("--one-pass", dest=how.dest, action="store_const", const="one-pass", help="short for --method one-pass")
-    add(
-        "--structure",
-        **_several(_fraction_or_picture, "K"),
-        help="how much of the photo's structure stays in one pass, from 0, painted, to 1, the photo in other colours: "
-        "one number, one for each layer as for --alpha, or a grey picture of it (default: 0)",
-    )
-    add(
-        "--strength",
-        type=_fraction_or_picture,
-        default=1.0,
-        metavar="S",
-        help="from 0, the photo as it is, evenly to 1, the whole of the style; or a grey picture of it at each pixel "
-        "(default: 1)",
-    )
-    add(
-        "--alpha",
-        default=[1.0],
-        **_several(fraction, "A"),
-        help="the paper's blend of features, from 0 to 1: one number, or one for each layer, in the order of --layers "
-        "or, without it, deepest first (default: 1)",
-    )
-    add("--alpha-map", type=file_path, metavar="MASK", help="a grey picture of alpha at each pixel, times --alpha")
-    add(
-        "--layers",
-        nargs="+",
-        metavar="LAYER",
-        help="layers to use, of relu1_1 ... relu5_1; always run deepest first (default: all the model can decode)",
-    )
-    add(
-        "--shrinkage",
-        type=fraction,
-        metavar="S",
-        help="shrink the covariances towards equal variances, from 0 to 1: calms noise in photographs (default: 0)",
-    )
-    add("--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)")
-    add(
-        "--margin",
-        type=whole(0, 256),
-        metavar="N",
-        help="paint N pixels more on each side, mirrored, and cut them off: with 16 the border has strokes like the "
-        "middle (default: none)",
-    )
-    add(
-        "--preserve-color",
-        choices=COLORS,
-        help="the photo's colours, by its hues, by the distribution of red, green and blue, or by mean and covariance",
-    )
-    add(
-        "--transform",
-        choices=TRANSFORMS,
-        default="zca",
-        help="the paper's, optimal transport, triangular, or mean and variance of channels (default: %(default)s)",
-    )
-    add("--whiten-only", action="store_true", help="instead of a style: what is whitened, at relu4_1 or --layers")
-    add("--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's")
-    add("--patch", type=whole(1, 32), metavar="N", help="side of a patch in the feature (default: 3)")
-    add("--stride", type=whole(1, 32), metavar="N", help="from patch to patch (default: 1)")
 
 
 def _add_photographs(parser: argparse.ArgumentParser) -> None:
@@ -217,14 +132,7 @@ def _add_many(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("model and machine")
-    add = group.add_argument
-    add(
-        "--model",
-        type=file_path,
-        default="compact",
-        help="a model file, or a name: compact, which comes with the program, or vgg19 (default: %(default)s)",
-    )
+    group = add_model(parser)
     most = group.add_mutually_exclusive_group()
     most.add_argument(
         "--memory",
@@ -236,19 +144,6 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     most.add_argument(
         "--tile", type=positive, metavar="N", help="repaint in tiles of at most N x N pixels what is larger"
     )
-
-
-def _several(kind: Callable[[str], Any], metavar: str) -> dict[str, Any]:
-    return {"nargs": "+", "type": kind, "metavar": metavar}
-
-
-def _fraction_or_picture(text: str) -> float | Path:
-    """An `argparse` type: a number in 0..1, or the path of a file."""
-    if os.path.lexists(text):
-        return Path(text)
-    with contextlib.suppress(argparse.ArgumentTypeError):
-        return fraction(text)
-    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1 or a grey picture, got {text!r}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -30,11 +30,15 @@ def pool_weights(weights: Array, layer: str, size: Array | None = None) -> Array
         if size is None:
             weights = _mean_pool(weights)
         else:
-            within = inside(weights.shape[-2:], size).astype(weights.dtype)
+            within = _within(weights, size).astype(weights.dtype)
             # A cell with a pixel inside has at least a quarter of its pixels inside.
             weights = _mean_pool(weights * within) / jnp.maximum(_mean_pool(within), 1 / 4)
             size = halved(size)
-    return weights if size is None else jnp.where(inside(weights.shape[-2:], size), weights, 0)
+    return weights if size is None else jnp.where(_within(weights, size), weights, 0)
+
+
+def _within(weights: Array, size: Array) -> Array:
+    return jnp.broadcast_to(inside(weights.shape[-2:], size), weights.shape)
 
 
 def _mean_pool(x: Array) -> Array:

@@ -14,6 +14,7 @@ from wct_jax.kernels.canvas import inside
 from wct_jax.kernels.mapping import map_pixels
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.painting.guides import Guides
+from wct_jax.painting.memory import Memory
 from wct_jax.painting.regions import relative
 from wct_jax.painting.style import Style, feature_moments
 from wct_jax.transform.maps import TRANSFORMS
@@ -92,8 +93,14 @@ def statistics_of(feature: Array, layer: str, guides: Guides) -> list[Moments]:
     return [feature_moments(feature, weights, guides.size, layer) for weights in counted or [guides.weights]]
 
 
+def statistics_for(feature: Array, layer: str, guides: Guides, memory: Memory | None) -> list[Moments]:
+    """The moments by which a feature is whitened: `statistics_of`, or what the memory of a film makes of them."""
+    measure = functools.partial(statistics_of, feature, layer, guides)
+    return measure() if memory is None else memory.recall(measure)
+
+
 def _both(weights: Array | None, share: Array) -> Array:
-    return share if weights is None else weights * share
+    return share if weights is None else jnp.broadcast_to(weights, share.shape) * share
 
 
 def _alphas(level: Level, guides: Guides) -> list[Array]:

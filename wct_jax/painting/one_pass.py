@@ -23,12 +23,16 @@ from wct_jax.networks.autoencoder import Parameters, decode_block, encode
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.networks.vgg import LAYERS, cell_of, depth_of
 from wct_jax.painting.guides import Guides
-from wct_jax.painting.level import Level, paint_feature, statistics_of
+from wct_jax.painting.level import Level, paint_feature, statistics_for
+from wct_jax.painting.memory import Memory
 from wct_jax.painting.plan import Plan
 from wct_jax.painting.style import Style
+from wct_jax.transform.statistics import Moments
 
 
-def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Array], None]) -> Array:
+def one_pass(
+    image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Array], None]
+) -> tuple[Array, list[list[Moments]]]:
     """Encode an image once, and transform its feature at each layer while the painter decodes it.
 
     Args:
@@ -39,8 +43,9 @@ def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Arr
         begin: Function called with each layer, and the array that it begins with, before it runs.
 
     Returns:
-        `[..., H, W, 3]` in the dtype of the image.
+        `[..., H, W, 3]` in the dtype of the image, and the moments of each region by which each level whitened.
     """
+    used: list[list[Moments]] = []
     strength, guides = guides.strength, dataclasses.replace(guides, rest=None, strength=None)
     mixes = strength is not None or any(level.structure is not None for level in plan.levels)
     layers = tuple(level.layer for level in plan.levels)
@@ -58,9 +63,13 @@ def one_pass(image: Array, plan: Plan, guides: Guides, begin: Callable[[str, Arr
                 start, end = level.layer, after
                 feature = mix(feature, own[level.layer], level, guides, strength) if before else feature
             styles = [style.at(level.layer, swap=level.swap is not None) for style in plan.styles]
-            feature = paint_level(plan.model.painter, feature, styles, level, guides, start=start, end=end, sides=sides)
+            painter, memory = plan.model.painter, plan.memory(len(used))
+            feature, statistics = paint_level(
+                painter, feature, styles, level, guides, memory, start=start, end=end, sides=sides
+            )
+            used.append(statistics)
         image = feature
-    return image
+    return image, used
 
 
 @compiled(static=("layers",))
@@ -103,11 +112,12 @@ def paint_level(
     styles: Sequence[Style],
     level: Level,
     guides: Guides,
+    memory: Memory | None = None,
     *,
     start: str,
     end: str | None,
     sides: tuple[int, int],
-) -> Array:
+) -> tuple[Array, list[Moments]]:
     """Decode a feature to a level, transform it there, and decode it further.
 
     Args:
@@ -116,16 +126,18 @@ def paint_level(
         styles: Styles with statistics for the layer.
         level: The level.
         guides: Guides laid out as the image.
+        memory: The statistics of a film's other frames; None for an image by itself.
         start: Layer of the feature: the level's, or a deeper one.
         end: Layer of the result: the level's, or a shallower one; None for the image.
         sides: Height and width of the image or its canvas.
 
     Returns:
-        The feature of the layer `end`, or the image.
+        The feature of the layer `end`, or the image, and the moments of each region by which it whitened.
     """
     feature = decode_to(level.layer, painter, feature, start, guides.size, sides)
-    painted = paint_feature(feature, statistics_of(feature, level.layer, guides), styles, level, guides)
-    return decode_to(end, painter, painted, level.layer, guides.size, sides)
+    statistics = statistics_for(feature, level.layer, guides, memory)
+    painted = paint_feature(feature, statistics, styles, level, guides)
+    return decode_to(end, painter, painted, level.layer, guides.size, sides), statistics
 
 
 def decode_to(

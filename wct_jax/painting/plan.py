@@ -12,12 +12,15 @@ from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import depth_of
 from wct_jax.painting.level import Level
+from wct_jax.painting.memory import Memory
 from wct_jax.painting.options import STRUCTURE_OF_THE_CASCADE, Options
 from wct_jax.painting.style import Style
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=("model", "styles", "levels"), meta_fields=("passes", "method")
+    jax.tree_util.register_dataclass,
+    data_fields=("model", "styles", "levels", "memories"),
+    meta_fields=("passes", "method"),
 )
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -29,6 +32,7 @@ class Plan:
         levels: The levels of a pass, in the order they run.
         passes: Number of passes.
         method: A name in `wct_jax.painting.options.METHODS`.
+        memories: For a frame of a film, the memory of each level of all passes; empty for an image by itself.
     """
 
     model: Model
@@ -36,6 +40,11 @@ class Plan:
     levels: Sequence[Level]
     passes: int = 1
     method: str = "cascade"
+    memories: Sequence[Memory] = ()
+
+    def memory(self, number: int) -> Memory | None:
+        """The memory of a level, by its number among those of all passes."""
+        return self.memories[number] if self.memories else None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from wct_jax.painting.regions import guide
 from wct_jax.painting.strength import between, blend
 from wct_jax.painting.style import Style
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
+from wct_jax.transform.statistics import Moments
 
 
 def stylize(
@@ -147,13 +148,26 @@ def paint(content: Array, plan: Plan, guides: Guides, progress: Callable[[str], 
     if has_rows_apart(content):
 
         def on_mesh(content: Array, plan: Plan, guides: Guides) -> Array:
-            return _paint(content, plan, guides, progress)
+            return paint_frame(content, plan, guides, progress)[0]
 
         return on_any_mesh(on_mesh, lambda lead, pixels: pixels, content, plan, guides)
-    return _paint(content, plan, guides, progress)
+    return paint_frame(content, plan, guides, progress)[0]
 
 
-def _paint(content: Array, plan: Plan, guides: Guides, progress: Callable[[str], None] | None) -> Array:
+def paint_frame(
+    content: Array, plan: Plan, guides: Guides, progress: Callable[[str], None] | None = None
+) -> tuple[Array, list[list[Moments]]]:
+    """Paint one frame of a film, or some of its frames together; see `wct_jax.painting.memory`.
+
+    Args:
+        content: `[..., H, W, 3]`, on one device.
+        plan: Model, styles, and levels with their memories.
+        guides: Guides of the image, not on a canvas.
+        progress: Function called with each layer before it runs.
+
+    Returns:
+        `[..., H, W, 3]` in the dtype of the content, and the moments of each region by which each level whitened.
+    """
     # Within jit a constant is traced, too.
     traced = any(map(is_traced, jax.tree.leaves((content, plan, guides, lax.full((), 0)))))
     photo, weights, size = lay_out(content, guides.weights)
@@ -170,10 +184,12 @@ def _paint(content: Array, plan: Plan, guides: Guides, progress: Callable[[str],
             before.block_until_ready()
             progress(layer)
 
-    image = (one_pass if plan.method == "one-pass" else cascade)(photo, plan, of_levels, begin)
+    image, used = (one_pass if plan.method == "one-pass" else cascade)(photo, plan, of_levels, begin)
     if guides.rest is not None:
         image = _leave(image, photo, guides.rest)
-    return cut_out(image if guides.strength is None else blend(photo, image, guides.strength), content.shape[-3:-1])
+    if guides.strength is not None:
+        image = blend(photo, image, guides.strength)
+    return cut_out(image, content.shape[-3:-1]), used
 
 
 @compiled()

@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from wct_jax.painting.tiles.tiling import stylize_tiled
 from wct_jax.photo.lut import Lut, fit_lut
 from wct_jax.photo.transfer import transfer_photo
 from wct_jax.pictures.picture import Picture
+from wct_jax.studio.frames import FramePainter
 from wct_jax.studio.kept import keep_compilations
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.progress import Cancelled as Cancelled
@@ -128,13 +129,7 @@ class Session:
         stop("the start", 0, 0)
         options = self.resolve(request)
         photo = self._read_photo(request.photo, options)
-        sides = photo.pixels.shape[:2]
-        read = self._reader.mask
-        guides: dict[str, Any] = {"mask": [read(mask, sides) for mask in request.look.masks]}
-        for name, source in (("alpha_map", request.alpha_map), ("structure_map", request.structure)):
-            guides[name] = None if source is None else read(source, sides)
-        guides["structure"] = options.structure if request.structure is None else 1.0
-        guides["strength"] = options.strength if request.strength is None else read(request.strength, sides)
+        guides = self._guides(request, options, photo.pixels.shape[:2])
         styles = self._styles.read(request.look, options)
         with self._painting:
             stop("its turn", 0, 0)  # Others may have taken long.
@@ -142,6 +137,38 @@ class Session:
             painted = self._painted(photo, style, options, guides, report)
         metadata = dataclasses.replace(photo.metadata, settings=self._settings(request, options.method))
         return Picture(painted, photo.alpha, metadata, photo.notes, photo.bits if options.photo else 8)
+
+    def frames(self, request: Request, sides: Sequence[int]) -> FramePainter:
+        """The painter of a film's frames.
+
+        Args:
+            request: The request, whose photo is not read.
+            sides: Rows and columns of the frames.
+
+        Raises:
+            ValueError: As `paint`; or the frames are too large for memory, or the options are those of single photos.
+        """
+        options = self.resolve(request)
+        if options.photo:
+            raise ValueError("`photo` changes single photos: expected a film to be painted")
+        wide = tuple(side + 2 * options.margin for side in sides)
+        if self.limits.tile_of(wide, "a frame", self.model, options) is not None:
+            size = f"{sides[1]} x {sides[0]} pixels"
+            raise ValueError(f"frames of {size} are too large for memory: expected smaller ones")
+        styles = self._styles.read(request.look, options)
+        with self._painting:
+            style = self._styles.of(request.look, styles, options, reporter(None, None))
+        return FramePainter(self.model, style, options, self._guides(request, options, sides))
+
+    def _guides(self, request: Request, options: Options, sides: Sequence[int]) -> dict[str, Any]:
+        """The maps of a request, and the numbers for which a map may stand."""
+        read = self._reader.mask
+        guides: dict[str, Any] = {"mask": [read(mask, sides) for mask in request.look.masks]}
+        for name, source in (("alpha_map", request.alpha_map), ("structure_map", request.structure)):
+            guides[name] = None if source is None else read(source, sides)
+        guides["structure"] = options.structure if request.structure is None else 1.0
+        guides["strength"] = options.strength if request.strength is None else read(request.strength, sides)
+        return guides
 
     def look_up(self, request: Request, lut: Lut) -> Picture:
         """Change a photo by a table.

@@ -217,7 +217,7 @@ def _transfer(
     statistics, style = pair
     dtype = statistics_dtype(statistics.mean, style.mean)
     rank = alpha.ndim - 2
-    content = content.reshape((1,) * (rank - statistics.count.ndim) + content.shape)
+    content = content.reshape((1,) * (rank - content.ndim + 3) + content.shape)
     statistics = _lift(statistics, rank - statistics.count.ndim, dtype)
     style = _lift(style, rank - style.count.ndim, dtype)
     matrix, _ = transform(statistics, style, eps)

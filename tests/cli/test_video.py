@@ -1,0 +1,117 @@
+"""The command `wct-jax video`: names, parts, reports, and what it refuses."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wct_jax.cli.video import main
+from wct_jax.video import repainting
+from wct_jax.video.film import open_film
+from wct_jax.video.form import Form
+from wct_jax.video.frames import Frame
+from wct_jax.video.joining import join
+from wct_jax.video.segments import write_segment
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("film"), np.random.default_rng(0)
+    pixels = rng.random((6, 8, 3), np.float32).repeat(8, 0).repeat(8, 1)
+    frames = [Frame(np.roll(pixels, n, 1), Fraction(n, 10), Fraction(1, 10)) for n in range(6)]
+    form = Form(".mp4", 64, 48, Fraction(10), Fraction(1, 10))
+    write_segment(folder / "one.mp4", frames, form)
+    with open_film(folder / "one.mp4") as source:
+        join([folder / "one.mp4"], source, folder / "film.mp4", form)
+    return folder / "film.mp4"
+
+
+@pytest.fixture
+def paint(run, files, film, tmp_path):
+    def paint(*flags):
+        look = ["--style", files / "picture.png", "--model", files / "model.safetensors", "--layers", "relu1_1"]
+        return run(main, film, *look, *flags)
+
+    return paint
+
+
+def test_a_film_is_repainted_beside_it(paint, film, files, tmp_path):
+    target = film.with_name("film__picture.mp4")
+    status, out, err = paint("--report", tmp_path / "report.json")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{target}: 6 frames in 1 shots, ")
+    with open_film(target) as result:
+        assert [frame.time for frame in result] == [Fraction(n, 10) for n in range(6)]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["output"], report["frames"], report["painted"]) == (str(target), 6, 6)
+    status, _, err = paint()
+    assert status == 2
+    assert "it exists, expected --overwrite" in err
+    assert paint("--overwrite", "--steady", 0.5)[0] == 0
+
+
+def test_a_part_of_a_film_in_pictures(paint, tmp_path):
+    (tmp_path / "out").mkdir()
+    status, _, err = paint("--from", 0.2, "--to", 0.5, "--output", tmp_path / "out" / "%02d.png")
+    assert (status, err) == (0, "")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+def test_grey_pictures_of_strength(paint, film, files, tmp_path):
+    Image.fromarray(np.uint8([[0, 255]]).repeat(32, 1).repeat(48, 0)).save(tmp_path / "map.png")
+    out = ["--no-flow", "--codec=ffv1", "--output"]
+    for name, flags in (("whole", []), ("half", ["--strength", tmp_path / "map.png"])):
+        assert paint(*flags, *out, tmp_path / f"{name}.mkv")[0] == 0
+    films = [film, tmp_path / "whole.mkv", tmp_path / "half.mkv"]
+    source, whole, half = (next(iter(open_film(path))).pixels for path in films)
+    np.testing.assert_allclose(half[:, :30], source[:, :30], atol=0.01)
+    np.testing.assert_allclose(half[:, 34:], whole[:, 34:], atol=0.01)
+
+
+def test_frames_are_resized(paint, tmp_path):
+    status, _, err = paint("--content-size", 24, "--output", tmp_path / "small.mp4")
+    assert (status, err) == (0, "")
+    with open_film(tmp_path / "small.mp4") as result:
+        assert (result.width, result.height) == (32, 24)
+
+
+def test_an_interrupted_run_says_how_to_go_on(paint, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repainting.Brush, "paint", interrupted)
+        status, _, err = paint("--output", tmp_path / "out.mp4")
+    assert status == 130
+    assert "the same command goes on from here" in err
+    assert paint("--output", tmp_path / "out.mp4")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--output=out.txt"], "a film's suffix must be one of"),
+        (["--codec=theora"], "the codec of a .mp4 film must be one of h264, hevc, got 'theora'"),
+        (["--from=3", "--to=2"], "end must be after start"),
+        (["--from=3"], "there are no frames"),
+        (["--from=a"], "expected a time such as 12.5 or 1:02:03, got 'a'"),
+        (["--stream=4"], "stream must be below 1"),
+        (["--fps=3"], "fps is for sequences of pictures"),
+        (["--report=report.txt"], "--report must be a .json"),
+        (["--structure=0.5", "--cascade"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments(refused, film, files, tmp_path, monkeypatch, flags, sentence):
+    monkeypatch.chdir(tmp_path)
+    output = [] if flags[0].startswith("--output") else ["--output", tmp_path / "out.mp4"]
+    look = ["--style", files / "picture.png", "--model", files / "model.safetensors"]
+    assert sentence in refused(main, film, *look, *output, *flags)
+
+
+def test_what_is_no_film(refused, files, tmp_path):
+    look = ["--style", files / "picture.png", "--model", files / "model.safetensors", "-o", tmp_path / "o.mp4"]
+    assert "expected a film, got a picture" in refused(main, files / "photo.png", *look)
+    assert "no such file" in refused(main, tmp_path / "none.mp4", *look)
+    assert "expected --style PICTURE" in refused(main, tmp_path / "none.mp4")

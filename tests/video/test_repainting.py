@@ -1,0 +1,196 @@
+"""Films repainted: steady, segment by segment, and the same after a run was broken off."""
+
+import itertools
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from wct_jax import Options, Session
+from wct_jax.studio.progress import Cancelled
+from wct_jax.studio.request import Look
+from wct_jax.video import repainting, survey
+from wct_jax.video.ahead import ahead
+from wct_jax.video.brush import Steadiness
+from wct_jax.video.film import open_film
+from wct_jax.video.form import Form
+from wct_jax.video.frames import Frame
+from wct_jax.video.joining import join
+from wct_jax.video.repainting import stylize_video
+from wct_jax.video.segments import write_segment
+from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
+
+pytestmark = pytest.mark.usefixtures("directly")
+OPTIONS = Options(layers=["relu2_1", "relu1_1"])
+STEADY = pytest.mark.parametrize("steadiness", [Steadiness(), Steadiness(0.2)], ids=["shots", "average"])
+
+
+@pytest.fixture(scope="module")
+def session(model):
+    return Session(model)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Two scenes of 11 frames each, the second another place, at uneven times."""
+    rng = np.random.default_rng(0)
+    places = rng.random((2, 8, 12, 3), np.float32).repeat(8, 1).repeat(8, 2)
+    return [np.roll(place, number, 1)[:, :80] for place in places for number in range(11)]
+
+
+@pytest.fixture(scope="module")
+def film(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("film")
+    times = [Fraction(n * n, 100) / 2 for n in range(len(pictures) + 1)]
+    frames = [Frame(p, t, n - t) for p, (t, n) in zip(pictures, itertools.pairwise(times), strict=True)]
+    form = Form(".mkv", 80, 64, Fraction(25), Fraction(1, 1000), codec="ffv1")
+    write_segment(folder / "one.mkv", frames, form)
+    with open_film(folder / "one.mkv") as source:
+        join([folder / "one.mkv"], source, folder / "film.mkv", form)
+    return folder / "film.mkv"
+
+
+@pytest.fixture
+def repaint(session, film, tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(survey, "_SEGMENT", 4)
+    look = Look((pictures[0] ** 2,))
+
+    def repaint(name="out.mkv", **options):
+        target = tmp_path / name
+        report = stylize_video(session, film, target, look, OPTIONS, codec="ffv1", **options)
+        with open_film(target) as result:
+            return report, list(result)
+
+    return repaint
+
+
+def same(a, b):
+    pairs = list(itertools.zip_longest(a, b))
+    return all(np.array_equal(x.pixels, y.pixels) and x.time == y.time for x, y in pairs)
+
+
+@STEADY
+def test_every_frame_at_its_time(repaint, session, film, pictures, tmp_path, steadiness):
+    seen = []
+    report, frames = repaint(steadiness=steadiness, progress=lambda *done: seen.append(done))
+    assert (report.frames, report.shots, report.painted) == (22, 2, 22)
+    with open_film(film) as source:
+        assert [frame.time for frame in frames] == [frame.time for frame in source]
+    assert seen[-1] == ("frames", 22, 22)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
+
+
+def test_a_shot_is_painted_by_its_own_statistics_alone(repaint, session, film, pictures, tmp_path):
+    """So its first frame is that of a film which begins there."""
+    _, frames = repaint()
+    cut = frames[11].time
+    _, later = repaint("later.mkv", start=cut)
+    assert [frame.time for frame in later] == [frame.time - cut for frame in frames[11:]]
+    for one, other in zip(frames[11:], later, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+@STEADY
+@pytest.mark.parametrize("broken_at", [0, 3, 4, 13, 21])
+def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, steadiness, broken_at, monkeypatch):
+    _, whole = repaint("whole.mkv", steadiness=steadiness)
+    brush, done = repainting.Brush.paint, itertools.count()
+
+    def killed(self, frame, shot):
+        if next(done) == broken_at:
+            raise KeyboardInterrupt
+        return brush(self, frame, shot)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repainting.Brush, "paint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            repaint("again.mkv", steadiness=steadiness)
+    report, frames = repaint("again.mkv", steadiness=steadiness)
+    assert same(frames, whole)
+    assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
+
+
+def test_a_style_turns_into_the_next(session, film, pictures, tmp_path):
+    looks = Look((pictures[0] ** 2, pictures[11] ** 0.5))
+    alone = []
+    for number, look in enumerate((Look(looks.files[:1]), Look(looks.files[1:]), looks)):
+        at = {"style_at": (Fraction(1, 10), Fraction(1))} if number == 2 else {"steadiness": Steadiness(1.0)}
+        stylize_video(session, film, tmp_path / f"{number}.mkv", look, OPTIONS, codec="ffv1", **at)
+        with open_film(tmp_path / f"{number}.mkv") as result:
+            alone.append(list(result))
+    first, second, turned = alone
+    for a, b, c in zip(first, second, turned, strict=True):
+        if c.time <= 0.1:
+            np.testing.assert_array_equal(c.pixels, a.pixels)
+        apart = [np.abs(c.pixels - each.pixels).mean() for each in (a, b)]
+        assert apart[0] <= apart[1] if c.time < 0.3 else apart[0] >= apart[1] or c.time < 0.8
+
+
+@pytest.mark.parametrize(
+    ("look", "times", "sentence"),
+    [
+        (Look(("a.png", "b.png")), (1,), "must have a time for each of 2 styles, got 1"),
+        (Look(("a.png", "b.png")), (1, 1), "must increase, got 1, 1"),
+        (Look(("a.png", "b.png"), (1, 2)), (1, 2), "takes one style at a time"),
+    ],
+)
+def test_bad_times_of_styles(session, film, tmp_path, look, times, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        stylize_video(session, film, tmp_path / "out.mkv", look, OPTIONS, style_at=tuple(map(Fraction, times)))
+
+
+def test_a_cancelled_run_leaves_no_result(repaint, tmp_path):
+    asked = itertools.count()
+    with pytest.raises(Cancelled, match="cancelled at frames"):
+        repaint(cancel=lambda: next(asked) > 30)
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_other_settings_begin_anew(repaint, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(repainting, "join", lambda *_: (_ for _ in ()).throw(ValueError("no space")))
+        with pytest.raises(ValueError, match="no space"):
+            repaint()
+    assert (tmp_path / ".out.mkv.unfinished").is_dir()
+    assert not (tmp_path / "out.mkv").exists()
+    report, _ = repaint(steadiness=Steadiness(1.0))
+    assert report.painted == 22
+    assert not (tmp_path / ".out.mkv.unfinished").exists()
+
+
+def test_statistics_as_arrays(session, pictures):
+    from wct_jax.studio.request import Request
+
+    painter = session.frames(Request("film", Look((pictures[0],)), OPTIONS), pictures[0].shape[:2])
+    known = painter.learn(pictures[:2])
+    found = statistics_from(arrays_of(known, "3/"), "3/")
+    assert [len(level) for level in found] == [1, 1]
+    for level, expected in zip(found, known, strict=True):
+        for name in ("count", "mean", "scatter"):
+            np.testing.assert_array_equal(getattr(level[0], name), getattr(expected[0], name))
+    assert statistics_from({}) == []
+
+
+def test_an_unfinished_film_that_cannot_be_begun(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write .*: No such file or directory"):
+        Unfinished(tmp_path / "none" / "film.mp4", {})
+
+
+def test_items_ahead():
+    threads = set()
+
+    def items(count):
+        for number in range(count):
+            threads.add(threading.current_thread())
+            yield number
+        raise RuntimeError("broken")
+
+    made = ahead(items(9), 2)
+    assert list(itertools.islice(made, 9)) == list(range(9))
+    with pytest.raises(RuntimeError, match="broken"):
+        next(made)
+    endless = ahead(itertools.count(), 2)
+    assert next(endless) == 0
+    endless.close()
+    assert threading.current_thread() not in threads
