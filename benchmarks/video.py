@@ -29,10 +29,10 @@ from wct_jax import Options, Session, Steadiness, open_film, read_image, stylize
 from wct_jax.studio.request import Look, Request
 from wct_jax.training.data import Folder
 from wct_jax.video.brush import Brush
-from wct_jax.video.form import Form
-from wct_jax.video.frames import Frame
-from wct_jax.video.joining import join
-from wct_jax.video.segments import write_segment
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.joining import join
+from wct_jax.video.files.segments import write_segment
 from wct_jax.video.survey import Shot
 from wct_jax.video.turns import Turns
 

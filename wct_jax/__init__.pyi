@@ -50,7 +50,7 @@ from wct_jax.transform.whitening import wct as wct
 from wct_jax.transform.whitening import whiten as whiten
 from wct_jax.transform.whitening import whiten_color as whiten_color
 from wct_jax.video.brush import Steadiness as Steadiness
-from wct_jax.video.film import open_film as open_film
+from wct_jax.video.files.film import open_film as open_film
 from wct_jax.video.repainting import stylize_video as stylize_video
 
 __version__: str

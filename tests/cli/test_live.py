@@ -14,11 +14,11 @@ import pytest
 
 from wct_jax.cli import keys
 from wct_jax.cli.live import main
-from wct_jax.video import outlets
-from wct_jax.video.film import open_film
-from wct_jax.video.form import Form
-from wct_jax.video.frames import Frame
-from wct_jax.video.segments import write_segment
+from wct_jax.video.live.live import outlets
+from wct_jax.video.files.film import open_film
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.segments import write_segment
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_an_interrupt_leaves_a_whole_film(paint, tmp_path, monkeypatch):
 
 def test_a_stream(paint, tmp_path, monkeypatch):
     """Its page names the styles, and one of them is switched to before the first frame."""
-    from wct_jax.video.easel import Easel
+    from wct_jax.video.live.easel import Easel
 
     measure, pages = Easel.measure, []
 

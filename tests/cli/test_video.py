@@ -9,11 +9,11 @@ from PIL import Image
 
 from wct_jax.cli.video import main
 from wct_jax.video import repainting
-from wct_jax.video.film import open_film
-from wct_jax.video.form import Form
-from wct_jax.video.frames import Frame
-from wct_jax.video.joining import join
-from wct_jax.video.segments import write_segment
+from wct_jax.video.files.film import open_film
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.joining import join
+from wct_jax.video.files.segments import write_segment
 
 
 @pytest.fixture(scope="module")

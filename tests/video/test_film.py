@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wct_jax.video.film import open_film
-from wct_jax.video.form import Form
-from wct_jax.video.joining import join
-from wct_jax.video.stream import StreamFilm
+from wct_jax.video.files.film import open_film
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.joining import join
+from wct_jax.video.files.stream import StreamFilm
 
 CLIPS = {
     "mmflow_demo.mp4": ((1024, 436), 50),
@@ -280,6 +280,6 @@ def test_sound_alone_is_no_film(tmp_path, sound):
 
 def test_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.delitem(sys.modules, "wct_jax.video.library")
+    monkeypatch.delitem(sys.modules, "wct_jax.video.files.library")
     with pytest.raises(ValueError, match=r'video needs PyAV: pip install "wct_jax\[video\]"'):
-        __import__("wct_jax.video.library")
+        __import__("wct_jax.video.files.library")

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from wct_jax.pictures.images import read_picture
-from wct_jax.video import joining
-from wct_jax.video.film import Frame, open_film
-from wct_jax.video.form import Form
-from wct_jax.video.joining import join
-from wct_jax.video.segments import write_segment
+from wct_jax.video.files import joining
+from wct_jax.video.files.film import Frame, open_film
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.joining import join
+from wct_jax.video.files.segments import write_segment
 
 
 @pytest.fixture

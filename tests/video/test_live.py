@@ -11,15 +11,15 @@ import pytest
 
 from wct_jax import Options, Session
 from wct_jax.studio.request import Look
-from wct_jax.video import easel
-from wct_jax.video.broadcast import Broadcast
-from wct_jax.video.camera import Camera, Device, Player, Seen
-from wct_jax.video.film import open_film
-from wct_jax.video.frames import Frame
-from wct_jax.video.live import Live
-from wct_jax.video.newest import Newest
-from wct_jax.video.outlets import Recording, VirtualCamera
-from wct_jax.video.pace import SIZES, Pace
+from wct_jax.video.live.live import easel
+from wct_jax.video.live.broadcast import Broadcast
+from wct_jax.video.live.camera import Camera, Device, Player, Seen
+from wct_jax.video.files.film import open_film
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.live.live import Live
+from wct_jax.video.live.newest import Newest
+from wct_jax.video.live.outlets import Recording, VirtualCamera
+from wct_jax.video.live.pace import SIZES, Pace
 
 OPTIONS = Options(layers=["relu1_1"])
 SIZE = 64, 48

@@ -13,12 +13,12 @@ from wct_jax.studio.request import Look
 from wct_jax.video import repainting, survey
 from wct_jax.video.ahead import ahead
 from wct_jax.video.brush import Steadiness
-from wct_jax.video.film import open_film
-from wct_jax.video.form import Form
-from wct_jax.video.frames import Frame
-from wct_jax.video.joining import join
+from wct_jax.video.files.film import open_film
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.joining import join
 from wct_jax.video.repainting import stylize_video
-from wct_jax.video.segments import write_segment
+from wct_jax.video.files.segments import write_segment
 from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
 
 pytestmark = pytest.mark.usefixtures("directly")

@@ -86,13 +86,13 @@ def _live(arguments: argparse.Namespace, program: str) -> None:
     _check(arguments)
     options, look = options_of(arguments), look_of(arguments)
 
-    from wct_jax.video.camera import Device, Player
+    from wct_jax.video.live.camera import Device, Player
 
     with Player(arguments.input) if arguments.input else Device(arguments.camera or 0) as camera:
         start_jax()
 
         from wct_jax.studio.session import Session
-        from wct_jax.video.live import Live
+        from wct_jax.video.live.live import Live
 
         session = Session(arguments.model, keep_compiled=True, note=lambda text: say(f"{program}: {text}"))
         looks = [Look((file,)) for file in look.files]
@@ -138,8 +138,8 @@ def _only(value: Any) -> Any:
 
 
 def _outlets(arguments: argparse.Namespace, live: Any, program: str) -> list[Any]:
-    from wct_jax.video.broadcast import Broadcast
-    from wct_jax.video.outlets import Recording, VirtualCamera
+    from wct_jax.video.live.broadcast import Broadcast
+    from wct_jax.video.live.outlets import Recording, VirtualCamera
 
     outlets: list[Any] = []
     if arguments.output:

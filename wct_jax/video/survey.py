@@ -9,7 +9,7 @@ import numpy as np
 
 from wct_jax.painting.frames import Statistics
 from wct_jax.video.cuts import Cuts
-from wct_jax.video.frames import Frame
+from wct_jax.video.files.frames import Frame
 
 # Frames of a shot that its statistics are taken from, and their pixels in all.
 _FRAMES = 8

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from wct_jax.checks.arguments import as_integer
-from wct_jax.video.film import open_film
+from wct_jax.video.files.film import open_film
 from wct_jax.video.flow import opencv
 
 # Frames per second to aim at where a device does not say.

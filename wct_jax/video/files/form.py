@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from wct_jax.checks.arguments import as_integer, check_choice
 from wct_jax.pictures.output import OUTPUT_SUFFIXES
-from wct_jax.video.frames import Film
+from wct_jax.video.files.frames import Film
 
 
 class Codec(NamedTuple):

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from wct_jax.video.animated import write_animated, write_pictures
-from wct_jax.video.film import Film
-from wct_jax.video.form import Form, sequence_pattern
-from wct_jax.video.library import av
-from wct_jax.video.segments import tag, written
-from wct_jax.video.stream import opened, stream_end
+from wct_jax.video.files.animated import write_animated, write_pictures
+from wct_jax.video.files.film import Film
+from wct_jax.video.files.form import Form, sequence_pattern
+from wct_jax.video.files.library import av
+from wct_jax.video.files.segments import tag, written
+from wct_jax.video.files.stream import opened, stream_end
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # Of the file, not of the film.

@@ -11,7 +11,7 @@ import numpy as np
 
 from wct_jax.checks.arguments import as_number
 from wct_jax.pictures.images import PICTURE_SUFFIXES, read_picture
-from wct_jax.video.frames import Film, Shown
+from wct_jax.video.files.frames import Film, Shown
 
 _NUMBER = r"%(?:0\d+)?d"
 

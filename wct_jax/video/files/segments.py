@@ -11,9 +11,9 @@ import numpy as np
 
 from wct_jax.checks.arrays import on_host
 from wct_jax.system.atomic import atomic_write
-from wct_jax.video.form import CODECS, Form
-from wct_jax.video.frames import Frame
-from wct_jax.video.library import av
+from wct_jax.video.files.form import CODECS, Form
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.library import av
 
 _Interpolation = av.video.reformatter.Interpolation
 _FLAGS = _Interpolation.BICUBIC | _Interpolation.ACCURATE_RND | _Interpolation.FULL_CHR_H_INP

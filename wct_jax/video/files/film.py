@@ -4,11 +4,11 @@ import os
 from fractions import Fraction
 
 from wct_jax.checks.arguments import as_number, as_path
-from wct_jax.video.animation import Animation, is_picture
-from wct_jax.video.frames import Film as Film
-from wct_jax.video.frames import Frame as Frame
-from wct_jax.video.sequence import PictureSequence, is_sequence
-from wct_jax.video.stream import StreamFilm
+from wct_jax.video.files.animation import Animation, is_picture
+from wct_jax.video.files.frames import Film as Film
+from wct_jax.video.files.frames import Frame as Frame
+from wct_jax.video.files.sequence import PictureSequence, is_sequence
+from wct_jax.video.files.stream import StreamFilm
 
 
 def open_film(

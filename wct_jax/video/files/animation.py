@@ -12,7 +12,7 @@ import numpy as np
 
 from wct_jax.pictures.decoding import open_image
 from wct_jax.pictures.pixels import to_srgb
-from wct_jax.video.frames import Film, Shown
+from wct_jax.video.files.frames import Film, Shown
 
 _PICTURES = re.compile(rb"GIF8|RIFF....WEBP|\x89PNG|....ftyp(avi[fs]|hei[cmsx]|mif1)|\xff\xd8\xff", re.DOTALL)
 # As browsers do: who asks for less than 11 ms did not mean it.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wct_jax.video.flow import opencv
-from wct_jax.video.newest import Newest
+from wct_jax.video.live.newest import Newest
 
 _ADDRESS = "127.0.0.1"
 _HOSTS = (_ADDRESS, "localhost")

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from wct_jax.system.atomic import check_target
-from wct_jax.video.film import open_film
-from wct_jax.video.form import Form, sequence_pattern
-from wct_jax.video.frames import Frame
-from wct_jax.video.joining import join
-from wct_jax.video.segments import write_segment
+from wct_jax.video.files.film import open_film
+from wct_jax.video.files.form import Form, sequence_pattern
+from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.joining import join
+from wct_jax.video.files.segments import write_segment
 
 # Frames that may wait for the encoder.
 _WAITING = 8

@@ -9,10 +9,10 @@ import numpy as np
 
 from wct_jax.pictures.output import write_picture
 from wct_jax.pictures.picture import Picture
-from wct_jax.video.form import Form
-from wct_jax.video.library import av
-from wct_jax.video.segments import written
-from wct_jax.video.stream import opened, stream_end
+from wct_jax.video.files.form import Form
+from wct_jax.video.files.library import av
+from wct_jax.video.files.segments import written
+from wct_jax.video.files.stream import opened, stream_end
 
 Segments = Sequence[str | os.PathLike[str]]
 # A GIF's clock, and the shortest time that browsers show a frame for.
