@@ -14,11 +14,11 @@ import pytest
 
 from wct_jax.cli import keys
 from wct_jax.cli.live import main
-from wct_jax.video.live.live import outlets
 from wct_jax.video.files.film import open_film
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.frames import Frame
 from wct_jax.video.files.segments import write_segment
+from wct_jax.video.live.live import outlets
 
 
 @pytest.fixture(scope="module")

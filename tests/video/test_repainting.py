@@ -17,8 +17,8 @@ from wct_jax.video.files.film import open_film
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.frames import Frame
 from wct_jax.video.files.joining import join
-from wct_jax.video.repainting import stylize_video
 from wct_jax.video.files.segments import write_segment
+from wct_jax.video.repainting import stylize_video
 from wct_jax.video.unfinished import Unfinished, arrays_of, statistics_from
 
 pytestmark = pytest.mark.usefixtures("directly")

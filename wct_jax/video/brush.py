@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wct_jax.painting.frames import Statistics
-from wct_jax.video.flow import Motion
 from wct_jax.video.files.frames import Frame
+from wct_jax.video.flow import Motion
 from wct_jax.video.survey import Shot
 from wct_jax.video.turns import Turns
 from wct_jax.video.unfinished import arrays_of, statistics_from

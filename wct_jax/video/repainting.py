@@ -26,10 +26,10 @@ from wct_jax.studio.sources import Source
 from wct_jax.video.ahead import ahead
 from wct_jax.video.brush import Brush, Steadiness
 from wct_jax.video.files.film import Film, Frame, open_film
-from wct_jax.video.flow import opencv
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.joining import join
 from wct_jax.video.files.segments import write_segment
+from wct_jax.video.flow import opencv
 from wct_jax.video.survey import Segment, Survey, survey
 from wct_jax.video.turns import Turns
 from wct_jax.video.unfinished import Unfinished

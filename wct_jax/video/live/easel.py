@@ -12,8 +12,8 @@ from wct_jax.pictures.pixels import resized
 from wct_jax.studio.frames import FramePainter
 from wct_jax.video.brush import Brush, Steadiness
 from wct_jax.video.cuts import Cuts
-from wct_jax.video.flow import opencv
 from wct_jax.video.files.frames import Frame
+from wct_jax.video.flow import opencv
 from wct_jax.video.live.pace import Pace
 from wct_jax.video.survey import Shot
 from wct_jax.video.turns import Turns

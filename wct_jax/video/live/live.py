@@ -14,9 +14,9 @@ from wct_jax.painting.style import Style
 from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.studio.sources import Source, name_of
+from wct_jax.video.flow import opencv
 from wct_jax.video.live.camera import Camera, Seen
 from wct_jax.video.live.easel import Easel
-from wct_jax.video.flow import opencv
 from wct_jax.video.live.newest import Newest
 from wct_jax.video.live.outlets import Outlet
 from wct_jax.video.live.pace import Pace
