@@ -18,7 +18,7 @@ from wct_jax.video.files.film import open_film
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.frames import Frame
 from wct_jax.video.files.segments import write_segment
-from wct_jax.video.live.live import outlets
+from wct_jax.video.live import outlets
 
 
 @pytest.fixture(scope="module")

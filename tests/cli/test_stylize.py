@@ -197,6 +197,7 @@ def test_too_little_memory_and_too_small_tiles(refuse):
     assert "not allowed with argument" in refuse("--tile", 500, "--memory", "4GB")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--tile", 48], ["--memory", "0.5007GB"]])
 def test_tiles_make_the_same_picture(repaint, tmp_path, flags):
     photo = save(tmp_path / "photo.png", noise(99, 150, 4))

@@ -127,6 +127,7 @@ def test_without_a_compiler_one_line_says_so(build, compiler):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_library_for_another_xla_leaves_jax_as_it_is(build, tmp_path):
     if shutil.which("c++") is None:
         pytest.skip("needs a C++ compiler")

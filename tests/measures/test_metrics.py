@@ -106,6 +106,7 @@ def test_ssim_of_a_batch_is_that_of_each_image(rng):
     np.testing.assert_allclose(jax.jit(jax.vmap(ssim))(x, y), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 99))
 def test_ssim_of_images_smaller_than_the_window(height, width, seed):

@@ -39,6 +39,7 @@ def test_a_frame_without_others_is_a_photo(model, style, frames, options):
     assert len(known) == (options.passes or 1) * len(LAYERS)
 
 
+@pytest.mark.slow
 @LOOKS
 def test_what_frames_know_together_paints_each_by_itself(model, style, frames, options):
     together, known = stylize_frame(model, frames, style, options)

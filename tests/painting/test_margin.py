@@ -27,6 +27,7 @@ def test_none_is_as_it_was(model, photo, style):
     np.testing.assert_array_equal(stylize(model, photo, style, margin=0), stylize(model, photo, style))
 
 
+@pytest.mark.slow
 def test_tiles_are_the_whole(model, photo, style, rng, monkeypatch, tmp_path):
     monkeypatch.setattr(sheet, "_SMALL", 0)
     options = {"margin": 16, "mask": [rng.random((70, 90), np.float32)], "alpha_map": rng.random((70, 90), np.float32)}

@@ -46,6 +46,7 @@ def by_hand(model, content, picture, levels):
     return feature[: content.shape[0], : content.shape[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [(24, 40), (17, 33)])
 def test_levels_run_on_the_way_back(model, pictures, style, paint, sides):
     content = pictures[0][: sides[0], : sides[1]]
@@ -55,6 +56,7 @@ def test_levels_run_on_the_way_back(model, pictures, style, paint, sides):
     np.testing.assert_allclose(paint(content, style, alphas, structure=structures, layers=names), expected, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [(1, 1), (17, 33)])
 def test_on_a_canvas_as_alone(model, rng, style, paint, sides):
     content = rng.random((64 + sides[0], 64 + sides[1], 3), np.float32)
@@ -106,6 +108,7 @@ def test_shrinkage_is_that_of_both_covariances(model, pictures, style, paint):
     np.testing.assert_allclose(paint(pictures[0], style, layers="relu1_1", shrinkage=0.3), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_with_other_controls(model, pictures, paint):
     """Textures, mixtures, whitening and swap."""
     photo, picture = pictures

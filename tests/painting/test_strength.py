@@ -28,6 +28,7 @@ def test_none_is_the_photo_to_the_bit(model, photo, style, dtype, alpha, method)
     np.testing.assert_array_equal(bits(result), bits(image))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [1, 1.0, np.float64(1), np.ones((70, 90), bool), jnp.ones((1, 90))])
 def test_all_is_the_result_without_it_to_the_bit(model, photo, style, strength, method):
     expected = stylize(model, photo, style, 0.7, passes=2, method=method)
@@ -38,6 +39,7 @@ def test_all_is_the_result_without_it_to_the_bit(model, photo, style, strength, 
     np.testing.assert_array_equal(tiled, stylize_tiled(model, photo, style, 0.7, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [None, ["relu3_1", "relu1_1"], ["relu4_1"]])
 def test_the_change_grows_evenly(compact, layers):
     content, picture = (read_image(EXAMPLES / f"{name}.jpg", 64) for name in ("content", "mosaic"))
@@ -75,6 +77,7 @@ def test_a_pure_function_of_it(model, photo, style):
         np.testing.assert_allclose(slope(jnp.float32(s)), (up - down) / 2e-2, rtol=0.1, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scalar", [True, False])
 def test_tiles_are_the_whole(model, photo, style, scalar, method, rng, monkeypatch, tmp_path):
     monkeypatch.setattr(sheet, "_SMALL", 0)

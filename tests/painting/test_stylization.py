@@ -39,6 +39,7 @@ def by_hand(model, content, style_image, levels):
     return image
 
 
+@pytest.mark.slow
 def test_the_cascades_levels_run_deepest_first(model, pictures, style):
     content, picture = pictures
     expected = by_hand(model, content, picture, [("relu4_1", 0.3), ("relu2_1", 0.8), ("relu1_1", 0.5)])
@@ -74,6 +75,7 @@ def test_flat_style_is_no_nan(model, pictures, method):
     assert np.isfinite(stylize(model, pictures[0], style, method=method)).all()
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_batches_agree(model, pictures, style, method):
     content = np.stack([pictures[0], pictures[0][::-1]])
     options = {"method": method, **({"structure": 0.5, "shrinkage": 0.1} if method == "one-pass" else {})}

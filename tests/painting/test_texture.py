@@ -26,6 +26,7 @@ def test_the_seed_makes_the_noise():
     np.testing.assert_allclose(noise(1, 1, 0), [[[0.8506242, 0.6369617, 0.5111365]]], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_texture_has_the_styles_statistics(compact, styles):
     texture = synthesize(compact, styles[0], 64, 80, seed=1)
     assert texture.shape == (64, 80, 3)

@@ -79,6 +79,7 @@ def test_pixels_without_weight_do_not_count(grading, photo, style):
     assert apart < without / 4
 
 
+@pytest.mark.slow
 def test_a_photo_on_a_canvas_is_graded_as_by_itself(grading, style, rng):
     """Of 100 x 90 pixels on a canvas of 104 x 96 or so, beside the network without one."""
     photo = rng.random((100, 90, 3), np.float32)

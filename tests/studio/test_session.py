@@ -106,6 +106,7 @@ def test_masks_are_files_or_arrays(model, pictures):
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.slow
 def test_one_pass(model, pictures):
     """With structure, a map of it, and shrinkage; whole and in tiles; without a style, and from a painter alone."""
     photo, style = read_image(pictures[4]), extract_style(model, read_image(pictures[0]))

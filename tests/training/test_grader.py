@@ -115,6 +115,7 @@ def test_the_gradient_reaches_every_parameter_after_a_step(model, judges, batch)
         assert np.abs(leaves["kernel"] - before.parameters[name]["kernel"]).max() > 0, name
 
 
+@pytest.mark.slow
 def test_flat_photos_and_styles_have_finite_gradients(model, judges):
     batch = np.full((2, 2, 40, 72, 3), 128, np.uint8)
     batch[1, :, 20:] = 7

@@ -72,6 +72,7 @@ def test_the_first_painter_is_the_decoder_of_its_layer_or_paints_grey(model):
     jax.tree.map(np.testing.assert_array_equal, other.parameters, grey)
 
 
+@pytest.mark.slow
 def test_the_metrics_are_those_of_the_equation(model, judges, batch, monkeypatch):
     """With given shares of the photo's own features, and painted by the public function."""
     shares = {"relu1_1": 0.3, "relu2_1": 0.8}
@@ -142,6 +143,7 @@ def test_a_painter_learns_all_of_it(model, judges, batch, lenient):
     assert all(jax.tree.leaves(moved))
 
 
+@pytest.mark.slow
 def test_a_painter_goes_from_batches_to_the_model_file(model, judges, rng, tmp_path, lenient, monkeypatch):
     monkeypatch.setattr(recipe, "make_optimizer", lambda *given, **more: lenient(make_optimizer(*given, **more)))
     pairs = iter([rng.integers(0, 256, (4, 2, 36, 36, 3), dtype=np.uint8) for _ in range(2)])

@@ -77,6 +77,7 @@ def test_the_first_student_depends_on_the_seed_alone(teachers):
     assert not np.array_equal(decoders["relu2_1"]["conv2_1"]["kernel"], decoders["relu3_1"]["conv2_1"]["kernel"])
 
 
+@pytest.mark.slow
 def test_the_metrics_are_those_of_the_equation(teachers, batch, rng):
     optimizer = optax.sgd(0.1)
     state = stirred(init_student(WIDTHS, teachers, optimizer, 0), rng)

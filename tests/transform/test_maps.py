@@ -138,6 +138,7 @@ def test_batches_are_one_by_one(rng, name):
             np.testing.assert_allclose(part[i], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_gradient_agrees_with_finite_differences(rng, name):
     with jax.enable_x64(True):

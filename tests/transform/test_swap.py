@@ -39,6 +39,7 @@ def test_patches_are_the_most_similar_ones(rng, monkeypatch, patch, stride, at_o
     np.testing.assert_allclose(result, by_loops(content, style, patch, stride), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_feature_swapped_with_itself_comes_back(rng):
     feature = rng.normal(size=(9, 8, 6)).astype(np.float32)
     for patch, stride in ((3, 1), (3, 2), (5, 4)):
@@ -54,6 +55,7 @@ def test_what_has_no_weight_is_not_used(rng):
     np.testing.assert_allclose(style_swap(content, style, style_weights=weights), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_on_a_canvas_the_image_alone_counts(rng):
     content, style = (rng.normal(size=(9, 7, 4)).astype(np.float32) for _ in range(2))
     canvas = rng.normal(size=(16, 16, 4)).astype(np.float32)

@@ -13,9 +13,10 @@ from wct_jax import Options, Session
 from wct_jax.studio.request import Look
 from wct_jax.video.files.film import open_film
 from wct_jax.video.files.frames import Frame
+from wct_jax.video.live import easel
 from wct_jax.video.live.broadcast import Broadcast
 from wct_jax.video.live.camera import Camera, Device, Player, Seen
-from wct_jax.video.live.live import Live, easel
+from wct_jax.video.live.live import Live
 from wct_jax.video.live.newest import Newest
 from wct_jax.video.live.outlets import Recording, VirtualCamera
 from wct_jax.video.live.pace import SIZES, Pace

@@ -92,7 +92,7 @@ def test_a_shot_is_painted_by_its_own_statistics_alone(repaint, session, film, p
 
 
 @STEADY
-@pytest.mark.parametrize("broken_at", [0, 3, 4, 13, 21])
+@pytest.mark.parametrize("broken_at", [3, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4, 21))])
 def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, steadiness, broken_at, monkeypatch):
     _, whole = repaint("whole.mkv", steadiness=steadiness)
     brush, done = repainting.Brush.paint, itertools.count()

@@ -81,6 +81,7 @@ def test_tiles_in_memory_with_weights_and_some_layers(compact, pictures, style, 
     assert_alike(stylize_tiled(compact, content, style, [0.5, 0.8], tile=96, **options), expected)
 
 
+@pytest.mark.slow
 def test_regions_in_tiles_are_those_of_the_whole(model, rng):
     content = rng.random((100, 150, 3), np.float32)
     styles = [extract_style(model, content**power, ["relu2_1", "relu1_1"]) for power in (1, 3)]
@@ -92,6 +93,7 @@ def test_regions_in_tiles_are_those_of_the_whole(model, rng):
         assert_alike(stylize_tiled(model, content, style, 0.7, tile=64, **options), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("directly", "quick")
 @pytest.mark.parametrize("layers", [None, ["relu4_1", "relu1_1"], ["relu2_1", "relu1_1"], ["relu3_1"]])
 def test_one_pass_in_tiles_is_that_of_the_whole(model, rng, on_disk, tmp_path, layers):
@@ -113,6 +115,7 @@ def test_one_pass_in_tiles_is_that_of_the_whole(model, rng, on_disk, tmp_path, l
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("directly", "quick")
 def test_layers_of_several_encoders_in_tiles(several, rng):
     content = rng.random((70, 90, 3), np.float32)
