@@ -590,7 +590,7 @@ def test_bad_flags_of_graders(refuse, photos, refused, files):
 
 @pytest.mark.slow
 def test_a_grader_enters_the_model_and_is_replaced_when_told(train, refuse, files, photos):
-    grader = ["--grader", f"--styles={photos}"]
+    grader = ["--grader", f"--styles={photos}", "--learning-rate=1e-5"]
     out, _ = train(*grader, layer=None, crop=32)
     assert out.startswith("grader: 1 steps, style loss ")
     model = load_model(files / "model.safetensors")

@@ -41,7 +41,7 @@ def test_a_film_is_repainted_beside_it(paint, film, files, tmp_path):
     target = film.with_name("film__picture.mp4")
     status, out, err = paint("--report", tmp_path / "report.json")
     assert (status, err) == (0, "")
-    assert out.startswith(f"{target}: 6 frames in 1 shots, ")
+    assert out.startswith(f"{target}: 6 frames in 1 shot, ")
     with open_film(target) as result:
         assert [frame.time for frame in result] == [Fraction(n, 10) for n in range(6)]
     report = json.loads((tmp_path / "report.json").read_text())

@@ -130,8 +130,9 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
     if arguments.report:
         with atomic_write(arguments.report) as scratch:
             scratch.write_text(json.dumps({"output": str(target), **dataclasses.asdict(report)}, indent=2), "utf-8")
+    shots = "shot" if report.shots == 1 else "shots"
     rate = report.painted / max(report.seconds, 1e-9)
-    tell(f"{target}: {report.frames} frames in {report.shots} shots, {report.seconds:.1f} s, {rate:.1f} frames/s")
+    tell(f"{target}: {report.frames} frames in {report.shots} {shots}, {report.seconds:.1f} s, {rate:.1f} frames/s")
 
 
 @contextlib.contextmanager
