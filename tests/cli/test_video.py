@@ -57,6 +57,9 @@ def test_a_part_of_a_film_in_pictures(paint, tmp_path):
     status, _, err = paint("--from", 0.2, "--to", 0.5, "--output", tmp_path / "out" / "%02d.png")
     assert (status, err) == (0, "")
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
+    status, _, err = paint("--output", tmp_path / "out" / "%02d.png")
+    assert status == 2
+    assert "01.png: it exists, expected --overwrite" in err
 
 
 def test_grey_pictures_of_strength(paint, film, files, tmp_path):
@@ -100,6 +103,7 @@ def test_an_interrupted_run_says_how_to_go_on(paint, tmp_path, monkeypatch):
         (["--stream=4"], "stream must be below 1"),
         (["--fps=3"], "fps is for sequences of pictures"),
         (["--report=report.txt"], "--report must be a .json"),
+        (["--report=none/report.json"], "does not exist"),
         (["--structure=0.5", "--cascade"], "unrecognized arguments"),
     ],
 )

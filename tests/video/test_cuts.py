@@ -122,12 +122,3 @@ def test_frames_of_any_size(size):
     frames = np.random.default_rng(0).random((6, *size, 3), np.float32)
     assert Cuts().is_cut(frames[0])
     found(frames)
-
-
-def test_resumed_anywhere_finds_the_same(pictures):
-    frames = film([(picture, hand) for picture in pictures[:3]], np.random.default_rng(0))
-    whole, parts, cuts = Cuts(), [], Cuts()
-    for frame in frames:
-        cuts = Cuts.from_state(cuts.state())
-        parts.append((cuts.is_cut(frame), cuts.state()["usual"]))
-    assert parts == [(whole.is_cut(frame), whole.state()["usual"]) for frame in frames]

@@ -280,6 +280,6 @@ def test_sound_alone_is_no_film(tmp_path, sound):
 
 def test_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.delitem(sys.modules, "wct_jax.video.files.library")
+    monkeypatch.delitem(sys.modules, "wct_jax.video.files.pyav")
     with pytest.raises(ValueError, match=r'video needs PyAV: pip install "wct_jax\[video\]"'):
-        __import__("wct_jax.video.files.library")
+        __import__("wct_jax.video.files.pyav")

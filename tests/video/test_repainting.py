@@ -177,6 +177,12 @@ def test_an_unfinished_film_that_cannot_be_begun(tmp_path):
         Unfinished(tmp_path / "none" / "film.mp4", {})
 
 
+@pytest.mark.parametrize("seconds", [-1, "long"])
+def test_a_steadiness_of_no_time(seconds):
+    with pytest.raises(ValueError, match="seconds must be"):
+        Steadiness(seconds)
+
+
 def test_items_ahead():
     threads = set()
 

@@ -9,10 +9,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, say, start_jax, tell, whole
 from wct_jax.cli.looks import add_looks, add_model, add_styles, several
-from wct_jax.system.atomic import atomic_write
+from wct_jax.system.atomic import atomic_write, check_target
 
 _EPILOG = """\
 A run that was broken off goes on where it was when the same command is given again. Sound, subtitles, chapters and
@@ -92,16 +93,21 @@ def clock(text: str) -> Fraction:
 def _repaint(arguments: argparse.Namespace, program: str) -> None:
     from wct_jax.cli.order import look_of, options_of, picture_of
     from wct_jax.cli.progress import progress_bar
+    from wct_jax.video.files.form import sequence_pattern
 
     options, look = options_of(arguments), look_of(arguments)
     film, style = arguments.film, look.files[0].stem if look.files else "white"
     target = arguments.output or film.with_name(f"{film.stem}__{style}.mp4")
-    if os.path.lexists(target) and not os.path.isdir(target) and not arguments.overwrite:
-        raise ValueError(f"cannot write {target}: it exists, expected --overwrite to replace it or another name")
+    pattern = sequence_pattern(target)
+    first = Path(pattern % 1) if pattern else target
+    if os.path.lexists(first) and not arguments.overwrite:
+        raise ValueError(f"cannot write {first}: it exists, expected --overwrite to replace it or another name")
     if os.path.realpath(target) == os.path.realpath(arguments.film):
         raise ValueError(f"--output {target} is the film as well: expected a file of its own")
     if arguments.report and arguments.report.suffix.lower() != ".json":
         raise ValueError(f"--report must be a .json, got {arguments.report}")
+    if arguments.report:
+        check_target(arguments.report)
     start_jax()
 
     from wct_jax.studio.session import Session

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wct_jax.checks.arguments import as_number
 from wct_jax.painting.frames import Statistics
 from wct_jax.video.files.frames import Frame
 from wct_jax.video.flow import Motion
@@ -19,12 +20,22 @@ class Steadiness:
     """How the frames of a film are kept from flickering.
 
     Attributes:
-        seconds: Time constant of a moving average of the statistics; None for the same statistics in a whole shot.
+        seconds: Time constant of a moving average of the statistics, 0 for each frame's own; None for the same
+            statistics in a whole shot.
         follow: Whether the painting follows the motion of the film, by OpenCV's optical flow.
     """
 
     seconds: float | None = None
     follow: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the time.
+
+        Raises:
+            ValueError: It is no number, or below 0.
+        """
+        if self.seconds is not None:
+            as_number("seconds", self.seconds, 0)
 
 
 class Brush:

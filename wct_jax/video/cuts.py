@@ -1,8 +1,5 @@
 """Hard cuts between the shots of a film, found while its frames pass."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 # Cells along the longer side of a frame's small copy, and samples along a cell's side.
@@ -60,17 +57,6 @@ class Cuts:
             self._usual += _RECENT * (change - self._usual)
         self._last = [*self._last[-1:], small]
         return cut
-
-    def state(self) -> dict[str, Any]:
-        """What `from_state` needs: a small array and numbers."""
-        return {"last": np.array(self._last), "usual": self._usual, "length": self._length}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Cuts":
-        """The detector that continues exactly where another had this state."""
-        cuts = cls()
-        cuts._last, cuts._usual, cuts._length = list(state["last"]), float(state["usual"]), int(state["length"])
-        return cuts
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class Unfinished:
     def write_state(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays that a run carries on after a segment, before the segment itself is there."""
         self._write(f"{number:06d}.npz", arrays)
-        if number:
+        if number > 1:
             (self.folder / f"{number - 2:06d}.npz").unlink(missing_ok=True)
 
     def discard(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from wct_jax.pictures.output import write_picture
 from wct_jax.pictures.picture import Picture
 from wct_jax.video.files.form import Form
-from wct_jax.video.files.library import av
+from wct_jax.video.files.pyav import av
 from wct_jax.video.files.segments import written
 from wct_jax.video.files.stream import opened, stream_end
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wct_jax.video.files.library import av
+from wct_jax.video.files.pyav import av
 
 # swscale's numbers by those of the matrix in ITU-T H.273, table 4, and red's and blue's share of brightness.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}

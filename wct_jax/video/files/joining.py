@@ -11,7 +11,7 @@ from typing import Any
 from wct_jax.video.files.animated import write_animated, write_pictures
 from wct_jax.video.files.film import Film
 from wct_jax.video.files.form import Form, sequence_pattern
-from wct_jax.video.files.library import av
+from wct_jax.video.files.pyav import av
 from wct_jax.video.files.segments import tag, written
 from wct_jax.video.files.stream import opened, stream_end
 

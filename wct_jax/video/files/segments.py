@@ -13,7 +13,7 @@ from wct_jax.checks.arrays import on_host
 from wct_jax.system.atomic import atomic_write
 from wct_jax.video.files.form import CODECS, Form
 from wct_jax.video.files.frames import Frame
-from wct_jax.video.files.library import av
+from wct_jax.video.files.pyav import av
 
 _Interpolation = av.video.reformatter.Interpolation
 _FLAGS = _Interpolation.BICUBIC | _Interpolation.ACCURATE_RND | _Interpolation.FULL_CHR_H_INP

@@ -14,7 +14,7 @@ from wct_jax.checks.arguments import as_integer
 from wct_jax.checks.printable import printable
 from wct_jax.video.files.color import Color
 from wct_jax.video.files.frames import Film, Shown
-from wct_jax.video.files.library import av
+from wct_jax.video.files.pyav import av
 
 # FFmpeg's own decoders of these ignore the alpha beside the picture.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
