@@ -7,12 +7,12 @@ Import the public names from here. The modules behind them are in rooms, each im
 - `transform`: moments, roots of matrices, whitening and coloring, the other maps, style swap
 - `pictures`: photos and masks from files to arrays and back: formats, limits, colour profiles, metadata
 - `kernels`: how it is made fast: the 3x3 convolution, canvases, compilation and its cache on disk
-- `networks`: encoder, decoders, painter, grader, the model file
+- `networks`: encoder, decoders, painter, the model file
 - `painting`: styles, regions, the cascade, the one pass, textures; in `painting.tiles`, images of any size
 - `photo`: photographs in the colours of another, look-up tables
 - `measures`: losses and metrics
 - `convert`: models from published weights, one module per format
-- `training`: data, the loop, a run's folder, the steps that train a decoder, a painter, a grader or a student
+- `training`: data, the loop, a run's folder, the steps that train a decoder, a painter or a student
 - `studio`: jobs over many files, and what is kept from one to the next
 - `video`: films frame by frame, their shots, steadiness, and films written with all else that they hold
 - `cli`: the commands

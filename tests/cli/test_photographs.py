@@ -1,29 +1,24 @@
 """The command's way with photographs: --photo, --protect, --save-lut, --lut."""
 
-import dataclasses
-
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from wct_jax import read_lut, save_model
-from wct_jax.networks.grader import initial_grader
 from wct_jax.pictures.images import read_picture
 from wct_jax.pictures.sixteen import encode_png
 
 
 @pytest.fixture(scope="module")
-def grading(tmp_path_factory, model):
-    """A model file with a grader that matches means and covariances."""
-    path = tmp_path_factory.mktemp("grader") / "model.safetensors"
-    save_model(path, dataclasses.replace(model, grader=initial_grader(model.widths, jax.random.key(0))))
+def saved(tmp_path_factory, model):
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, model)
     return path
 
 
 @pytest.fixture
-def paint(repaint, grading):
-    return lambda *flags, **more: repaint("--model", grading, *flags, **more)
+def paint(repaint, saved):
+    return lambda *flags, **more: repaint("--model", saved, *flags, **more)
 
 
 def test_photo_changes_the_colours(paint, files):
@@ -48,12 +43,12 @@ def test_masks(paint, files, tmp_path):
     assert np.abs(result[:, 12:] - photo[:, 12:]).max() > 0
 
 
-def test_a_table_repeats_the_change(paint, run, files, grading, tmp_path):
+def test_a_table_repeats_the_change(paint, run, files, saved, tmp_path):
     from wct_jax.cli.stylize import main
 
     table = tmp_path / "change.cube"
     status, out, err = run(
-        main, "--photo", "--content", files / "photo.png", "--style", files / "picture.png", "--model", grading,
+        main, "--photo", "--content", files / "photo.png", "--style", files / "picture.png", "--model", saved,
         "--save-lut", table, "--output", tmp_path / "a.png",
     )  # fmt: skip
     assert (status, err) == (0, "")
@@ -72,13 +67,13 @@ def test_a_table_repeats_the_change(paint, run, files, grading, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bits_in_and_out(paint, files, run, grading, tmp_path, suffix):
+def test_16_bits_in_and_out(paint, files, run, saved, tmp_path, suffix):
     from wct_jax.cli.stylize import main
 
     levels = np.random.default_rng(0).integers(0, 65536, (17, 24, 3)).astype(np.uint16)
     (tmp_path / "deep.png").write_bytes(encode_png(levels, {}))
     output = tmp_path / f"out{suffix}"
-    given = ("--content", tmp_path / "deep.png", "--style", files / "picture.png", "--model", grading)
+    given = ("--content", tmp_path / "deep.png", "--style", files / "picture.png", "--model", saved)
     assert run(main, *given, "--photo", "--strength", 0, "--output", output)[0] == 0
     picture = read_picture(output)
     assert picture.bits == 16
@@ -87,11 +82,11 @@ def test_16_bits_in_and_out(paint, files, run, grading, tmp_path, suffix):
     assert read_picture(output).bits == 8
 
 
-def test_a_kept_style_serves_photographs(paint, run, files, grading, tmp_path):
+def test_a_kept_style_serves_photographs(paint, run, files, saved, tmp_path):
     from wct_jax.cli.stylize import main
 
     kept = tmp_path / "style.safetensors"
-    assert run(main, "--style", files / "picture.png", "--model", grading, "--save-style", kept)[0] == 0
+    assert run(main, "--style", files / "picture.png", "--model", saved, "--save-style", kept)[0] == 0
     np.testing.assert_allclose(paint("--photo", style=kept), paint("--photo"), atol=1)
 
 
@@ -100,19 +95,17 @@ def test_the_options_are_taken_from_a_result(paint, files, tmp_path):
     np.testing.assert_array_equal(paint("--like", tmp_path / "a.png", output="b.png"), first)
 
 
-def test_refusals(refuse, files, model, grading, tmp_path):
-    save_model(tmp_path / "plain.safetensors", model)
+def test_refusals(refuse, files, saved, tmp_path):
     (tmp_path / "bad.cube").write_text("LUT_3D_SIZE 2\n")
     for flags, sentence in (
-        (["--photo", "--model", tmp_path / "plain.safetensors"], "has no grader of photographs"),
         (["--protect", "skin"], "--protect needs --photo, got it without"),
-        (["--photo", "--model", grading, "--margin", 4], "expected no --margin with it"),
-        (["--photo", "--model", grading, "--whiten-only"], "expected no --whiten-only with it"),
-        (["--photo", "--model", grading, "--alpha-map", files / "photo.png"], "--alpha-map cannot guide --photo"),
-        (["--photo", "--model", grading, "--structure", files / "photo.png"], "--structure cannot guide --photo"),
-        (["--photo", "--model", grading, "--layers", "relu4_1"], "expected no --layers with it"),
-        (["--photo", "--model", grading, "--one-pass"], "expected no --method with it"),
-        (["--photo", "--model", grading, "--alpha", 0.5], "expected no --alpha with it"),
+        (["--photo", "--model", saved, "--margin", 4], "expected no --margin with it"),
+        (["--photo", "--model", saved, "--whiten-only"], "expected no --whiten-only with it"),
+        (["--photo", "--model", saved, "--alpha-map", files / "photo.png"], "--alpha-map cannot guide --photo"),
+        (["--photo", "--model", saved, "--structure", files / "photo.png"], "--structure cannot guide --photo"),
+        (["--photo", "--model", saved, "--layers", "relu4_1"], "expected no --layers with it"),
+        (["--photo", "--model", saved, "--one-pass"], "expected no --method with it"),
+        (["--photo", "--model", saved, "--alpha", 0.5], "expected no --alpha with it"),
         (["--save-lut", tmp_path / "a.cube"], "--save-lut keeps a change of colours: expected --photo"),
         (["--photo", "--save-lut", tmp_path / "a.png"], "its suffix must be .cube"),
         (["--lut", tmp_path / "bad.cube"], "--lut takes photos alone: expected no style with it"),

@@ -541,14 +541,14 @@ def test_bad_flags(refuse, refused):
     assert refuse("--judge-layers=relu6_1", "--style-weight=1").startswith("argument --judge-layers: invalid choice")
     assert refuse("--finetune").endswith("has no decoder for relu1_1: expected one to begin with")
     assert "unrecognized arguments: --epochs" in refuse("--epochs=3")
-    assert refused(main) == "expected --layer LAYER, --painter or --grader, got none of them"
+    assert refused(main) == "expected --layer LAYER or --painter, got neither"
 
 
 def test_bad_flags_of_painters(refuse, train, files, photos, save_encoder):
     painter = ["--painter", f"--styles={photos}"]
     for flags, sentence in (
         (["--painter"], "--painter needs pictures to take styles from: expected --styles DIR"),
-        ([f"--styles={photos}"], "--styles needs --painter or --grader"),
+        ([f"--styles={photos}"], "--styles needs --painter"),
         (["--structure-weight=1"], "--structure-weight is for a painter, got a decoder"),
         ([*painter, "--tv-weight=1"], "--tv-weight is for a decoder, got a painter"),
         ([*painter, "--finetune"], "has no painter from relu1_1: expected one to begin with"),
@@ -573,33 +573,6 @@ def test_a_painter_enters_the_model_and_is_replaced_when_told(refuse, train, fil
     assert "has a painter: --overwrite replaces it" in refuse(*painter, layer="relu2_1", crop=32, out=files / "other")
     train(*painter, "--overwrite", "--finetune", layer="relu2_1", crop=32, out=files / "other")
     assert load_model(files / "model.safetensors").metadata["painter"]["finetune"]
-
-
-def test_bad_flags_of_graders(refuse, photos, refused, files):
-    grader = ["--grader", f"--styles={photos}"]
-    for flags, sentence in (
-        (["--grader"], "--grader sees all layers up to relu3_1: expected no --layer"),
-        (["--painter", "--grader"], "not allowed with argument"),
-        (["--edges-weight=1"], "--edges-weight is for a grader, got a decoder"),
-    ):
-        assert sentence in refuse(*flags)
-    assert refused(main, *grader[:1]) == "--grader needs pictures to take styles from: expected --styles DIR"
-    nothing = [*grader, "--style-weight=0", "--restored-weight=0"]
-    assert "--style-weight and --restored-weight are both 0" in refused(main, *nothing)
-
-
-@pytest.mark.slow
-def test_a_grader_enters_the_model_and_is_replaced_when_told(train, refuse, files, photos):
-    grader = ["--grader", f"--styles={photos}", "--learning-rate=1e-5"]
-    out, _ = train(*grader, layer=None, crop=32)
-    assert out.startswith("grader: 1 steps, style loss ")
-    model = load_model(files / "model.safetensors")
-    assert model.grader
-    assert model.metadata["grader"]["data"] == f"8 photos of {photos.name}, with 8 styles of {photos.name}"
-    other = files / "other"
-    assert "has a grader: --overwrite replaces it" in refuse(*grader, layer=None, crop=32, out=other)
-    train(*grader, "--overwrite", "--finetune", layer=None, crop=32, out=other)
-    assert load_model(files / "model.safetensors").metadata["grader"]["finetune"]
 
 
 def test_a_layer_the_encoder_lacks(refuse, files, save_encoder):

@@ -14,18 +14,17 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from wct_jax.networks.digest import encoder_digest
-from wct_jax.networks.grader import initial_grader
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import (
     add_decoder,
-    add_network,
+    add_painter,
     check_model_target,
     is_model_file,
     load_model,
     model_path,
     save_model,
 )
-from wct_jax.networks.parts import require_decoders, require_grader, require_painter, with_decoder
+from wct_jax.networks.parts import require_decoders, require_painter, with_decoder
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, deepest_first, depth_of, encoder_shapes
 from wct_jax.system.folders import cache_folder, user_folder
 
@@ -195,29 +194,13 @@ def test_a_model_with_a_painter(path, deepest):
     for layers in ((), ("relu2_1",)):
         model = small_model(layers=layers)
         save_model(path, model)
-        add_network(path, dataclasses.replace(model, painter=painter), "painter", {"steps": 3})
+        add_painter(path, dataclasses.replace(model, painter=painter), {"steps": 3})
         loaded = load_model(path)
         assert_same(loaded, dataclasses.replace(model, painter=painter))
         assert loaded.painter_layers == deepest_first({"relu1_1", deepest})
         assert (loaded.digest, loaded.metadata["painter"]) == (model.digest, {"steps": 3})
     with pytest.raises(ValueError, match=f"^{path} has another encoder than the one the painter was trained for$"):
-        add_network(path, dataclasses.replace(small_model(seed=1), painter=painter), "painter", {})
-
-
-def test_a_model_with_a_grader(path):
-    model = small_model()
-    grader = initial_grader(model.widths, jax.random.key(0))
-    save_model(path, model)
-    add_network(path, dataclasses.replace(model, grader=grader), "grader", {"steps": 3})
-    loaded = load_model(path)
-    assert_same(loaded, dataclasses.replace(model, grader=grader))
-    assert loaded.metadata["grader"] == {"steps": 3}
-    assert require_grader(loaded, "m") == ("relu1_1", "relu2_1")
-    with pytest.raises(ValueError, match="the model m has no grader of photographs: python train"):
-        require_grader(model, "m")
-    wider = initial_grader((9, 9), jax.random.key(0))
-    with pytest.raises(ValueError, match=r"wrong shape: grader/local/kernel \(1, 1"):
-        save_model(path, dataclasses.replace(model, grader=wider))
+        add_painter(path, dataclasses.replace(small_model(seed=1), painter=painter), {})
 
 
 def test_layers_that_a_painter_paints():

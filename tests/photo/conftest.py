@@ -1,22 +1,5 @@
-import dataclasses
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from wct_jax.networks.grader import initial_grader
-
-
-@pytest.fixture(scope="session")
-def grading(model):
-    """The small random model with a grader whose coefficients are small."""
-    grader = initial_grader(model.widths, jax.random.key(1))
-    last = {
-        "kernel": 0.0008 * jax.random.normal(jax.random.key(2), grader["last"]["kernel"].shape),
-        "bias": jnp.zeros(18),
-    }
-    return dataclasses.replace(model, grader={**grader, "last": last})
 
 
 @pytest.fixture

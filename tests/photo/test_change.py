@@ -2,9 +2,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wct_jax.networks.cells import CELL, TERMS, Photos
-from wct_jax.networks.tone import Toning, into_gamut
+from wct_jax.photo.cells import CELL, TERMS, Photo
 from wct_jax.photo.change import Change, Grading
+from wct_jax.photo.tone import Toning, into_gamut
 from wct_jax.transform.statistics import moments
 
 pytestmark = pytest.mark.core
@@ -18,12 +18,12 @@ def large(rng):
 
 @pytest.fixture
 def cells(rng):
-    return rng.normal(0, 0.1, (17, 33, 3, TERMS)).astype(np.float32)
+    return rng.normal(0, 0.1, (-(-530 // CELL), -(-1030 // CELL), 3, TERMS)).astype(np.float32)
 
 
 def test_a_grading_is_the_change_of_its_coefficients(large, cells, rng):
     toning = Toning.of(moments(large), moments(rng.random((9, 9, 3), np.float32) ** 2))
-    expected = into_gamut(Photos(jnp.asarray(large), toning).graded(jnp.asarray(cells)))
+    expected = into_gamut(Photo(jnp.asarray(large), toning).graded(jnp.asarray(cells)))
     found = Change([Grading.of(cells, toning)], CELL).apply(large)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
@@ -31,7 +31,7 @@ def test_a_grading_is_the_change_of_its_coefficients(large, cells, rng):
 def test_without_coefficients_means_and_covariances_are_matched(large, rng):
     picture = (rng.random((40, 50, 3), np.float32) * (0.3, 0.2, 0.1) + 0.3).astype(np.float32)
     toning = Toning.of(moments(large), moments(picture))
-    result = Change([Grading.of(np.zeros((17, 33, 3, TERMS)), toning)], CELL).apply(large)
+    result = Change([Grading.of(np.zeros((-(-530 // CELL), -(-1030 // CELL), 3, TERMS)), toning)], CELL).apply(large)
     np.testing.assert_allclose(result.mean((0, 1)), picture.mean((0, 1)), atol=1e-3)
     covariances = [np.cov(image.reshape(-1, 3).T) for image in (result, picture)]
     np.testing.assert_allclose(*covariances, atol=2e-3)
@@ -42,8 +42,8 @@ def test_coarse_cells_of_a_large_photo(large, cells, rng):
     toning = Toning.of(moments(large), moments(large**2))
     small = np.repeat(np.repeat(rng.random((53, 103, 3), np.float32), 5, 0), 5, 1)[:264, :512]
     twice = small.repeat(2, 0).repeat(2, 1)
-    change = Change([Grading.of(cells[:9, :16], toning)], CELL)
-    coarse = Change([Grading.of(cells[:9, :16], toning)], 2 * CELL)
+    change = Change([Grading.of(cells[: 264 // CELL + 1, : 512 // CELL], toning)], CELL)
+    coarse = Change([Grading.of(cells[: 264 // CELL + 1, : 512 // CELL], toning)], 2 * CELL)
     means = coarse.apply(twice).reshape(264, 2, 512, 2, 3).mean((1, 3))
     np.testing.assert_allclose(means, change.apply(small), atol=5e-3)
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from wct_jax import extract_photo_style, extract_style, transfer_photo
-from wct_jax.networks.cells import Photos
-from wct_jax.networks.grader import coefficients
-from wct_jax.networks.tone import Toning, into_gamut
 from wct_jax.painting.style_file import load_style, save_style
 from wct_jax.photo import transfer
+from wct_jax.photo.cells import Photo
+from wct_jax.photo.fit import fit_cells
 from wct_jax.photo.protection import keep_hue, protected
+from wct_jax.photo.tone import Toning, into_gamut
 from wct_jax.photo.transfer import shrunk, with_colors
 from wct_jax.transform.statistics import moments
 
@@ -20,81 +20,81 @@ LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
 
 
 @pytest.fixture
-def style(grading, rng):
-    return extract_photo_style(grading, (rng.random((40, 50, 3), np.float32) * (0.8, 0.5, 0.3)).astype(np.float32))
+def style(model, rng):
+    return extract_photo_style(model, (rng.random((40, 50, 3), np.float32) * (0.8, 0.5, 0.3)).astype(np.float32))
 
 
-def test_colours_move_to_the_style(grading, photo, style):
-    result = transfer_photo(grading, photo, style)
+def test_colours_move_to_the_style(model, photo, style):
+    result = transfer_photo(model, photo, style)
     assert result.shape == photo.shape
     assert result.dtype == np.float32
     assert 0 <= result.min() <= result.max() <= 1
     target = np.asarray(style.moments["colors"].mean)
     before, after = (np.abs(image.mean((0, 1)) - target).max() for image in (photo, result))
-    assert after < 0.5 * before
+    assert after < 0.7 * before  # Noise as a style asks for more than means.
 
 
-def test_strength(grading, photo, style, rng):
-    whole = transfer_photo(grading, photo, style)
-    np.testing.assert_array_equal(transfer_photo(grading, photo, style, strength=0), photo)
-    half = transfer_photo(grading, photo, style, strength=0.5)
+def test_strength(model, photo, style, rng):
+    whole = transfer_photo(model, photo, style)
+    np.testing.assert_array_equal(transfer_photo(model, photo, style, strength=0), photo)
+    half = transfer_photo(model, photo, style, strength=0.5)
     np.testing.assert_allclose(half, (photo + whole) / 2, atol=1e-5)
     share = rng.random(photo.shape[:2], np.float32)
     share[:5] = 0
-    result = transfer_photo(grading, photo, style, strength=share)
+    result = transfer_photo(model, photo, style, strength=share)
     np.testing.assert_array_equal(result[:5], photo[:5])
     np.testing.assert_allclose(result, photo + share[..., None] * (whole - photo), atol=1e-5)
 
 
-def test_masks(grading, photo, style):
+def test_masks(model, photo, style):
     left = np.zeros(photo.shape[:2], np.float32)
     left[:, :40] = 1
-    result = transfer_photo(grading, photo, [style], mask=[left])
+    result = transfer_photo(model, photo, [style], mask=[left])
     np.testing.assert_array_equal(result[:, 40:], photo[:, 40:])
     assert np.abs(result[:, :40] - photo[:, :40]).mean() > 0.01
-    whole = transfer_photo(grading, photo, [style], mask=[np.ones_like(left)])
-    np.testing.assert_allclose(whole, transfer_photo(grading, photo, style), atol=1e-4)
-    both = transfer_photo(grading, photo, [style, None, style], mask=[left * 0.5, left * 0.5])
+    whole = transfer_photo(model, photo, [style], mask=[np.ones_like(left)])
+    np.testing.assert_allclose(whole, transfer_photo(model, photo, style), atol=1e-4)
+    both = transfer_photo(model, photo, [style, None, style], mask=[left * 0.5, left * 0.5])
     assert np.abs(both[:, 40:] - photo[:, 40:]).mean() > 0.01
 
 
-def test_constant_photo_takes_the_mean(grading, style):
-    result = transfer_photo(grading, np.full((40, 50, 3), 0.5, np.float32), style)
+def test_a_constant_photo_stays_calm(model, style):
+    result = transfer_photo(model, np.full((40, 50, 3), 0.5, np.float32), style)
     assert np.isfinite(result).all()
-    assert result.std((0, 1)).max() < 0.02
+    assert max(np.abs(np.diff(result, axis=axis)).max() for axis in (0, 1)) < 0.01
 
 
 @pytest.mark.parametrize("size", [(1, 9), pytest.param((1, 1), marks=pytest.mark.slow)])
-def test_tiny_photos(grading, style, size):
-    result = transfer_photo(grading, np.full((*size, 3), 0.4, np.float32), style)
+def test_tiny_photos(model, style, size):
+    result = transfer_photo(model, np.full((*size, 3), 0.4, np.float32), style)
     assert np.isfinite(result).all()
 
 
-def test_pixels_without_weight_do_not_count(grading, photo, style):
+def test_pixels_without_weight_do_not_count(model, photo, style):
     other, weights = photo.copy(), np.ones(photo.shape[:2], np.float32)
     weights[:, 60:], other[:, 60:] = 0, 1 - photo[:, 60:]
-    one, two = (transfer_photo(grading, each, style, content_weights=weights) for each in (photo, other))
-    # The grader sees cells whole, and their neighbours, but no statistics have the pixels.
-    apart, without = (np.abs(x - one)[:, :20].mean() for x in (two, transfer_photo(grading, other, style)))
-    assert apart < without / 4
+    one, two = (transfer_photo(model, each, style, content_weights=weights) for each in (photo, other))
+    # Edges and neighbouring cells matter there, but no statistics have the pixels.
+    apart, without = (np.abs(x - one)[:, :20].mean() for x in (two, transfer_photo(model, other, style)))
+    assert apart < without / 3
 
 
 @pytest.mark.slow
-def test_a_photo_on_a_canvas_is_graded_as_by_itself(grading, style, rng):
-    """Of 100 x 90 pixels on a canvas of 104 x 96 or so, beside the network without one."""
+def test_a_photo_on_a_canvas_is_graded_as_by_itself(model, style, rng):
+    """Of 100 x 90 pixels on a canvas of 104 x 96 or so, beside the fit without one."""
     photo = rng.random((100, 90, 3), np.float32)
     features = {name: found for name, found in style.moments.items() if name != "colors"}
     toning = Toning.of(moments(photo), style.moments["colors"])
-    photos = Photos(jnp.asarray(photo), toning)
-    cells = coefficients(grading.grader, grading.encoder, photos, features)
-    assert cells.shape == (4, 3, 3, 6)
-    np.testing.assert_allclose(transfer_photo(grading, photo, style), into_gamut(photos.graded(cells)), atol=1e-4)
+    photos = Photo(jnp.asarray(photo), toning)
+    cells = fit_cells(model, photos, features)
+    assert cells.shape == (7, 6, 3, 6)
+    np.testing.assert_allclose(transfer_photo(model, photo, style), into_gamut(photos.graded(cells)), atol=1e-4)
 
 
-def test_large_photos_are_painted_small(grading, style, rng):
+def test_large_photos_are_painted_small(model, style, rng):
     small = rng.random((5, 6, 3), np.float32)
     large = small.repeat(200, 0).repeat(200, 1)
-    result = transfer_photo(grading, large, style)
+    result = transfer_photo(model, large, style)
     assert result.shape == large.shape
     np.testing.assert_allclose(shrunk(large, 200), small, atol=1e-5)
     values = rng.random((10, 11), np.float32)
@@ -115,42 +115,40 @@ def test_protected_colours():
     assert kept[0, 0] > kept[0, 1] > kept[0, 2]
 
 
-def test_protection_changes_only_what_is_protected(grading, photo, style):
+def test_protection_changes_only_what_is_protected(model, photo, style):
     photo = photo.copy()
     photo[:20] = 0.5
-    plain, kept = (transfer_photo(grading, photo, style, protect=names) for names in ((), ("neutrals",)))
+    plain, kept = (transfer_photo(model, photo, style, protect=names) for names in ((), ("neutrals",)))
     assert np.ptp(plain[10, 10]) > 0.02
     assert np.ptp(kept[10, 10]) < 1e-4
 
 
-def test_style_files_keep_the_colours(grading, style, tmp_path):
+def test_style_files_keep_the_colours(model, style, tmp_path):
     save_style(tmp_path / "a.safetensors", style)
     found = load_style(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(found.moments["colors"].mean, style.moments["colors"].mean)
 
 
-def test_refusals(grading, model, photo, style):
+def test_refusals(model, photo, style):
     for broken, sentence in (
         ({"protect": "sky"}, "protect must be one of skin, neutrals, got 'sky'"),
         ({"mask": [np.ones(photo.shape[:2])] * 3}, "a style for each mask"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            transfer_photo(grading, photo, style, **broken)
-    with pytest.raises(ValueError, match="has no grader"):
-        transfer_photo(model, photo, style)
+            transfer_photo(model, photo, style, **broken)
     with pytest.raises(ValueError, match="the style has no moments of colors"):
-        transfer_photo(grading, photo, extract_style(grading, photo))
+        transfer_photo(model, photo, extract_style(model, photo))
     with pytest.raises(ValueError, match="the style has no moments of relu3_1"):
-        transfer_photo(grading, photo, with_colors(extract_style(grading, photo, ["relu1_1", "relu2_1"]), photo))
+        transfer_photo(model, photo, with_colors(extract_style(model, photo, ["relu1_1", "relu2_1"]), photo))
     with pytest.raises(ValueError, match="made with another encoder"):
-        transfer_photo(dataclasses.replace(grading, digest="f" * 64), photo, style)
+        transfer_photo(dataclasses.replace(model, digest="f" * 64), photo, style)
 
 
-def test_colours_of_a_large_picture_are_those_of_all_its_pixels(grading, rng, monkeypatch):
+def test_colours_of_a_large_picture_are_those_of_all_its_pixels(model, rng, monkeypatch):
     """Summed by blocks of rows, one narrower than the others."""
     picture, weights = rng.random((23, 17, 3), np.float32), rng.random((23, 17), np.float32)
     monkeypatch.setattr(transfer, "_AT_ONCE", 5 * 17)
-    style = extract_style(grading, picture, ["relu1_1"])
+    style = extract_style(model, picture, ["relu1_1"])
     for counted in (None, weights):
         found, expected = with_colors(style, picture, counted).moments["colors"], moments(picture, counted)
         for name in ("count", "mean", "scatter"):

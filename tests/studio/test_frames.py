@@ -78,5 +78,5 @@ def test_bad_requests(model, session, pictures):
     small = Session(model, Limits(tile=32))
     with pytest.raises(ValueError, match="frames of 500 x 400 pixels are too large"):
         small.frames(request, (400, 500))
-    with pytest.raises(ValueError, match="has no grader"):
+    with pytest.raises(ValueError, match="`photo` changes single photos"):
         session.frames(dataclasses.replace(request, options=Options(photo=True)), (40, 50))

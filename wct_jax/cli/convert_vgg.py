@@ -133,8 +133,6 @@ def _report(model: "Model") -> list[str]:
         lines += _table(f"decoder of {layer}: {origin}", model.decoders[layer])
     if model.painter:
         lines += _table(f"painter: {_origin(metadata.get('painter', {}))}", model.painter)
-    if model.grader:
-        lines += _table(f"grader: {_origin(metadata.get('grader', {}))}", model.grader)
     if model.auxiliary:
         lines += _table("auxiliary maps", model.auxiliary)
     # A model file from elsewhere may say none of these, or anything.

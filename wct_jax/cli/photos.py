@@ -25,7 +25,7 @@ class Photos:
 
     Attributes:
         source: Photos to train on.
-        styles: Pictures with the styles that a painter or a grader learns to take; None for a decoder.
+        styles: Pictures with the styles that a painter learns to take; None for a decoder.
         name: The name of `source` in the record.
         val: Photos to measure on.
     """

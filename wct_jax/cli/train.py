@@ -1,4 +1,4 @@
-"""The command `train.py`: a parser, the data, then one library call for each layer, the painter or the grader."""
+"""The command `train.py`: a parser, the data, then one library call for each layer or for the painter."""
 
 import argparse
 from collections.abc import Sequence
@@ -28,23 +28,20 @@ _WEIGHTS: dict[str, tuple[dict[str, float], str]] = {
     "tv": ({"decoder": 0.0}, "total variation"),
     "perceptual": ({"decoder": 0.0}, "relative error of the judges' features"),
     "style": (
-        {"decoder": 0.0, "painter": 1.0, "grader": 1.0},
+        {"decoder": 0.0, "painter": 1.0},
         "error of the judges' covariances on photos that took another's style",
     ),
     "structure": ({"painter": 0.1}, "change of a photo's structure"),
     "weave": ({"painter": 0.2}, "weave in painted flat parts"),
-    "gamut": ({"painter": 5.0, "grader": 2.0}, "distance of the result from 0..1"),
-    "edges": ({"grader": 0.4}, "change of a photo's edges"),
-    "smooth": ({"grader": 0.1}, "difference between neighbouring cells"),
-    "restored": ({"grader": 25.0}, "mean squared error of regraded photos that got their own colours back"),
+    "gamut": ({"painter": 5.0}, "distance of the result from 0..1"),
 }
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and train decoders; None stands for the arguments and the name of the process."""
     description = (
-        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, the painter of one pass, or "
-        "the grader of photographs, and add it to the model."
+        "Train the decoder of a layer, which rebuilds photos from the encoder's feature, or the painter of one "
+        "pass, and add it to the model."
     )
     parser = TrainingParser(description, prog)
     parser.add_argument(
@@ -52,11 +49,15 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         choices=(*LAYERS, "all"),
         help="the layer to invert, or all that the model has; the deepest layer of a painter (default there: relu4_1)",
     )
-    kinds = parser.add_mutually_exclusive_group()
-    for kind, what in (("painter", "the painter of one pass"), ("grader", "the grader of photographs")):
-        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"train {what}, no decoder")
-    parser.set_defaults(kind="decoder")
-    styles_help = "a folder of pictures whose styles a painter or a grader learns to take"
+    parser.add_argument(
+        "--painter",
+        dest="kind",
+        action="store_const",
+        const="painter",
+        default="decoder",
+        help="train the painter of one pass, no decoder",
+    )
+    styles_help = "a folder of pictures whose styles a painter learns to take"
     parser.add_argument("--styles", type=file_path, metavar="DIR", help=styles_help)
     parser.add_argument(
         "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
@@ -78,13 +79,12 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train a painter, a grader, a decoder, or one for each layer in turn, and add it to the model."""
+    """Train a painter, a decoder, or one for each layer in turn, and add it to the model."""
     _check(arguments)
     judging = [term for term in ("perceptual", "structure", "style") if arguments.kind in _WEIGHTS[term][0]]
     judged = any(getattr(arguments, f"{term}_weight") for term in judging)
-    one, other = ("style", "restored") if arguments.kind == "grader" else ("pixel", "feature")
-    if not (getattr(arguments, f"{one}_weight") or getattr(arguments, f"{other}_weight")):
-        raise ValueError(f"--{one}-weight and --{other}-weight are both 0: expected one of them to count")
+    if not (arguments.pixel_weight or arguments.feature_weight):
+        raise ValueError("--pixel-weight and --feature-weight are both 0: expected one of them to count")
     if (arguments.judges or arguments.judge_layers) and not judged:
         given = "--judges" if arguments.judges else "--judge-layers"
         raise ValueError(
@@ -101,12 +101,12 @@ def train(arguments: argparse.Namespace) -> None:
     decoders = arguments.kind == "decoder"
     folders = _folders(arguments, model) if decoders else {}
     if not decoders:
-        _check_network(arguments, model)
+        _check_painter(arguments, model)
     models = [load_model(judge) for judge in arguments.judges or ()] or [model]
     judges = choose_taps(models, arguments.judge_layers) if judged else ()
     photos = open_photos(arguments)
     if not decoders:
-        _train_network(arguments, model, photos, judges)
+        _train_painter(arguments, model, photos, judges)
         return
     for layer, folder in folders.items():
         _train_layer(arguments, model, layer, photos.setup(arguments, folder), judges)
@@ -116,11 +116,10 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse options of the other kind of network, and give the loss the weights of this one."""
     a, decoder = arguments, arguments.kind == "decoder"
     rules = [
-        (a.layer == "all" and not decoder, f"--{a.kind} is one network: expected --layer relu4_1, say, got all"),
-        (a.kind == "grader" and a.layer, "--grader sees all layers up to relu3_1: expected no --layer"),
-        (not decoder and not a.styles, f"--{a.kind} needs pictures to take styles from: expected --styles DIR"),
-        (decoder and not a.layer, "expected --layer LAYER, --painter or --grader, got none of them"),
-        (decoder and a.styles, "--styles needs --painter or --grader"),
+        (a.layer == "all" and not decoder, "--painter is one network: expected --layer relu4_1, say, got all"),
+        (not decoder and not a.styles, "--painter needs pictures to take styles from: expected --styles DIR"),
+        (decoder and not a.layer, "expected --layer LAYER or --painter, got neither"),
+        (decoder and a.styles, "--styles needs --painter"),
     ]
     for broken, sentence in rules:
         if broken:
@@ -134,56 +133,47 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{term}-weight is for a {' or a '.join(weights)}, got a {a.kind}")
 
 
-def _check_network(arguments: argparse.Namespace, model: "Model") -> None:
-    """Check that the run of a painter or a grader can be begun or resumed."""
+def _check_painter(arguments: argparse.Namespace, model: "Model") -> None:
+    """Check that the run of a painter can be begun or resumed."""
     from wct_jax.training.run import holds_run
 
-    kind, folder = arguments.kind, arguments.out or Path("runs", arguments.kind)
+    folder = arguments.out or Path("runs", "painter")
     if arguments.layer not in LAYERS[: len(model.widths)]:
         have = ", ".join(LAYERS[: len(model.widths)])
         raise ValueError(f"the encoder of {arguments.model} has no {arguments.layer}: expected one of {have}")
     if model.encoders:
-        raise ValueError(f"{arguments.model} has several encoders, and a {kind} takes all features from one")
+        raise ValueError(f"{arguments.model} has several encoders, and a painter takes all features from one")
     begun = holds_run(folder)
     if arguments.resume and not begun:
         raise ValueError(f"there is no run to resume in {folder}")
-    if arguments.finetune and kind == "painter" and model.painter_layers[:1] != (arguments.layer,):
+    if arguments.finetune and model.painter_layers[:1] != (arguments.layer,):
         raise ValueError(f"{arguments.model} has no painter from {arguments.layer}: expected one to begin with")
-    there = getattr(model, kind)
-    if arguments.finetune and not there:
-        raise ValueError(f"{arguments.model} has no {kind}: expected one to begin with")
-    known = begun and _holds(folder, lambda own: getattr(own, kind), there)
-    if there and not known and not arguments.overwrite:
+    known = begun and _holds(folder, lambda own: own.painter, model.painter)
+    if model.painter and not known and not arguments.overwrite:
         raise ValueError(
-            f"{arguments.model} has a {kind}: --overwrite replaces it by a new one, and with --finetune by one that "
+            f"{arguments.model} has a painter: --overwrite replaces it by a new one, and with --finetune by one that "
             "begins with it"
         )
 
 
-def _train_network(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
-    """Train a painter or a grader."""
+def _train_painter(arguments: argparse.Namespace, model: "Model", photos: Photos, judges: "tuple[Taps, ...]") -> None:
     import jax
 
-    from wct_jax.networks.model_file import add_network, model_path, save_model
-    from wct_jax.training.grader import GraderWeights
+    from wct_jax.networks.model_file import add_painter, model_path, save_model
     from wct_jax.training.painter import PainterWeights
-    from wct_jax.training.recipe import train_grader, train_painter
+    from wct_jax.training.recipe import train_painter
 
-    a, kind, folder = arguments, arguments.kind, arguments.out or Path("runs", arguments.kind)
-    weights = {term: getattr(a, f"{term}_weight") for term in _WEIGHTS if kind in _WEIGHTS[term][0]}
+    a, folder = arguments, arguments.out or Path("runs", "painter")
+    weights = PainterWeights(**{x: getattr(a, f"{x}_weight") for x in _WEIGHTS if "painter" in _WEIGHTS[x][0]})
     setup = photos.setup(arguments, folder)
-    with explained(f"the {kind}", folder, arguments, "another --out with --overwrite"):
-        if kind == "painter":
-            own = PainterWeights(**weights)
-            trained, record = train_painter(model, a.layer, own, setup, judges=judges, finetune=a.finetune)
-        else:
-            trained, record = train_grader(model, GraderWeights(**weights), setup, judges=judges, finetune=a.finetune)
+    with explained("the painter", folder, arguments, "another --out with --overwrite"):
+        trained, record = train_painter(model, a.layer, weights, setup, judges=judges, finetune=a.finetune)
     if jax.process_index():
         return
     save_model(folder / "model.safetensors", trained)
-    add_network(model_path(a.model), trained, kind, record)
+    add_painter(model_path(a.model), trained, record)
     score = f"; {SCORE.format(**record['val'])}" if "val" in record else ""
-    tell(f"{kind}: {summary(record)}{score}; it is in {model_path(a.model)}")
+    tell(f"painter: {summary(record)}{score}; it is in {model_path(a.model)}")
 
 
 def _train_layer(

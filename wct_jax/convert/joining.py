@@ -32,9 +32,8 @@ def join(models: Mapping[str, Model]) -> Model:
         last = LAYERS[len(model.widths) - 1]
         if model.encoders:
             raise ValueError(f"{name} has several encoders already: expected encoders and models of one encoder")
-        for what in ("painter", "grader"):
-            if getattr(model, what):
-                raise ValueError(f"{name} has a {what}, which needs one encoder for all layers: expected one without")
+        if model.painter:
+            raise ValueError(f"{name} has a painter, which needs one encoder for all layers: expected one without")
         if last in ends:
             raise ValueError(
                 f"{ends[last]} and {name} both end at {last}: expected each encoder to end at another layer"

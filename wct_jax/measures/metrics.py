@@ -5,12 +5,12 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import compiled
-from wct_jax.networks.tone import YCC
 
 
 def psnr(image: ArrayLike, reference: ArrayLike) -> Array:
@@ -56,6 +56,8 @@ def ssim(image: ArrayLike, reference: ArrayLike) -> Array:
 
 
 _WINDOW, _SIGMA = 11, 1.5
+# Recommendation ITU-R BT.601.
+_LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)
 _C1, _C2 = 0.01**2, 0.03**2
 
 
@@ -81,7 +83,7 @@ def _edge_similarity(image: Array, reference: Array) -> Array:
 
 
 def _edges(images: Array) -> Array:
-    luma = images @ YCC[0].astype(images.dtype)
+    luma = images @ _LUMA.astype(images.dtype)
     luma = jnp.pad(luma, [(0, 0)] * (luma.ndim - 2) + [(1, 1), (1, 1)], "edge")
     smooth, across = luma[..., :-2, :] + 2 * luma[..., 1:-1, :] + luma[..., 2:, :], luma[..., 2:, :] - luma[..., :-2, :]
     smooth = smooth[..., 2:] - smooth[..., :-2]

@@ -120,7 +120,6 @@ _RECORDS: dict[str, Callable[[Any], bool]] = {
     "source": lambda value: isinstance(value, str) or _is_record(value),
     "decoders": lambda value: isinstance(value, dict) and all(map(_is_record, value.values())),
     "painter": _is_record,
-    "grader": _is_record,
     "distillations": lambda value: isinstance(value, list) and all(isinstance(record, dict) for record in value),
     **dict.fromkeys(("preprocessing", "normalisation", "licence"), lambda value: isinstance(value, str)),
 }

@@ -1,4 +1,4 @@
-"""A model: an encoder with its decoders, its painter and its grader."""
+"""A model: an encoder with its decoders and its painter."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ def widths_of(encoder: Parameters) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An encoder with its decoders, painter and grader; layers may have an encoder of their own.
+    """An encoder with its decoders and its painter; layers may have an encoder of their own.
 
     A pytree of parameters that passes through `jit`. JAX compiles separately for models that differ in widths or
     digest, but not for those that differ only in the document: `jax.tree.map` and `jax.device_put` keep it, and a model
@@ -44,8 +44,6 @@ class Model:
         encoders: Layer to the parameters of an encoder that ends at it, from which the layer is read instead.
         painter: Parameters of the decoder that paints in one pass, see `wct_jax.painting.one_pass`: its inputs are like
             the encoder's features at every layer from its deepest up. Empty if there is none.
-        grader: Parameters of the network that changes the colours of photographs, see `wct_jax.networks.grader`. Empty
-            if there is none.
     """
 
     encoder: Parameters
@@ -56,7 +54,6 @@ class Model:
     document: str = "{}"
     encoders: Mapping[str, Parameters] = field(default_factory=dict)
     painter: Parameters = field(default_factory=dict)
-    grader: Parameters = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -117,7 +114,7 @@ class _Aside:
     text: str = field(compare=False)
 
 
-_NETWORKS = ("encoder", "decoders", "auxiliary", "encoders", "painter", "grader")
+_NETWORKS = ("encoder", "decoders", "auxiliary", "encoders", "painter")
 
 
 def _flatten(model: Model) -> tuple[Any, tuple[tuple[int, ...], str, _Aside]]:

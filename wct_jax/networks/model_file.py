@@ -1,7 +1,7 @@
-"""The model file: one `.safetensors` with an encoder, its decoders, its painter and its grader.
+"""The model file: one `.safetensors` with an encoder, its decoders and its painter.
 
 Keys are `encoder/conv1_1/kernel` `[3, 3, in, out]`, `encoder/conv1_1/bias`, `decoder/relu3_1/conv3_1/kernel`, ...,
-`painter/conv4_1/kernel`, ..., `grader/first/kernel`, ... and `auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2
+`painter/conv4_1/kernel`, ... and `auxiliary/relu3_1/kernel` `[1, 1, in, out]`. In format 2
 some layers have an encoder of their own: `encoders/relu3_1/conv1_1/kernel`, .... One metadata key, `wct_jax`, holds a
 JSON document.
 """
@@ -19,9 +19,8 @@ from wct_jax.checks.printable import printable
 from wct_jax.kernels.canvas import as_array
 from wct_jax.networks.digest import checksum_of, encoder_digest, flatten
 from wct_jax.networks.document import FORMAT, FORMAT_OF_SEVERAL, own_encoders, parse_document, update_document
-from wct_jax.networks.grader import grader_shapes
 from wct_jax.networks.model import Model
-from wct_jax.networks.parts import with_decoder, with_network
+from wct_jax.networks.parts import with_decoder, with_painter
 from wct_jax.networks.tensor_file import FLOATING, MISSING, open_tensors, unreadable, write_tensors
 from wct_jax.networks.vgg import LAYERS, convolution_of, decoder_shapes, depth_of, encoder_shapes
 from wct_jax.system.folders import cache_folder
@@ -79,7 +78,7 @@ def load_model(model: str | os.PathLike[str]) -> Model:
     metadata = parse_document(path, document)
     widths = tuple(metadata["widths"])
     _verify(path, arrays, widths, metadata["layers"], own_encoders(path, metadata))
-    networks = ("encoder", "encoders", "decoder", "auxiliary", "painter", "grader")
+    networks = ("encoder", "encoders", "decoder", "auxiliary", "painter")
     tree: dict[str, Any] = {network: {} for network in networks}
     for name, array in arrays.items():
         *parents, leaf = name.split("/")
@@ -105,7 +104,6 @@ def load_model(model: str | os.PathLike[str]) -> Model:
         document=document,
         encoders=tree["encoders"],
         painter=tree["painter"],
-        grader=tree["grader"],
     )
 
 
@@ -132,7 +130,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     """
     path, model = as_path("path", path), check_kind("model", model, Model, "load_model")
     arrays = flatten("encoder", model.encoder) | flatten("auxiliary", model.auxiliary)
-    arrays |= flatten("painter", model.painter) | flatten("grader", model.grader)
+    arrays |= flatten("painter", model.painter)
     for layer, parameters in model.decoders.items():
         arrays |= flatten(f"decoder/{layer}", parameters)
     for layer, parameters in model.encoders.items():
@@ -182,19 +180,18 @@ def add_decoder(path: str | os.PathLike[str], model: Model, layer: str, record: 
     _change(path, model, f"decoder of {layer}", lambda there: with_decoder(there, layer, decoder, record))
 
 
-def add_network(path: str | os.PathLike[str], model: Model, kind: str, record: Mapping[str, Any]) -> None:
-    """Add a painter or a grader to a model file, or replace the one it has; see `add_decoder`.
+def add_painter(path: str | os.PathLike[str], model: Model, record: Mapping[str, Any]) -> None:
+    """Add a painter to a model file, or replace the one it has; see `add_decoder`.
 
     Args:
         path: Path of the model file.
-        model: Model with the network and its encoder.
-        kind: "painter" or "grader".
+        model: Model with the painter and its encoder.
         record: JSON values that describe the training.
 
     Raises:
         ValueError: The file cannot be read or written, or has another encoder.
     """
-    _change(path, model, kind, lambda there: with_network(there, kind, getattr(model, kind), record))
+    _change(path, model, "painter", lambda there: with_painter(there, model.painter, record))
 
 
 def _change(path: str | os.PathLike[str], model: Model, what: str, change: Callable[[Model], Model]) -> None:
@@ -226,9 +223,6 @@ def _verify(
     if painted and not own:  # It takes all features from one encoder.
         networks["painter"] = decoder_shapes(painted[-1], widths)
     expected: dict[str, tuple[int, ...]] = {}
-    if any(name.startswith("grader/") for name in arrays) and not own:
-        for name, shape in grader_shapes(widths).items():
-            expected |= {f"grader/{name}/kernel": shape, f"grader/{name}/bias": shape[-1:]}
     for network, convolutions in networks.items():
         for name, (inputs, outputs) in convolutions.items():
             expected[f"{network}/{name}/kernel"] = (3, 3, inputs, outputs)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wct_jax.networks.grader import grader_layers
 from wct_jax.networks.model import Model, Parameters
 from wct_jax.networks.vgg import LAYERS
 
@@ -25,34 +24,16 @@ def with_decoder(model: Model, layer: str, decoder: Parameters, record: Mapping[
     return dataclasses.replace(model, decoders={**model.decoders, layer: decoder}, document=document)
 
 
-def with_network(model: Model, kind: str, parameters: Parameters, record: Mapping[str, Any]) -> Model:
-    """A model with a painter or a grader added, or replaced.
+def with_painter(model: Model, painter: Parameters, record: Mapping[str, Any]) -> Model:
+    """A model with a painter added, or replaced.
 
     Args:
-        model: Model without it.
-        kind: "painter" or "grader".
-        parameters: Parameters of the network.
+        model: Model without the painter.
+        painter: Parameters of the painter.
         record: JSON values that describe its origin.
     """
-    changes: dict[str, Any] = {kind: parameters, "document": json.dumps(model.metadata | {kind: dict(record)})}
-    return dataclasses.replace(model, **changes)
-
-
-def require_grader(model: Model, name: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The layers of a model's grader.
-
-    Args:
-        model: The model.
-        name: Name or path of its file, for messages.
-
-    Raises:
-        ValueError: The model has no grader.
-    """
-    if not model.grader:
-        raise ValueError(
-            f"the model {name} has no grader of photographs: python train.py --grader --model {name} trains one"
-        )
-    return grader_layers(model.widths)
+    document = json.dumps(model.metadata | {"painter": dict(record)})
+    return dataclasses.replace(model, painter=painter, document=document)
 
 
 def require_painter(model: Model, name: str | os.PathLike[str], layers: Sequence[str] | None) -> tuple[str, ...]:

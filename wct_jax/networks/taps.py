@@ -44,7 +44,7 @@ def choose_taps(models: Sequence[Model], layers: Sequence[str] | None = None) ->
             raise ValueError(f"none of the encoders has {layer}: they end at {ends}")
         chosen.setdefault(have[0], []).append(layer)
     return tuple(
-        Taps(replace(models[i], decoders={}, auxiliary={}, painter={}, grader={}), tuple(layers))
+        Taps(replace(models[i], decoders={}, auxiliary={}, painter={}), tuple(layers))
         for i, layers in sorted(chosen.items())
     )
 

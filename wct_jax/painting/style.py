@@ -15,13 +15,15 @@ from wct_jax.checks.arrays import as_image, as_weights
 from wct_jax.kernels.canvas import as_array, cut_out, lay_out
 from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.moments import moments_of
-from wct_jax.networks.grader import COLORS as COLORS
 from wct_jax.networks.model import Model
 from wct_jax.networks.pooling import pool_weights, size_at
 from wct_jax.networks.vgg import LAYERS, deepest_first
 from wct_jax.transform.mesh import has_rows_apart, on_any_mesh
 from wct_jax.transform.roots import root_of
 from wct_jax.transform.statistics import Moments
+
+COLORS = "colors"
+"""The key of the moments of a picture's own colours among those of its features."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("moments", "features"), meta_fields=("digest",))

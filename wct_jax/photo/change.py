@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import compiled
-from wct_jax.networks.cells import TERMS, bend
-from wct_jax.networks.tone import Toning, into_gamut
+from wct_jax.photo.cells import TERMS, bend
 from wct_jax.photo.protection import keep_hue, protected
+from wct_jax.photo.tone import Toning, into_gamut
 from wct_jax.transform.platforms import HIGHEST
 
 # Side of the tiles, all of one shape, so that one program serves photos of every size.
@@ -30,14 +31,16 @@ class Grading:
     Attributes:
         maps: `[h, w, 3, TERMS]`: colours become `maps @ (red, green, blue, 1, t, t²)`, where t bends white luma.
         light: `[4]`: white luma is `light[:3] @ (red, green, blue) + light[3]`.
+        share: Share of the change that is made.
     """
 
     maps: np.ndarray
     light: np.ndarray
+    share: np.ndarray
 
     @classmethod
-    def of(cls, cells: np.ndarray, toning: Toning) -> "Grading":
-        """The grading of a grader's coefficients, `[h, w, 3, TERMS]`."""
+    def of(cls, cells: np.ndarray, toning: Toning, share: ArrayLike = 1.0) -> "Grading":
+        """The grading of coefficients, `[h, w, 3, TERMS]`."""
         mean, whiten, target, color = (
             np.asarray(each, np.float64) for each in (toning.mean, toning.whiten, toning.target, toning.color)
         )
@@ -46,7 +49,7 @@ class Grading:
         seen[:3, :3], seen[:3, 3] = whiten, -whiten @ mean
         maps = color @ (cells + np.eye(3, TERMS)) @ seen
         maps[..., 3] += target
-        return cls(maps.astype(np.float32), seen[0, :4].astype(np.float32))
+        return cls(maps.astype(np.float32), seen[0, :4].astype(np.float32), np.asarray(share, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ class Change:
         for each in self.gradings:
             part = each.maps[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 3 * TERMS)
             short = [(0, hats.shape[1] - count) for hats, count in zip((across, along), part.shape, strict=False)]
-            patches.append((np.pad(part, [*short, (0, 0)]), each.light))
+            patches.append((np.pad(part, [*short, (0, 0)]), each.light, each.share))
         arrays = jax.tree.map(as_array, (tile(photo), patches, across, along, shares, strength))
         changed = _changed(*arrays, protect=self.protect)
         out[window] = np.asarray(changed)[: sides[0], : sides[1]]
@@ -114,7 +117,7 @@ def _tiles(shape: Sequence[int]) -> Iterator[tuple[slice, slice]]:
 @compiled(static=("protect",))
 def _changed(
     photo: Array,
-    patches: Sequence[tuple[Array, Array]],
+    patches: Sequence[tuple[Array, Array, Array]],
     across: Array,
     along: Array,
     shares: Sequence[Array],
@@ -123,7 +126,7 @@ def _changed(
     protect: tuple[str, ...],
 ) -> Array:
     total = jnp.zeros_like(photo)
-    for number, (patch, light) in enumerate(patches):
+    for number, (patch, light, share) in enumerate(patches):
         narrow = jnp.einsum("rh,hwk->rwk", across, patch, precision=HIGHEST)
         maps = jnp.einsum("rwk,cw->rkc", narrow, along, precision=HIGHEST)
         red, green, blue = (photo[..., i] for i in range(3))
@@ -134,6 +137,6 @@ def _changed(
         )
         if protect:
             changed = keep_hue(changed, photo, protected(photo, protect))
-        difference = changed - photo
+        difference = share * (changed - photo)
         total = total + (shares[number][..., None] * difference if shares else difference)
     return jnp.clip(photo + strength[..., None] * total, 0, 1)  # Rounding may leave the gamut.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax import Array
 
-from wct_jax.networks.tone import YCC, with_chroma
 from wct_jax.painting.options import PROTECTED as PROTECTED
+from wct_jax.photo.tone import YCC, with_chroma
 
 # Chai and Ngan, "Face Segmentation Using Skin-Color Map", 1999, in 8-bit levels: differences of blue and red.
 _SKIN = ((77, 127), (133, 173))

@@ -12,21 +12,21 @@ from wct_jax.checks.arrays import as_image, as_weights, on_host
 from wct_jax.kernels.canvas import as_array, lay_out
 from wct_jax.kernels.compilation import compiled
 from wct_jax.kernels.moments import moments_of
-from wct_jax.networks.cells import CELL, Photos
-from wct_jax.networks.grader import COLORS, coefficients, grader_layers
 from wct_jax.networks.model import Model
-from wct_jax.networks.tone import Toning
 from wct_jax.painting.guides import Guides
 from wct_jax.painting.options import check_protect
 from wct_jax.painting.regions import guide
-from wct_jax.painting.style import Style, extract_style
+from wct_jax.painting.style import COLORS, Style, extract_style
+from wct_jax.photo.cells import CELL, Photo
 from wct_jax.photo.change import Change, Grading
+from wct_jax.photo.fit import fit_cells, fitted_layers
+from wct_jax.photo.tone import Toning, share_of
 from wct_jax.transform.statistics import Moments
 
 # Pixels of a style's picture that are summed at a time.
 _AT_ONCE = 2**18
-# The grader sees the photo with no more pixels than this.
-_MOST_PIXELS = 2**19
+# The change is fitted to a photo and to a style of no more pixels than this.
+_MOST_PIXELS = 2**17
 
 
 def transfer_photo(
@@ -41,9 +41,10 @@ def transfer_photo(
 ) -> np.ndarray:
     """Give a photo the colours and the light of a style, and leave its drawing as it is.
 
-    The model's grader looks at the photo, with half a million pixels at most, and says how colours change in each cell
-    of a coarse grid (`wct_jax.networks.grader`). The change is interpolated and applied to the photo at its own size.
-    So every edge is the photo's, and a large photo costs little more than a small one.
+    A change of colours, cell by cell of a coarse grid, is fitted to a small copy of the photo by descent on how far the
+    encoder's features are from the style's (`wct_jax.photo.fit`). It is interpolated and applied to the photo at its
+    own size. So every edge is the photo's, and a large photo costs little more than a small one. Of pictures whose
+    colours are as near as those of two halves of one photo, little is changed (`wct_jax.photo.tone.share_of`).
 
     >>> model = load_model("compact")
     >>> photo, evening = np.full((48, 64, 3), 0.5, np.float32), np.full((32, 32, 3), (0.6, 0.4, 0.3), np.float32)
@@ -52,7 +53,7 @@ def transfer_photo(
     ((48, 64, 3), True)
 
     Args:
-        model: A model with a grader.
+        model: A model.
         photo: `[H, W, 3]`, RGB in 0..1, floating point.
         style: A style from `extract_photo_style`, or one for each mask, None where the photo stays as it is.
         strength: Share of the change that is made in 0..1: a scalar or broadcasting to `[H, W]`.
@@ -64,16 +65,15 @@ def transfer_photo(
         `[H, W, 3]`, float32, in 0..1.
 
     Raises:
-        ValueError: The model has no grader, styles and masks do not fit, a style lacks the moments of its picture's
+        ValueError: Styles and masks do not fit, a style lacks the moments of its picture's
             colours, or an argument has a wrong name, shape, dtype or range.
     """
-    if not check_kind("model", model, Model, "load_model").grader:
-        raise ValueError("the model has no grader of photographs: expected one with a grader")
+    check_kind("model", model, Model, "load_model")
     image = on_host("photo", as_image("photo", photo, single=True))
     protect = check_protect(protect)
     styles, guides = guide(style, mask, Guides(content_weights, strength=strength), image.shape, np.float32)
     shares = [np.asarray(share) for share in guides.shares]
-    step = max(1, math.ceil(math.sqrt(math.prod(image.shape[:2]) / _MOST_PIXELS)))
+    step = _step_of(image.shape)
     small, *regions = (shrunk(each, step) for each in (image, *shares))
     weights = None if guides.weights is None else shrunk(np.asarray(guides.weights), step)
     gradings = []
@@ -86,14 +86,20 @@ def transfer_photo(
 
 
 def extract_photo_style(model: Model, image: ArrayLike, *, weights: ArrayLike | None = None) -> Style:
-    """`extract_style` at the grader's layers, with the moments of the picture's colours, for `transfer_photo`.
+    """The moments that `transfer_photo` needs: of the first layers' features of a small copy, and of all colours.
+
+    A style of `extract_style` with its colours serves, too, but its features have the picture's own scale.
 
     Args:
-        model: A model with a grader.
+        model: A model.
         image: Picture `[H, W, 3]`, RGB in 0..1, floating point.
         weights: Weight of each pixel in 0..1, broadcasting to `[H, W]`.
     """
-    style = extract_style(model, image, grader_layers(model.widths), weights=weights)
+    picture = on_host("style", as_image("style", image, single=True))
+    counted = None if weights is None else as_weights("weights", weights, picture.shape[:2], np.float32)
+    step = _step_of(picture.shape)
+    small, counted = shrunk(picture, step), None if counted is None else shrunk(np.asarray(counted), step)
+    style = extract_style(model, small, fitted_layers(len(model.widths)), weights=counted)
     return with_colors(style, image, weights)
 
 
@@ -115,6 +121,11 @@ def with_colors(style: Style, image: ArrayLike, weights: ArrayLike | None = None
     return Style({**style.moments, COLORS: found}, style.digest, style.features)
 
 
+def _step_of(shape: Sequence[int]) -> int:
+    """The pixels that one pixel of the small copy of an image averages, a side."""
+    return max(1, math.ceil(math.sqrt(math.prod(shape[:2]) / _MOST_PIXELS)))
+
+
 def shrunk(values: np.ndarray, step: int) -> np.ndarray:
     """Average squares of `step` pixels a side, float32; the last of a row or column may be narrower."""
     if step == 1:
@@ -130,13 +141,13 @@ def shrunk(values: np.ndarray, step: int) -> np.ndarray:
 
 
 def _moments_of(model: Model, style: Style) -> dict[str, Moments]:
-    """The moments of a style that the grader takes."""
+    """The moments of a style that a change is fitted to."""
     if style.digest != model.digest:
         raise ValueError(
             f"the style was made with another encoder: its digest is {style.digest[:12]}, that of the model "
             f"{model.digest[:12]}"
         )
-    wanted = (*grader_layers(model.widths), COLORS)
+    wanted = (*fitted_layers(len(model.widths)), COLORS)
     if missing := [name for name in wanted if name not in style.moments]:
         raise ValueError(f"the style has no moments of {', '.join(missing)}: expected one of a photograph's styles")
     return {name: style.moments[name] for name in wanted}
@@ -144,16 +155,17 @@ def _moments_of(model: Model, style: Style) -> dict[str, Moments]:
 
 def _graded(model: Model, image: np.ndarray, weights: np.ndarray | None, style: dict[str, Moments]) -> Grading:
     picture, counted, size = lay_out(as_array(image), None if weights is None else as_array(weights))
-    cells, toning = _see(model.bare, picture, counted, size, style)
+    cells, toning, share = _fit(model.bare, picture, counted, size, style)
     rows, columns = (-(-side // CELL) for side in image.shape[:2])
-    return Grading.of(np.asarray(cells)[:rows, :columns], toning)
+    return Grading.of(np.asarray(cells)[:rows, :columns], toning, share)
 
 
 @compiled()
-def _see(
+def _fit(
     model: Model, image: Array, weights: Array | None, size: Array | None, style: Mapping[str, Moments]
-) -> tuple[Array, Toning]:
-    """The coefficients of an image's cells, on its canvas."""
+) -> tuple[Array, Toning, Array]:
+    """The coefficients of an image's cells, on its canvas, and the share of the change that is made."""
     features = {layer: found for layer, found in style.items() if layer != COLORS}
-    photos = Photos(image, Toning.of(moments_of(image, weights), style[COLORS]), weights, size)
-    return coefficients(model.grader, model.encoder, photos, features), photos.toning
+    own = moments_of(image, weights)
+    photo = Photo(image, Toning.of(own, style[COLORS]), weights, size)
+    return fit_cells(model, photo, features), photo.toning, share_of(own, style[COLORS])

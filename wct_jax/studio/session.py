@@ -14,7 +14,7 @@ import wct_jax
 from wct_jax.checks.arguments import check_kind
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model
-from wct_jax.networks.parts import require_decoders, require_grader, require_painter
+from wct_jax.networks.parts import require_decoders, require_painter
 from wct_jax.painting.color import preserve_color
 from wct_jax.painting.options import Options
 from wct_jax.painting.plan import Settings, method_of
@@ -200,11 +200,9 @@ class Session:
         Raises:
             ValueError: The styles cannot be read or mixed, or have masks.
         """
-        if options.photo:
-            require_grader(self.model, self.model_name)
-        elif options.layers is None and options.method is None:  # Whichever method takes the style later.
+        if options.layers is None and options.method is None:  # Whichever method takes the style later.
             options = dataclasses.replace(options, layers=layers_of(self.model, None))
-        else:
+        elif not options.photo:
             options = dataclasses.replace(options, layers=self._layers(options, self._method(options)))
         styles = self._styles.read(look, options)
         with self._painting:
@@ -217,11 +215,10 @@ class Session:
         Textures are made by the cascade unless the options say otherwise.
 
         Raises:
-            ValueError: The model has none of the layers, no painter for one pass, or no grader of photographs.
+            ValueError: The model has none of the layers, or no painter for one pass.
         """
         options, texture = request.options, isinstance(request.photo, Texture)
         if options.photo:
-            require_grader(self.model, self.model_name)
             return options
         structured = 1.0 if request.structure is not None else options.structure
         given = options.method or ("cascade" if texture else None)

@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 
-from wct_jax.networks.grader import COLORS, grader_layers
 from wct_jax.networks.model import Model
 from wct_jax.painting.options import Options
-from wct_jax.painting.style import Style, extract_style, mix_styles, white_style
+from wct_jax.painting.style import COLORS, Style, extract_style, mix_styles, white_style
 from wct_jax.painting.style_file import is_style_file, load_style
 from wct_jax.painting.tiles.tiling import extract_style_tiled
-from wct_jax.photo.transfer import with_colors
+from wct_jax.photo.fit import fitted_layers
+from wct_jax.photo.transfer import extract_photo_style, with_colors
 from wct_jax.pictures.picture import Picture
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.progress import Progress
@@ -78,7 +78,7 @@ class Styles:
             return self._whole_style(source, mask, options)
         source, mask = held(source), held(mask)
         digests = [None if each is None else self._reader.digest(each) for each in (source, mask)]
-        key = repr([*digests, options.style_size, self._layers(options), options.swap_layers])
+        key = repr([*digests, options.style_size, self._layers(options), options.swap_layers, options.photo])
         known = self.kept.get(key)
         if known is not None:
             return known
@@ -116,8 +116,8 @@ class Styles:
         return style
 
     def _layers(self, options: Options) -> tuple[str, ...]:
-        """The layers that are used: those of the options, or of the grader."""
-        return grader_layers(self._model.widths) if options.photo else options.layers or ()
+        """The layers that are used: those of the options, or those to which photographs are fitted."""
+        return fitted_layers(len(self._model.widths)) if options.photo else options.layers or ()
 
     def of(
         self, look: Look, styles: Sequence[Reading | Style | None], options: Options, report: Progress
@@ -140,9 +140,15 @@ class Styles:
         if known is not None:
             return known
         report("style", 0, 1)
+        style = self.kept.add(reading.key, self._moments(reading, options, report))
+        self.kept.trim()
+        return style
+
+    def _moments(self, reading: Reading, options: Options, report: Progress) -> Style:
         picture, layers = reading.picture, self._layers(options)
-        encoded = Options(layers=layers, method="one-pass") if options.photo else options
-        tile = self._limits.tile_of(picture.pixels.shape[:2], reading.name, self._model, encoded)
+        if options.photo:
+            return extract_photo_style(self._model, picture.pixels, weights=picture.alpha)
+        tile = self._limits.tile_of(picture.pixels.shape[:2], reading.name, self._model, options)
         if tile is None:
             swap = options.swap_layers
             style = extract_style(self._model, picture.pixels, layers, weights=picture.alpha, swap_layers=swap)
@@ -150,7 +156,4 @@ class Styles:
             more: dict[str, Any] = {"progress": lambda _, done, total: report("style", done, total)}
             more |= {"tile": tile, "weights": picture.alpha}
             style = extract_style_tiled(self._model, picture.pixels, layers, **more)
-        style = with_colors(style, picture.pixels, picture.alpha)
-        style = self.kept.add(reading.key, style)
-        self.kept.trim()
-        return style
+        return with_colors(style, picture.pixels, picture.alpha)

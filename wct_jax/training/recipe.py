@@ -1,4 +1,4 @@
-"""The four trainings: of a decoder, of a painter, of a grader, and of a small encoder with its decoders."""
+"""The three trainings: of a decoder, of a painter, and of a small encoder with its decoders."""
 
 import dataclasses
 import functools
@@ -8,14 +8,13 @@ from typing import Any
 
 import optax
 
-from wct_jax.measures.evaluation import evaluate, rebuild, score
+from wct_jax.measures.evaluation import evaluate, rebuild
 from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model, Parameters
-from wct_jax.networks.parts import with_decoder, with_network
+from wct_jax.networks.parts import with_decoder, with_painter
 from wct_jax.networks.taps import Taps
 from wct_jax.networks.vgg import deeper_than, depth_of
 from wct_jax.training.decoder import LossWeights, init_state, make_optimizer, train_step
-from wct_jax.training.grader import GraderWeights, grader_optimizer, grader_step, init_grader, restored, restored_halves
 from wct_jax.training.loop import State
 from wct_jax.training.painter import PainterWeights, init_painter, painter_step
 from wct_jax.training.student import DistillWeights, distill_step, fixed_convolutions, init_student
@@ -149,65 +148,10 @@ def train_painter(
         frozen=(bare, tuple(judges)),
         losses={name: title for name, title in PAINTER_LOSSES.items() if getattr(weights, name)},
         networks=lambda painter: dataclasses.replace(bare, painter=painter),
-        recorded=lambda trained, record: with_network(trained, "painter", trained.painter, record),
+        recorded=lambda trained, record: with_painter(trained, trained.painter, record),
         measure=lambda trained, val: evaluate(as_decoder(trained), layer, val()),
         optimizer=functools.partial(make_optimizer, clip=1.0),
         show=lambda trained, photo: rebuild(as_decoder(trained), layer, photo),
-    )
-    return perform(task, setup)
-
-
-GRADER_LOSSES = {
-    "style": "style loss (distance from the style, as the judges see it)",
-    "edges": "edges (1 - the structural similarity of the edges)",
-    "gamut": "gamut loss (root mean square of the way into 0..1)",
-    "smooth": "smoothness (mean squared difference of neighbouring cells)",
-    "restored": "restored halves (mean squared error, pixels in 0..1)",
-}
-
-
-def train_grader(
-    model: Model, weights: GraderWeights, setup: Setup, *, judges: Sequence[Taps], finetune: bool = False
-) -> tuple[Model, dict[str, Any]]:
-    """Train a grader of photographs, or resume its training.
-
-    Args:
-        model: Model with the encoder, and with a grader to begin with.
-        weights: Weights of the loss.
-        setup: Photos beside styles, folder and recipe of the training.
-        judges: Encoders for the loss of style, with the layers to read.
-        finetune: Begin with the model's grader rather than with a new one.
-
-    Returns:
-        The model with this grader and without other networks, and the JSON record of its training. Its scores are of
-        regraded photos that got their own colours back from their left halves.
-
-    Raises:
-        ValueError: The training cannot begin, or fails; see `perform`.
-        Interrupted: SIGINT or SIGTERM came; the state is saved.
-    """
-    bare = _without_networks(model)
-
-    def begin(optimizer: optax.GradientTransformation) -> State:
-        return init_grader(model, optimizer, setup.recipe.seed, model.grader if finetune else None)
-
-    task = Task(
-        name="grader",
-        identity={
-            "grader": model.digest,
-            **dataclasses.asdict(weights),
-            "finetune": finetune,
-            "judges": _digests(judges),
-        },
-        begin=begin,
-        step=functools.partial(grader_step, weights=weights),
-        frozen=(bare, tuple(judges)),
-        losses={name: title for name, title in GRADER_LOSSES.items() if getattr(weights, name)},
-        networks=lambda grader: dataclasses.replace(bare, grader=grader),
-        recorded=lambda trained, record: with_network(trained, "grader", trained.grader, record),
-        measure=lambda trained, val: score(restored_halves(trained, val())),
-        optimizer=grader_optimizer,
-        show=restored,
     )
     return perform(task, setup)
 
@@ -286,9 +230,9 @@ def distill(
 
 def _without_networks(model: Model) -> Model:
     """The encoder of a model, with the document of what it is."""
-    document = {name: value for name, value in model.metadata.items() if name not in ("painter", "grader")}
+    document = {name: value for name, value in model.metadata.items() if name != "painter"}
     document["decoders"] = {}
-    return dataclasses.replace(model, decoders={}, auxiliary={}, painter={}, grader={}, document=json.dumps(document))
+    return dataclasses.replace(model, decoders={}, auxiliary={}, painter={}, document=json.dumps(document))
 
 
 def _digests(taps: Iterable[Taps]) -> dict[str, str]:

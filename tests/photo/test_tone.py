@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wct_jax.networks.tone import YCC, Toning, into_gamut
+from wct_jax.photo.tone import YCC, Toning, into_gamut
 from wct_jax.transform.statistics import moments
 
 pytestmark = pytest.mark.core

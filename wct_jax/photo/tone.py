@@ -16,6 +16,8 @@ _RGB = np.linalg.inv(YCC.astype(np.float64)).astype(np.float32)
 # Variance, in luma and chroma, below which a photo's colours are taken for grey with noise, and a style's for grey.
 _GREY, _PLAIN = 1e-4, 1e-6
 _LUMA = YCC[0]
+# Distance of the colours of two halves of one photo.
+_NEAR = 0.1
 # Below this luma, and as far below white, light is compressed.
 _KNEE = 0.03
 # From this share of the room between grey and the border of the gamut, chroma is compressed.
@@ -25,7 +27,7 @@ _FULL = 0.8
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Toning:
-    """The colours of photo and style as the grader sees them, see `wct_jax.networks.cells`.
+    """The colours of photo and style, white, see `wct_jax.photo.cells`.
 
     Attributes:
         mean: Mean of the photo's colours m, `[..., 3]`.
@@ -48,6 +50,25 @@ class Toning:
         )
         white = jnp.linalg.solve(have, jnp.broadcast_to(YCC, have.shape))
         return cls(photo.mean, white, style.mean, jnp.einsum("ij,...jk->...ik", _RGB, want, precision=HIGHEST))
+
+
+def share_of(photo: Moments, style: Moments) -> Array:
+    """The share of a change that is made, `[...]`: less than half if the colours are nearly the same.
+
+    With W the 2-Wasserstein distance of the colours as normal distributions, in luma and chroma, 1 / (1 + (d/W)⁶). Two
+    halves of one photo are about d apart: a smaller distance says more about things than about their light.
+
+    Args:
+        photo: Moments of the photo's colours, `[..., 3]`.
+        style: Moments of the style's.
+    """
+    have, want = (_in_ycc(each.covariance) for each in (photo, style))
+    root = jnp.linalg.cholesky(have + 1e-6 * jnp.broadcast_to(jnp.eye(3), have.shape))
+    mixed = jnp.linalg.eigvalsh(jnp.einsum("...ji,...jk,...kl->...il", root, want, root, precision=HIGHEST))
+    trace = jnp.trace(have + want, axis1=-2, axis2=-1) - 2 * jnp.sqrt(jnp.maximum(mixed, 0)).sum(-1)
+    means = jnp.square((photo.mean - style.mean) @ YCC.T).sum(-1)
+    squared = jnp.maximum(means + trace, 1e-12)
+    return 1 / (1 + (_NEAR**2 / squared) ** 3)
 
 
 def _in_ycc(covariance: Array) -> Array:
