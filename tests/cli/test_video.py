@@ -50,6 +50,9 @@ def test_a_film_is_repainted_beside_it(paint, film, files, tmp_path):
     assert status == 2
     assert "it exists, expected --overwrite" in err
     assert paint("--overwrite", "--steady", 0.5)[0] == 0
+    status, _, err = paint("--overwrite", "--output", film)
+    assert status == 2
+    assert f"error: cannot write {film}: it is {film}, which is read, expected a file of its own" in err
 
 
 def test_a_part_of_a_film_in_pictures(paint, tmp_path):
@@ -89,7 +92,10 @@ def test_an_interrupted_run_says_how_to_go_on(paint, tmp_path, monkeypatch):
         status, _, err = paint("--output", tmp_path / "out.mp4")
     assert status == 130
     assert "the same command goes on from here" in err
-    assert paint("--output", tmp_path / "out.mp4")[0] == 0
+    status, _, err = paint("--output", tmp_path / "out.mp4", "--resume", "--steady", 1)
+    assert status == 2
+    assert "out.mp4: the unfinished one has another steadiness" in err
+    assert paint("--output", tmp_path / "out.mp4", "--resume")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,8 @@ def test_an_interrupted_run_says_how_to_go_on(paint, tmp_path, monkeypatch):
         (["--from=3"], "there are no frames"),
         (["--from=a"], "expected a time such as 12.5 or 1:02:03, got 'a'"),
         (["--stream=4"], "stream must be below 1"),
+        (["--resume"], "out.mp4: there is no unfinished one"),
+        (["--resume", "--overwrite"], "not allowed with argument"),
         (["--fps=3"], "fps is for sequences of pictures"),
         (["--report=report.txt"], "--report must be a .json"),
         (["--report=none/report.json"], "does not exist"),

@@ -1,11 +1,13 @@
 """Films repainted: steady, segment by segment, and the same after a run was broken off."""
 
 import itertools
+import os
 import threading
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wct_jax import Options, Session
 from wct_jax.studio.progress import Cancelled
@@ -106,7 +108,7 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, steadin
         patch.setattr(repainting.Brush, "paint", killed)
         with pytest.raises(KeyboardInterrupt):
             repaint("again.mkv", steadiness=steadiness)
-    report, frames = repaint("again.mkv", steadiness=steadiness)
+    report, frames = repaint("again.mkv", steadiness=steadiness, resume=True)
     assert same(frames, whole)
     assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
 
@@ -154,9 +156,34 @@ def test_other_settings_begin_anew(repaint, tmp_path, monkeypatch):
             repaint()
     assert (tmp_path / ".out.mkv.unfinished").is_dir()
     assert not (tmp_path / "out.mkv").exists()
+    with pytest.raises(ValueError, match=r"cannot resume .*out\.mkv: the unfinished one has another steadiness"):
+        repaint(steadiness=Steadiness(1.0), resume=True)
     report, _ = repaint(steadiness=Steadiness(1.0))
     assert report.painted == 22
+    assert report.notes == (f"{tmp_path / 'out.mkv'} was begun anew: the unfinished one has another steadiness.",)
     assert not (tmp_path / ".out.mkv.unfinished").exists()
+
+
+def test_a_film_is_not_written_over_itself(session, film, tmp_path):
+    os.link(film, tmp_path / "hard.mkv")
+    os.symlink(film, tmp_path / "soft.mkv")
+    for target in (film, tmp_path / "hard.mkv", tmp_path / "soft.mkv"):
+        with pytest.raises(ValueError, match=r"cannot write .*: it is .*film.mkv, which is read"):
+            stylize_video(session, film, target, None, OPTIONS)
+
+
+@pytest.mark.parametrize(("source", "target"), [("*.png", "%d.png"), (".", "%06d.png"), ("*.png", "")])
+def test_pictures_are_not_written_over_themselves(session, tmp_path, source, target):
+    for number in range(2):
+        Image.new("RGB", (32, 24)).save(tmp_path / f"{number:06d}.png")
+    with pytest.raises(ValueError, match="which is read"):
+        stylize_video(session, tmp_path / source, tmp_path / target, None, OPTIONS, fps=5)
+
+
+def test_nothing_to_resume(repaint, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot resume .*out\.mkv: there is no unfinished one"):
+        repaint(resume=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_statistics_as_arrays(session, pictures):

@@ -29,6 +29,7 @@ from wct_jax.video.files.film import Film, Frame, open_film
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.joining import join
 from wct_jax.video.files.segments import write_segment
+from wct_jax.video.files.sequence import check_apart
 from wct_jax.video.flow import opencv
 from wct_jax.video.survey import Segment, Survey, survey
 from wct_jax.video.turns import Turns
@@ -72,6 +73,7 @@ def stylize_video(
     fps: float | Fraction | None = None,
     codec: str | None = None,
     quality: int | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Report:
@@ -103,15 +105,18 @@ def stylize_video(
         fps: See `open_film`.
         codec: See `Form.of`.
         quality: See `Form.of`.
+        resume: Whether to refuse to begin anew where no run with the same arguments was broken off.
         progress: Called with "survey" or "frames", the number of frames done, and their number or an estimate.
         cancel: Called between frames to ask whether to stop.
 
     Raises:
-        ValueError: The film cannot be read, painted or written.
+        ValueError: The film cannot be read, painted or written, or `target` is the film; or with `resume`, there is
+            nothing to go on with.
         Cancelled: `cancel` returned True.
     """
     began, tell = time.monotonic(), reporter(progress, cancel)
     look = style if isinstance(style, Look) else Look(() if style is None else (style,))
+    check_apart(source, target)
     part: dict[str, Any] = {"stream": stream, "fps": fps, "end": end}
     with open_film(source, start=start, **part) as film:
         size = film.width, film.height
@@ -123,7 +128,7 @@ def stylize_video(
         if style_at and steadiness.seconds is None:
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
-        unfinished = Unfinished(target, settings | _identity(film, turns.painters))
+        unfinished = Unfinished(target, settings | _identity(film, turns.painters), resume)
         known = _surveyed(film, size, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
@@ -140,7 +145,7 @@ def stylize_video(
                 painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)), keep)
                 with contextlib.closing(ahead(painted)) as made:
                     write_segment(paths[number], made, form)
-        notes = (*film.notes, *join(paths, film, target, form))
+        notes = (*unfinished.notes, *film.notes, *join(paths, film, target, form))
     unfinished.discard()
     return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
 
@@ -201,14 +206,13 @@ def _painted(
 
 def _identity(film: Film, painters: Sequence[FramePainter]) -> dict[str, Any]:
     """What distinguishes a film, its styles and the networks from all others."""
-    path = os.path.realpath(film.path)
-    there = os.stat(path) if os.path.exists(path) else None
+    files = [(os.path.realpath(path), os.stat(path)) for path in film.files]
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves([(each.style, dict(each.guides)) for each in painters]):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return {
         "wct_jax": wct_jax.__version__,
-        "film": [path, there and there.st_size, there and there.st_mtime_ns],
+        "film": [[path, there.st_size, there.st_mtime_ns] for path, there in files],
         "options": painters[0].options.to_json(),
         "look": digest.hexdigest(),
         "model": painters[0].model.digest,

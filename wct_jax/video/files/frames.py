@@ -39,6 +39,7 @@ class Film(abc.ABC):
 
     Attributes:
         path: The path it was opened with.
+        files: The files that hold it.
         start: Frames earlier than this time in seconds are left out; None for none.
         end: Frames at this time or later are left out; None for none.
         width: Width of the upright frames in pixels.
@@ -67,6 +68,7 @@ class Film(abc.ABC):
 
     def __init__(self, path: str, start: Fraction | None, end: Fraction | None) -> None:
         self.path, self.start, self.end = path, start, end
+        self.files = [path]
         self._notes: dict[str, None] = {}
         self._passes: list[Generator[Frame]] = []
 
