@@ -76,6 +76,21 @@ def test_grey_pictures_of_strength(paint, film, files, tmp_path):
     np.testing.assert_allclose(half[:, 34:], whole[:, 34:], atol=0.01)
 
 
+def test_a_mask_for_each_frame(paint, film, files, tmp_path):
+    """Here the style leaves the film from the left to the right."""
+    for n in range(6):
+        Image.fromarray(np.uint8(np.arange(64) >= 8 * n).repeat(48).reshape(64, 48).T * 255).save(tmp_path / f"{n}.png")
+    out = ["--no-flow", "--codec=ffv1", "--output", tmp_path / "out.mkv"]
+    assert paint("--mask-video", tmp_path / "*.png", *out)[0] == 0
+    with open_film(film) as source, open_film(tmp_path / "out.mkv") as result:
+        for n, (before, after) in enumerate(zip(source, result, strict=True)):
+            apart = np.abs(before.pixels - after.pixels).max((0, 2))
+            assert (apart < 0.01).tolist() == [True] * 8 * n + [False] * (64 - 8 * n)
+    status, _, err = paint("--mask-video", tmp_path / "*.png", "--mask", tmp_path / "0.png", "--output", "new.mkv")
+    assert status == 2
+    assert "expected one of them" in err
+
+
 def test_frames_are_resized(paint, tmp_path):
     status, _, err = paint("--content-size", 24, "--output", tmp_path / "small.mp4")
     assert (status, err) == (0, "")

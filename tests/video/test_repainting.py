@@ -56,15 +56,36 @@ def film(pictures, tmp_path_factory):
 @pytest.fixture
 def repaint(session, film, tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(survey, "_SEGMENT", 4)
-    look = Look((pictures[0] ** 2,))
+    alone = Look((pictures[0] ** 2,))
 
-    def repaint(name="out.mkv", **options):
+    def repaint(name="out.mkv", look=alone, **options):
         target = tmp_path / name
         report = stylize_video(session, film, target, look, OPTIONS, codec="ffv1", **options)
         with open_film(target) as result:
             return report, list(result)
 
     return repaint
+
+
+@pytest.fixture
+def broken_off(repaint, monkeypatch):
+    """Break off a run before it paints a frame, and go on with it."""
+
+    def broken_off(frame, **options):
+        paint, done = repainting.Brush.paint, itertools.count()
+
+        def killed(*arguments):
+            if next(done) == frame:
+                raise KeyboardInterrupt
+            return paint(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(repainting.Brush, "paint", killed)
+            with pytest.raises(KeyboardInterrupt):
+                repaint("again.mkv", **options)
+        return repaint("again.mkv", resume=True, **options)
+
+    return broken_off
 
 
 def same(a, b):
@@ -95,20 +116,9 @@ def test_a_shot_is_painted_by_its_own_statistics_alone(repaint, session, film, p
 
 @STEADY
 @pytest.mark.parametrize("broken_at", [3, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4, 21))])
-def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, steadiness, broken_at, monkeypatch):
+def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, broken_off, steadiness, broken_at):
     _, whole = repaint("whole.mkv", steadiness=steadiness)
-    brush, done = repainting.Brush.paint, itertools.count()
-
-    def killed(self, frame, shot):
-        if next(done) == broken_at:
-            raise KeyboardInterrupt
-        return brush(self, frame, shot)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(repainting.Brush, "paint", killed)
-        with pytest.raises(KeyboardInterrupt):
-            repaint("again.mkv", steadiness=steadiness)
-    report, frames = repaint("again.mkv", steadiness=steadiness, resume=True)
+    report, frames = broken_off(broken_at, steadiness=steadiness)
     assert same(frames, whole)
     assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
 
@@ -140,6 +150,58 @@ def test_a_style_turns_into_the_next(session, film, pictures, tmp_path):
 def test_bad_times_of_styles(session, film, tmp_path, look, times, sentence):
     with pytest.raises(ValueError, match=sentence):
         stylize_video(session, film, tmp_path / "out.mkv", look, OPTIONS, style_at=tuple(map(Fraction, times)))
+
+
+@pytest.fixture
+def curtains(tmp_path):
+    """Masks that open from the left, and their other halves: a film, and pictures one by one."""
+    (tmp_path / "masks").mkdir()
+
+    def curtains(count=22, width=80):
+        frames = []
+        for n in range(count):
+            grey = (np.arange(width) < 4 * n * width // 80).repeat(3).reshape(1, width, 3).repeat(64, 0)
+            Image.fromarray(np.uint8(grey) * 255).save(tmp_path / f"masks/{n}.png")
+            frames.append(Frame(1 - grey.astype(np.float32), Fraction(n, 25), Fraction(1, 25)))
+        form = Form(".mkv", width, 64, Fraction(25), Fraction(1, 1000), codec="ffv1")
+        write_segment(tmp_path / "masks.mkv", frames, form)
+        return tmp_path / "masks" / "*.png", tmp_path / "masks.mkv"
+
+    return curtains
+
+
+def test_masks_move_with_the_film(repaint, film, pictures, curtains):
+    """The region without a style stays as it is."""
+    look = Look((pictures[0] ** 2, None), masks=curtains())
+    _, frames = repaint(look=look, moving_masks=True, steadiness=Steadiness(follow=False))
+    with open_film(film) as source:
+        for number, (frame, before) in enumerate(zip(frames, source, strict=True)):
+            curtain = min(4 * number, 80)
+            np.testing.assert_allclose(frame.pixels[:, curtain:], before.pixels[:, curtain:], atol=1e-6)
+            if number:
+                assert np.abs(frame.pixels[:, :curtain] - before.pixels[:, :curtain]).mean() > 0.02
+
+
+@pytest.mark.parametrize("broken_at", [3, 13])
+def test_masks_go_on_with_the_film(repaint, broken_off, curtains, pictures, broken_at):
+    options = {"look": Look((pictures[0] ** 2, pictures[11]), masks=curtains()), "moving_masks": True}
+    _, whole = repaint("whole.mkv", **options)
+    assert same(broken_off(broken_at, **options)[1], whole)
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "given", "sentence"),
+    [
+        (21, 80, {}, r"a frame for each of the film's, got .*png, which ends before the film's frame at 2.21 s"),
+        (22, 60, {}, r"must have the proportions of its picture, 80 x 64 pixels, got 60 x 64"),
+        (22, 80, {"style_at": (Fraction(0), Fraction(1))}, "expected no `mask`"),
+    ],
+)
+def test_masks_that_do_not_fit_the_film(repaint, curtains, pictures, tmp_path, count, width, given, sentence):
+    look = Look((pictures[0], pictures[11]), masks=curtains(count, width))
+    with pytest.raises(ValueError, match=sentence):
+        repaint(look=look, moving_masks=True, **given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "masks.mkv"]
 
 
 def test_a_cancelled_run_leaves_no_result(repaint, tmp_path):

@@ -31,7 +31,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     parser.usage = "%(prog)s FILM --style PICTURE ... [--output FILE] [options]"
     _add_films(parser)
     _add_steadiness(parser)
-    add_styles(parser).add_argument(
+    styles = add_styles(parser).add_argument
+    styles(
+        "--mask-video",
+        **several(file_path, "FILM"),
+        help="films, or pictures such as 'masks/*.png', in place of --mask: a frame for each of the film's",
+    )
+    styles(
         "--style-at",
         **several(clock, "T"),
         help="for each style the time when it is alone; it turns into the next by the time of that",
@@ -102,7 +108,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
     from wct_jax.video.files.form import sequence_pattern
     from wct_jax.video.files.sequence import check_apart
 
-    options, look = options_of(arguments), look_of(arguments)
+    options, look = options_of(arguments), look_of(arguments, arguments.mask_video or ())
     film, style = arguments.film, look.files[0].stem if look.files else "white"
     target = arguments.output or film.with_name(f"{film.stem}__{style}.mp4")
     check_apart(film, target)
@@ -131,6 +137,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
             options,
             steadiness=Steadiness(arguments.steady, arguments.flow),
             style_at=tuple(arguments.style_at or ()),
+            moving_masks=bool(arguments.mask_video),
             alpha_map=arguments.alpha_map,
             strength=picture_of(arguments, "strength"),
             structure=picture_of(arguments, "structure"),

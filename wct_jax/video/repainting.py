@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -31,6 +31,7 @@ from wct_jax.video.files.joining import join
 from wct_jax.video.files.segments import write_segment
 from wct_jax.video.files.sequence import check_apart
 from wct_jax.video.flow import opencv
+from wct_jax.video.masks import masked, open_mask
 from wct_jax.video.survey import Segment, Survey, survey
 from wct_jax.video.turns import Turns
 from wct_jax.video.unfinished import Unfinished
@@ -64,6 +65,7 @@ def stylize_video(
     *,
     steadiness: Steadiness = Steadiness(),
     style_at: Sequence[Fraction] = (),
+    moving_masks: bool = False,
     alpha_map: Source | None = None,
     strength: Source | None = None,
     structure: Source | None = None,
@@ -96,6 +98,8 @@ def stylize_video(
         style_at: For each style the time in seconds when it is alone; it turns into the next by the time of that. The
             statistics are then a moving average, over a second unless `steadiness` says otherwise. Empty for a look
             that stays.
+        moving_masks: Whether the look's masks are films or sequences of pictures, which are read frame by frame beside
+            the film. The statistics are then a moving average as for `style_at`.
         alpha_map: A grey picture of alpha at each pixel of all frames, as of a `Request`.
         strength: A grey picture in place of the options' strength.
         structure: A grey picture in place of the options' structure.
@@ -116,20 +120,27 @@ def stylize_video(
     """
     began, tell = time.monotonic(), reporter(progress, cancel)
     look = style if isinstance(style, Look) else Look(() if style is None else (style,))
-    check_apart(source, target)
+    moving = look.masks if moving_masks else ()
+    for path in (source, *moving):
+        check_apart(path, target)
     part: dict[str, Any] = {"stream": stream, "fps": fps, "end": end}
-    with open_film(source, start=start, **part) as film:
+    with open_film(source, start=start, **part) as film, contextlib.ExitStack() as opened:
         size = film.width, film.height
         if options.content_size:
             size = resized(size, options.content_size)
         form = Form.of(film, target, codec=codec, quality=quality, size=size)
+        masks = [opened.enter_context(open_mask(mask, film)) for mask in moving]
+        if moving:
+            # A region may be in any of the frames, or in none of those that a survey would learn from.
+            look = dataclasses.replace(look, masks=tuple(np.ones(size[::-1], np.float32) for _ in masks))
         request = Request(os.fspath(source), look, options, alpha_map, strength, structure)
         turns = Turns.of(session, request, size[::-1], style_at)
-        if style_at and steadiness.seconds is None:
+        if (style_at or moving) and steadiness.seconds is None:
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
-        unfinished = Unfinished(target, settings | _identity(film, turns.painters), resume)
-        known = _surveyed(film, size, turns.painters[0], steadiness, unfinished, tell)
+        unfinished = Unfinished(target, settings | _identity([film, *masks], turns.painters), resume)
+        frames = masked(_sized(film, size), masks)
+        known = _surveyed(frames, film, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
@@ -138,7 +149,10 @@ def stylize_video(
         if 0 < done < len(paths):
             brush.carry_on(unfinished.read_state(done - 1))
         after = known.times[begin] if 0 < begin < len(known.times) else start
-        with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(_sized(rest, size))) as frames:
+        with (
+            open_film(source, start=after, **part) as rest,
+            contextlib.closing(ahead(masked(_sized(rest, size), masks, begin))) as frames,
+        ):
             for number in range(done, len(segments)):
                 # Its state before the segment itself, so that a run which finds the segment can go on.
                 keep = functools.partial(unfinished.write_state, number)
@@ -151,8 +165,8 @@ def stylize_video(
 
 
 def _surveyed(
+    frames: Iterable[Frame],
     film: Film,
-    size: tuple[int, int],
     painter: FramePainter,
     steadiness: Steadiness,
     unfinished: Unfinished,
@@ -164,8 +178,8 @@ def _surveyed(
         return known
     learn = painter.learn if steadiness.seconds is None else None
     try:
-        with contextlib.closing(ahead(_sized(film, size))) as frames:
-            known = survey(frames, learn, lambda count: tell("survey", count, film.frame_count or count))
+        with contextlib.closing(ahead(frames)) as passing:
+            known = survey(passing, learn, lambda count: tell("survey", count, film.frame_count or count))
         if not known.times:
             raise ValueError(f"there are no frames in this part of {film.path}")
     except BaseException:
@@ -204,9 +218,9 @@ def _painted(
     keep(brush.state())
 
 
-def _identity(film: Film, painters: Sequence[FramePainter]) -> dict[str, Any]:
-    """What distinguishes a film, its styles and the networks from all others."""
-    files = [(os.path.realpath(path), os.stat(path)) for path in film.files]
+def _identity(films: Iterable[Film], painters: Sequence[FramePainter]) -> dict[str, Any]:
+    """What distinguishes a film, its masks and styles, and the networks from all others."""
+    files = [(os.path.realpath(path), os.stat(path)) for film in films for path in film.files]
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves([(each.style, dict(each.guides)) for each in painters]):
         digest.update(np.ascontiguousarray(leaf).tobytes())
