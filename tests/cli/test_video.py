@@ -1,6 +1,10 @@
 """The command `wct-jax video`: names, parts, reports, and what it refuses."""
 
+import itertools
 import json
+import subprocess
+import sys
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -111,6 +115,49 @@ def test_an_interrupted_run_says_how_to_go_on(paint, tmp_path, monkeypatch):
     assert status == 2
     assert "out.mp4: the unfinished one has another steadiness" in err
     assert paint("--output", tmp_path / "out.mp4", "--resume")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_command_killed_ten_times_ends_with_the_same_film(files, tmp_path, rng):
+    """Whenever that happens: while it starts, looks through the film, paints, joins, or after it has ended."""
+    shots = rng.random((12, 6, 8, 3), np.float32).repeat(8, 1).repeat(8, 2)
+    frames = [Frame(np.roll(shots[n // 20], n, 1), Fraction(n, 25), Fraction(1, 25)) for n in range(240)]
+    form = Form(".mp4", 64, 48, Fraction(25), Fraction(1, 25))
+    write_segment(tmp_path / "one.mp4", frames, form)
+    with open_film(tmp_path / "one.mp4") as source:
+        join([tmp_path / "one.mp4"], source, tmp_path / "film.mp4", form)
+
+    def start(target):
+        command = [sys.executable, "-m", "wct_jax", "video", tmp_path / "film.mp4", "--output", target]
+        command += ["--style", files / "picture.png", "--model", files / "model.safetensors"]
+        return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def pixels(path):
+        with open_film(path) as result:
+            return [(frame.time, frame.pixels) for frame in result]
+
+    assert start(tmp_path / "whole.mp4").wait() == 0
+    began = time.monotonic()
+    assert start(tmp_path / "again.mp4").wait() == 0
+    took = time.monotonic() - began
+    whole, target, kills, left = pixels(tmp_path / "whole.mp4"), tmp_path / "out.mp4", 0, set()
+    while kills < 10 or not target.exists():
+        process = start(target)
+        try:
+            process.wait(rng.uniform(0, took) if kills < 10 else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        process.wait()
+        left.add(len(list(tmp_path.glob(".out.mp4.unfinished/*.mkv"))))
+        if target.exists():
+            for one, other in itertools.zip_longest(whole, pixels(target)):
+                assert one[0] == other[0]
+                np.testing.assert_array_equal(one[1], other[1])
+            if kills < 10:
+                target.unlink()
+    assert len(left) > 1
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize(
