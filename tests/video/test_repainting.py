@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import runpy
 import threading
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +152,21 @@ def test_a_style_turns_into_the_next(session, film, pictures, tmp_path):
 def test_bad_times_of_styles(session, film, tmp_path, look, times, sentence):
     with pytest.raises(ValueError, match=sentence):
         stylize_video(session, film, tmp_path / "out.mkv", look, OPTIONS, style_at=tuple(map(Fraction, times)))
+
+
+def test_the_film_of_our_own_is_calmer_with_flow(session, pictures, tmp_path):
+    """Two shots; the pan of the first moves by a whole number of pixels, so flicker is what remains of it."""
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "film.py"))
+    example["write"](tmp_path / "film.mp4")
+    flicker, step = [], example["STEP"]
+    for follow in (False, True):
+        target, look, steadiness = tmp_path / f"{follow}.mkv", pictures[0] ** 2, Steadiness(follow=follow)
+        report = stylize_video(session, tmp_path / "film.mp4", target, look, OPTIONS, steadiness=steadiness)
+        assert (report.frames, report.shots) == (example["PAN"] + example["APPROACH"], 2)
+        with open_film(target, end=Fraction(1, 2)) as result:
+            moves = itertools.pairwise(frame.pixels for frame in result)
+            flicker.append(np.mean([np.abs(after[:, :-step] - before[:, step:]) for before, after in moves]))
+    assert flicker[1] < 0.5 * flicker[0]
 
 
 @pytest.fixture
