@@ -23,6 +23,7 @@ from wct_jax.studio.progress import Progress, reporter
 from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.studio.sources import Source
+from wct_jax.system.atomic import check_target
 from wct_jax.video.ahead import ahead
 from wct_jax.video.brush import Brush, Steadiness
 from wct_jax.video.files.film import Film, Frame, open_film
@@ -133,6 +134,8 @@ def stylize_video(
         if moving:
             # A region may be in any of the frames, or in none of those that a survey would learn from.
             look = dataclasses.replace(look, masks=tuple(np.ones(size[::-1], np.float32) for _ in masks))
+        if not form.sequence:
+            check_target(target)
         request = Request(os.fspath(source), look, options, alpha_map, strength, structure)
         turns = Turns.of(session, request, size[::-1], style_at)
         if (style_at or moving) and steadiness.seconds is None:
@@ -159,7 +162,11 @@ def stylize_video(
                 painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)), keep)
                 with contextlib.closing(ahead(painted)) as made:
                     write_segment(paths[number], made, form)
-        notes = (*unfinished.notes, *film.notes, *join(paths, film, target, form))
+        # In the folder, so that what a killed run leaves goes with it.
+        whole = target if form.sequence else unfinished.folder / os.path.basename(target)
+        notes = (*unfinished.notes, *film.notes, *join(paths, film, whole, form))
+    if whole is not target:
+        os.replace(whole, os.path.realpath(target))
     unfinished.discard()
     return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
 
