@@ -3,16 +3,21 @@
     python benchmarks/video.py flow MODEL --judge VGG --flow DIR --style DIR [--method NAME]
     python benchmarks/video.py noise MODEL --photo FILE --style DIR
     python benchmarks/video.py speed MODEL [--size WxH] [--frames N]
+    python benchmarks/video.py memory MODEL [--size 64x48]
 
 `flow` paints the four frames of each shot in DIR: `final_1.png` to `final_4.png`, with the true flow from frame 2 to 3
 in `gt.flo`, and what is hidden (`occ.png`) or invalid (`inv.png`) white. It prints the warping error, the mean squared
 difference between frame 2 and frame 3 moved back by the true flow, less the source's own, and the style distance of
 `quality.py`: frame by frame, by a moving average of half a second, by the statistics of the shot, and with flow, too.
 `noise` paints a still shot with noise of 2/255 and prints the temporal standard deviation. `speed` paints a film that
-pans, and prints frames per second, those of painting alone, and peak memory.
+pans, and prints frames per second, those of painting alone, the share of the time that painting has, and peak memory.
+`memory` prints the peak memory of the command `wct-jax video` for films of 300 and of 3,000 frames.
 """
 
 import argparse
+import contextlib
+import subprocess
+import sys
 import tempfile
 import time
 from fractions import Fraction
@@ -26,6 +31,7 @@ from quality import distances, see, seen
 from scipy import ndimage
 
 from wct_jax import Options, Session, Steadiness, open_film, read_image, stylize_video
+from wct_jax.studio.frames import FramePainter
 from wct_jax.studio.request import Look, Request
 from wct_jax.training.data import Folder
 from wct_jax.video.brush import Brush
@@ -108,42 +114,74 @@ def report_noise(session, photo, styles, options):
         print(path.stem, *(f"{name} {value:.5f} ({value / first:.0%})" for name, value in spread.items()), sep="  ")
 
 
-def report_speed(session, size, count):
+def pan(size, count):
     width, height = size
     rng = np.random.default_rng(0)
     place = ndimage.zoom(rng.random((height // 16 + 1, width // 16 + 64, 3), np.float32), (16, 16, 1), order=1)
+    for number in range(count):
+        yield Frame(place[:height, number % 900 :][:, :width].copy(), number * RATE, RATE)
 
-    def pan():
-        for number in range(count):
-            yield Frame(place[:height, number % 900 :][:, :width].copy(), number * RATE, RATE)
 
+def write_pan(path, size, count):
+    form = Form(".mp4", *size, 1 / RATE, RATE)
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "pan.mp4", Path(folder) / "out.mp4"
-        form = Form(".mp4", width, height, 1 / RATE, RATE)
-        write_segment(source, pan(), form)
-        with open_film(source) as film:
-            join([source], film, source.with_name("film.mp4"), form)
-        style = rng.random((256, 256, 3), np.float32)
-        painter = Turns.of(session, Request("film", Look((style,)), Options()), (height, width), ()).painters[0]
-        frame = next(pan()).pixels
+        segment = Path(folder) / "segment.mp4"
+        write_segment(segment, pan(size, count), form)
+        with open_film(segment) as film:
+            join([segment], film, path, form)
+
+
+def report_memory(model, size):
+    with tempfile.TemporaryDirectory() as folder:
+        film, style = Path(folder) / "film.mp4", Path(folder) / "style.png"
+        pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+        Image.fromarray(pixels).save(style)
+        for count in (300, 300, 3000, 3000):  # The first of each pair compiles what the second finds on disk.
+            write_pan(film, size, count)
+            command = [sys.executable, "-m", "wct_jax", "video", film, "--style", style, "--model", model]
+            process = subprocess.Popen([*map(str, command), "--output", film.with_name("out.mp4"), "--overwrite"])
+            peak = 0
+            while process.poll() is None:
+                with contextlib.suppress(OSError, IndexError):  # It may just have ended.
+                    peak = megabytes("VmHWM", process.pid)
+                time.sleep(0.02)
+            print(f"{count} frames: {peak:.0f} MB, exit status {process.returncode}", flush=True)
+
+
+def report_speed(session, size, count):
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "film.mp4", Path(folder) / "out.mp4"
+        write_pan(source, size, count)
+        style = np.random.default_rng(0).random((256, 256, 3), np.float32)
+        painter = Turns.of(session, Request("film", Look((style,)), Options()), size[::-1], ()).painters[0]
+        frame = next(pan(size, 1)).pixels
         known = painter.learn([frame, frame])
         spent = []
         for _ in range(12):
             began = time.perf_counter()
             painter.paint(frame, known=known)
             spent.append(time.perf_counter() - began)
+        alone, paint = 1 / np.median(spent[2:]), FramePainter.paint
+
+        def timed(*arguments, **options):
+            began = time.perf_counter()
+            painted = paint(*arguments, **options)
+            spent.append(time.perf_counter() - began)
+            return painted
+
+        FramePainter.paint = timed
         for name in ("frame by frame", "whole shot", "whole shot and flow"):
-            report = stylize_video(session, source.with_name("film.mp4"), target, style, steadiness=WAYS[name])
-            rate, alone = report.frames / report.seconds, 1 / np.median(spent[2:])
-            print(
-                f"{name}: {rate:.1f} frames/s, painting alone {alone:.1f}, peak {megabytes('VmHWM'):.0f} MB", flush=True
-            )
+            spent.clear()
+            report = stylize_video(session, source, target, style, steadiness=WAYS[name])
+            rate, share = report.frames / report.seconds, sum(spent) / report.seconds
+            print(f"{name}: {rate:.1f} frames/s, painting alone {alone:.1f}, {share:.0%} of the time", end=", ")
+            print(f"peak {megabytes('VmHWM'):.0f} MB", flush=True)
             target.unlink()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("flow", "noise", "speed"))
+    parser.add_argument("what", choices=("flow", "noise", "speed", "memory"))
     parser.add_argument("model")
     parser.add_argument("--judge")
     parser.add_argument("--flow", type=Path)
@@ -154,6 +192,10 @@ def main():
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--method")
     arguments = parser.parse_args()
+    size = tuple(map(int, arguments.size.split("x")))
+    if arguments.what == "memory":
+        report_memory(arguments.model, size)
+        return
     session, options = Session(arguments.model), Options(method=arguments.method)
     styles = Folder(arguments.style).paths[: arguments.styles] if arguments.style else []
     if arguments.what == "flow":
@@ -161,7 +203,7 @@ def main():
     elif arguments.what == "noise":
         report_noise(session, arguments.photo, styles, options)
     else:
-        report_speed(session, tuple(map(int, arguments.size.split("x"))), arguments.frames)
+        report_speed(session, size, arguments.frames)
 
 
 if __name__ == "__main__":

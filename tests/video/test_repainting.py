@@ -1,11 +1,15 @@
 """Films repainted: steady, segment by segment, and the same after a run was broken off."""
 
 import itertools
+import os
+import runpy
 import threading
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wct_jax import Options, Session
 from wct_jax.studio.progress import Cancelled
@@ -54,15 +58,36 @@ def film(pictures, tmp_path_factory):
 @pytest.fixture
 def repaint(session, film, tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(survey, "_SEGMENT", 4)
-    look = Look((pictures[0] ** 2,))
+    alone = Look((pictures[0] ** 2,))
 
-    def repaint(name="out.mkv", **options):
+    def repaint(name="out.mkv", look=alone, **options):
         target = tmp_path / name
         report = stylize_video(session, film, target, look, OPTIONS, codec="ffv1", **options)
         with open_film(target) as result:
             return report, list(result)
 
     return repaint
+
+
+@pytest.fixture
+def broken_off(repaint, monkeypatch):
+    """Break off a run before it paints a frame, and go on with it."""
+
+    def broken_off(frame, **options):
+        paint, done = repainting.Brush.paint, itertools.count()
+
+        def killed(*arguments):
+            if next(done) == frame:
+                raise KeyboardInterrupt
+            return paint(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(repainting.Brush, "paint", killed)
+            with pytest.raises(KeyboardInterrupt):
+                repaint("again.mkv", **options)
+        return repaint("again.mkv", resume=True, **options)
+
+    return broken_off
 
 
 def same(a, b):
@@ -93,20 +118,9 @@ def test_a_shot_is_painted_by_its_own_statistics_alone(repaint, session, film, p
 
 @STEADY
 @pytest.mark.parametrize("broken_at", [3, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4, 21))])
-def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, steadiness, broken_at, monkeypatch):
+def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, broken_off, steadiness, broken_at):
     _, whole = repaint("whole.mkv", steadiness=steadiness)
-    brush, done = repainting.Brush.paint, itertools.count()
-
-    def killed(self, frame, shot):
-        if next(done) == broken_at:
-            raise KeyboardInterrupt
-        return brush(self, frame, shot)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(repainting.Brush, "paint", killed)
-        with pytest.raises(KeyboardInterrupt):
-            repaint("again.mkv", steadiness=steadiness)
-    report, frames = repaint("again.mkv", steadiness=steadiness)
+    report, frames = broken_off(broken_at, steadiness=steadiness)
     assert same(frames, whole)
     assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
 
@@ -140,6 +154,73 @@ def test_bad_times_of_styles(session, film, tmp_path, look, times, sentence):
         stylize_video(session, film, tmp_path / "out.mkv", look, OPTIONS, style_at=tuple(map(Fraction, times)))
 
 
+def test_the_film_of_our_own_is_calmer_with_flow(session, pictures, tmp_path):
+    """Two shots; the pan of the first moves by a whole number of pixels, so flicker is what remains of it."""
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "film.py"))
+    example["write"](tmp_path / "film.mp4")
+    flicker, step = [], example["STEP"]
+    for follow in (False, True):
+        target, look, steadiness = tmp_path / f"{follow}.mkv", pictures[0] ** 2, Steadiness(follow=follow)
+        report = stylize_video(session, tmp_path / "film.mp4", target, look, OPTIONS, steadiness=steadiness)
+        assert (report.frames, report.shots) == (example["PAN"] + example["APPROACH"], 2)
+        with open_film(target, end=Fraction(1, 2)) as result:
+            moves = itertools.pairwise(frame.pixels for frame in result)
+            flicker.append(np.mean([np.abs(after[:, :-step] - before[:, step:]) for before, after in moves]))
+    assert flicker[1] < 0.5 * flicker[0]
+
+
+@pytest.fixture
+def curtains(tmp_path):
+    """Masks that open from the left, and their other halves: a film, and pictures one by one."""
+    (tmp_path / "masks").mkdir()
+
+    def curtains(count=22, width=80):
+        frames = []
+        for n in range(count):
+            grey = (np.arange(width) < 4 * n * width // 80).repeat(3).reshape(1, width, 3).repeat(64, 0)
+            Image.fromarray(np.uint8(grey) * 255).save(tmp_path / f"masks/{n}.png")
+            frames.append(Frame(1 - grey.astype(np.float32), Fraction(n, 25), Fraction(1, 25)))
+        form = Form(".mkv", width, 64, Fraction(25), Fraction(1, 1000), codec="ffv1")
+        write_segment(tmp_path / "masks.mkv", frames, form)
+        return tmp_path / "masks" / "*.png", tmp_path / "masks.mkv"
+
+    return curtains
+
+
+def test_masks_move_with_the_film(repaint, film, pictures, curtains):
+    """The region without a style stays as it is."""
+    look = Look((pictures[0] ** 2, None), masks=curtains())
+    _, frames = repaint(look=look, moving_masks=True, steadiness=Steadiness(follow=False))
+    with open_film(film) as source:
+        for number, (frame, before) in enumerate(zip(frames, source, strict=True)):
+            curtain = min(4 * number, 80)
+            np.testing.assert_allclose(frame.pixels[:, curtain:], before.pixels[:, curtain:], atol=1e-6)
+            if number:
+                assert np.abs(frame.pixels[:, :curtain] - before.pixels[:, :curtain]).mean() > 0.02
+
+
+@pytest.mark.parametrize("broken_at", [3, 13])
+def test_masks_go_on_with_the_film(repaint, broken_off, curtains, pictures, broken_at):
+    options = {"look": Look((pictures[0] ** 2, pictures[11]), masks=curtains()), "moving_masks": True}
+    _, whole = repaint("whole.mkv", **options)
+    assert same(broken_off(broken_at, **options)[1], whole)
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "given", "sentence"),
+    [
+        (21, 80, {}, r"a frame for each of the film's, got .*png, which ends before the film's frame at 2.21 s"),
+        (22, 60, {}, r"must have the proportions of its picture, 80 x 64 pixels, got 60 x 64"),
+        (22, 80, {"style_at": (Fraction(0), Fraction(1))}, "expected no `mask`"),
+    ],
+)
+def test_masks_that_do_not_fit_the_film(repaint, curtains, pictures, tmp_path, count, width, given, sentence):
+    look = Look((pictures[0], pictures[11]), masks=curtains(count, width))
+    with pytest.raises(ValueError, match=sentence):
+        repaint(look=look, moving_masks=True, **given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "masks.mkv"]
+
+
 def test_a_cancelled_run_leaves_no_result(repaint, tmp_path):
     asked = itertools.count()
     with pytest.raises(Cancelled, match="cancelled at frames"):
@@ -154,9 +235,34 @@ def test_other_settings_begin_anew(repaint, tmp_path, monkeypatch):
             repaint()
     assert (tmp_path / ".out.mkv.unfinished").is_dir()
     assert not (tmp_path / "out.mkv").exists()
+    with pytest.raises(ValueError, match=r"cannot resume .*out\.mkv: the unfinished one has another steadiness"):
+        repaint(steadiness=Steadiness(1.0), resume=True)
     report, _ = repaint(steadiness=Steadiness(1.0))
     assert report.painted == 22
+    assert report.notes == (f"{tmp_path / 'out.mkv'} was begun anew: the unfinished one has another steadiness.",)
     assert not (tmp_path / ".out.mkv.unfinished").exists()
+
+
+def test_a_film_is_not_written_over_itself(session, film, tmp_path):
+    os.link(film, tmp_path / "hard.mkv")
+    os.symlink(film, tmp_path / "soft.mkv")
+    for target in (film, tmp_path / "hard.mkv", tmp_path / "soft.mkv"):
+        with pytest.raises(ValueError, match=r"cannot write .*: it is .*film.mkv, which is read"):
+            stylize_video(session, film, target, None, OPTIONS)
+
+
+@pytest.mark.parametrize(("source", "target"), [("*.png", "%d.png"), (".", "%06d.png"), ("*.png", "")])
+def test_pictures_are_not_written_over_themselves(session, tmp_path, source, target):
+    for number in range(2):
+        Image.new("RGB", (32, 24)).save(tmp_path / f"{number:06d}.png")
+    with pytest.raises(ValueError, match="which is read"):
+        stylize_video(session, tmp_path / source, tmp_path / target, None, OPTIONS, fps=5)
+
+
+def test_nothing_to_resume(repaint, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot resume .*out\.mkv: there is no unfinished one"):
+        repaint(resume=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_statistics_as_arrays(session, pictures):

@@ -112,8 +112,12 @@ def order_of(arguments: argparse.Namespace) -> Order:
     return Order(jobs, look, options, request, many, notes, _held([*contents, *styles, *maps]))
 
 
-def look_of(arguments: argparse.Namespace) -> Look:
+def look_of(arguments: argparse.Namespace, films: Sequence[Path] = ()) -> Look:
     """The styles of a command that takes no folders of them.
+
+    Args:
+        arguments: The arguments.
+        films: Films in place of masks.
 
     Raises:
         ValueError: There is none, or one is missing or a folder.
@@ -124,14 +128,17 @@ def look_of(arguments: argparse.Namespace) -> Look:
             raise ValueError(f"--style takes files, which it mixes, got a folder or pattern, {path}")
     if not styles and not arguments.whiten_only:
         raise ValueError("expected --style PICTURE, or --whiten-only, got neither")
-    look = _look(arguments, [_or_none(path) if arguments.mask else path for path in styles])
-    _check_readable([*look.files, *look.style_masks, *look.masks])
+    if films and arguments.mask:
+        raise ValueError("--mask and --mask-video both say where styles go: expected one of them")
+    look = _look(arguments, [_or_none(path) if arguments.mask or films else path for path in styles], films)
+    _check_readable([*look.files, *look.style_masks, *(arguments.mask or ())])
     return look
 
 
-def _look(arguments: argparse.Namespace, styles: Sequence[Path | None]) -> Look:
+def _look(arguments: argparse.Namespace, styles: Sequence[Path | None], films: Sequence[Path] = ()) -> Look:
     weights = tuple(arguments.style_weights) if arguments.style_weights else None
-    return Look(tuple(styles), weights, tuple(map(_or_none, arguments.style_mask or ())), tuple(arguments.mask or ()))
+    masks = tuple(arguments.mask or films)
+    return Look(tuple(styles), weights, tuple(map(_or_none, arguments.style_mask or ())), masks)
 
 
 def _held(paths: Iterable[Path | None]) -> dict[Path, BinaryIO]:

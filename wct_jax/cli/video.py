@@ -31,7 +31,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     parser.usage = "%(prog)s FILM --style PICTURE ... [--output FILE] [options]"
     _add_films(parser)
     _add_steadiness(parser)
-    add_styles(parser).add_argument(
+    styles = add_styles(parser).add_argument
+    styles(
+        "--mask-video",
+        **several(file_path, "FILM"),
+        help="films, or pictures such as 'masks/*.png', in place of --mask: a frame for each of the film's",
+    )
+    styles(
         "--style-at",
         **several(clock, "T"),
         help="for each style the time when it is alone; it turns into the next by the time of that",
@@ -55,7 +61,13 @@ def _add_films(parser: argparse.ArgumentParser) -> None:
         help="a .mp4, .webm, .mov, .mkv, .gif or .webp, or pictures such as out/%%06d.png (default: FILM__PICTURE.mp4 "
         "by the film)",
     )
-    add("--overwrite", action="store_true", help="replace a result that exists")
+    may = group.add_mutually_exclusive_group().add_argument
+    may("--overwrite", action="store_true", help="replace a result that exists")
+    may(
+        "--resume",
+        action="store_true",
+        help="only go on with a run that was broken off, rather than begin anew where its options were others",
+    )
     add("--from", dest="start", type=clock, metavar="T", help="begin at T, in seconds or as in 1:02:03.5")
     add("--to", dest="end", type=clock, metavar="T", help="end before T")
     add("--stream", type=whole(0, 1000), metavar="N", help="the film's Nth video stream, from 0 (default: the first)")
@@ -94,16 +106,16 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
     from wct_jax.cli.order import look_of, options_of, picture_of
     from wct_jax.cli.progress import progress_bar
     from wct_jax.video.files.form import sequence_pattern
+    from wct_jax.video.files.sequence import check_apart
 
-    options, look = options_of(arguments), look_of(arguments)
+    options, look = options_of(arguments), look_of(arguments, arguments.mask_video or ())
     film, style = arguments.film, look.files[0].stem if look.files else "white"
     target = arguments.output or film.with_name(f"{film.stem}__{style}.mp4")
+    check_apart(film, target)
     pattern = sequence_pattern(target)
     first = Path(pattern % 1) if pattern else target
-    if os.path.lexists(first) and not arguments.overwrite:
+    if os.path.lexists(first) and not (arguments.overwrite or arguments.resume):
         raise ValueError(f"cannot write {first}: it exists, expected --overwrite to replace it or another name")
-    if os.path.realpath(target) == os.path.realpath(arguments.film):
-        raise ValueError(f"--output {target} is the film as well: expected a file of its own")
     if arguments.report and arguments.report.suffix.lower() != ".json":
         raise ValueError(f"--report must be a .json, got {arguments.report}")
     if arguments.report:
@@ -115,7 +127,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
     from wct_jax.video.repainting import stylize_video
 
     session = Session(arguments.model, keep_compiled=True, note=lambda text: say(f"{program}: {text}"))
-    named = {name: getattr(arguments, name) for name in ("start", "end", "stream", "fps", "codec", "quality")}
+    named = {name: getattr(arguments, name) for name in ("start", "end", "stream", "fps", "codec", "quality", "resume")}
     with progress_bar(1) as progress, _advice(program):
         report = stylize_video(
             session,
@@ -125,6 +137,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
             options,
             steadiness=Steadiness(arguments.steady, arguments.flow),
             style_at=tuple(arguments.style_at or ()),
+            moving_masks=bool(arguments.mask_video),
             alpha_map=arguments.alpha_map,
             strength=picture_of(arguments, "strength"),
             structure=picture_of(arguments, "structure"),

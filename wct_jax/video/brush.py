@@ -65,7 +65,9 @@ class Brush:
             painted, _ = painter.paint(frame.pixels, frame.alpha, known=shot.known)
         else:
             kept = math.exp(-float(frame.duration) / self._seconds) if self._seconds else 0.0
-            painted, self._average = painter.paint(frame.pixels, frame.alpha, known=self._average, kept=kept)
+            painted, self._average = painter.paint(
+                frame.pixels, frame.alpha, known=self._average, kept=kept, masks=frame.masks
+            )
         # Sharpened, the result may overshoot a little.
         return self._motion.steady(frame.pixels, painted).clip(0, 1) if self._motion else painted
 

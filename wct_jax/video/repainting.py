@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,13 +23,16 @@ from wct_jax.studio.progress import Progress, reporter
 from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.studio.sources import Source
+from wct_jax.system.atomic import check_target
 from wct_jax.video.ahead import ahead
 from wct_jax.video.brush import Brush, Steadiness
 from wct_jax.video.files.film import Film, Frame, open_film
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.joining import join
 from wct_jax.video.files.segments import write_segment
+from wct_jax.video.files.sequence import check_apart
 from wct_jax.video.flow import opencv
+from wct_jax.video.masks import masked, open_mask
 from wct_jax.video.survey import Segment, Survey, survey
 from wct_jax.video.turns import Turns
 from wct_jax.video.unfinished import Unfinished
@@ -63,6 +66,7 @@ def stylize_video(
     *,
     steadiness: Steadiness = Steadiness(),
     style_at: Sequence[Fraction] = (),
+    moving_masks: bool = False,
     alpha_map: Source | None = None,
     strength: Source | None = None,
     structure: Source | None = None,
@@ -72,6 +76,7 @@ def stylize_video(
     fps: float | Fraction | None = None,
     codec: str | None = None,
     quality: int | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Report:
@@ -94,6 +99,8 @@ def stylize_video(
         style_at: For each style the time in seconds when it is alone; it turns into the next by the time of that. The
             statistics are then a moving average, over a second unless `steadiness` says otherwise. Empty for a look
             that stays.
+        moving_masks: Whether the look's masks are films or sequences of pictures, which are read frame by frame beside
+            the film. The statistics are then a moving average as for `style_at`.
         alpha_map: A grey picture of alpha at each pixel of all frames, as of a `Request`.
         strength: A grey picture in place of the options' strength.
         structure: A grey picture in place of the options' structure.
@@ -103,28 +110,40 @@ def stylize_video(
         fps: See `open_film`.
         codec: See `Form.of`.
         quality: See `Form.of`.
+        resume: Whether to refuse to begin anew where no run with the same arguments was broken off.
         progress: Called with "survey" or "frames", the number of frames done, and their number or an estimate.
         cancel: Called between frames to ask whether to stop.
 
     Raises:
-        ValueError: The film cannot be read, painted or written.
+        ValueError: The film cannot be read, painted or written, or `target` is the film; or with `resume`, there is
+            nothing to go on with.
         Cancelled: `cancel` returned True.
     """
     began, tell = time.monotonic(), reporter(progress, cancel)
     look = style if isinstance(style, Look) else Look(() if style is None else (style,))
+    moving = look.masks if moving_masks else ()
+    for path in (source, *moving):
+        check_apart(path, target)
     part: dict[str, Any] = {"stream": stream, "fps": fps, "end": end}
-    with open_film(source, start=start, **part) as film:
+    with open_film(source, start=start, **part) as film, contextlib.ExitStack() as opened:
         size = film.width, film.height
         if options.content_size:
             size = resized(size, options.content_size)
         form = Form.of(film, target, codec=codec, quality=quality, size=size)
+        masks = [opened.enter_context(open_mask(mask, film)) for mask in moving]
+        if moving:
+            # A region may be in any of the frames, or in none of those that a survey would learn from.
+            look = dataclasses.replace(look, masks=tuple(np.ones(size[::-1], np.float32) for _ in masks))
+        if not form.sequence:
+            check_target(target)
         request = Request(os.fspath(source), look, options, alpha_map, strength, structure)
         turns = Turns.of(session, request, size[::-1], style_at)
-        if style_at and steadiness.seconds is None:
+        if (style_at or moving) and steadiness.seconds is None:
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
-        unfinished = Unfinished(target, settings | _identity(film, turns.painters))
-        known = _surveyed(film, size, turns.painters[0], steadiness, unfinished, tell)
+        unfinished = Unfinished(target, settings | _identity([film, *masks], turns.painters), resume)
+        frames = masked(_sized(film, size), masks)
+        known = _surveyed(frames, film, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
@@ -133,21 +152,28 @@ def stylize_video(
         if 0 < done < len(paths):
             brush.carry_on(unfinished.read_state(done - 1))
         after = known.times[begin] if 0 < begin < len(known.times) else start
-        with open_film(source, start=after, **part) as rest, contextlib.closing(ahead(_sized(rest, size))) as frames:
+        with (
+            open_film(source, start=after, **part) as rest,
+            contextlib.closing(ahead(masked(_sized(rest, size), masks, begin))) as frames,
+        ):
             for number in range(done, len(segments)):
                 # Its state before the segment itself, so that a run which finds the segment can go on.
                 keep = functools.partial(unfinished.write_state, number)
                 painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)), keep)
                 with contextlib.closing(ahead(painted)) as made:
                     write_segment(paths[number], made, form)
-        notes = (*film.notes, *join(paths, film, target, form))
+        # In the folder, so that what a killed run leaves goes with it.
+        whole = target if form.sequence else unfinished.folder / os.path.basename(target)
+        notes = (*unfinished.notes, *film.notes, *join(paths, film, whole, form))
+    if whole is not target:
+        os.replace(whole, os.path.realpath(target))
     unfinished.discard()
     return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
 
 
 def _surveyed(
+    frames: Iterable[Frame],
     film: Film,
-    size: tuple[int, int],
     painter: FramePainter,
     steadiness: Steadiness,
     unfinished: Unfinished,
@@ -159,8 +185,8 @@ def _surveyed(
         return known
     learn = painter.learn if steadiness.seconds is None else None
     try:
-        with contextlib.closing(ahead(_sized(film, size))) as frames:
-            known = survey(frames, learn, lambda count: tell("survey", count, film.frame_count or count))
+        with contextlib.closing(ahead(frames)) as passing:
+            known = survey(passing, learn, lambda count: tell("survey", count, film.frame_count or count))
         if not known.times:
             raise ValueError(f"there are no frames in this part of {film.path}")
     except BaseException:
@@ -199,16 +225,15 @@ def _painted(
     keep(brush.state())
 
 
-def _identity(film: Film, painters: Sequence[FramePainter]) -> dict[str, Any]:
-    """What distinguishes a film, its styles and the networks from all others."""
-    path = os.path.realpath(film.path)
-    there = os.stat(path) if os.path.exists(path) else None
+def _identity(films: Iterable[Film], painters: Sequence[FramePainter]) -> dict[str, Any]:
+    """What distinguishes a film, its masks and styles, and the networks from all others."""
+    files = [(os.path.realpath(path), os.stat(path)) for film in films for path in film.files]
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves([(each.style, dict(each.guides)) for each in painters]):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return {
         "wct_jax": wct_jax.__version__,
-        "film": [path, there and there.st_size, there and there.st_mtime_ns],
+        "film": [[path, there.st_size, there.st_mtime_ns] for path, there in files],
         "options": painters[0].options.to_json(),
         "look": digest.hexdigest(),
         "model": painters[0].model.digest,

@@ -20,18 +20,32 @@ from wct_jax.video.survey import Shot, Survey
 class Unfinished:
     """The folder of an unfinished film, beside its target."""
 
-    def __init__(self, target: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    def __init__(self, target: str | os.PathLike[str], settings: Mapping[str, Any], resume: bool = False) -> None:
         """Begin, or go on with what a run with the same settings left.
 
         Args:
             target: The path of the finished film.
             settings: Everything that the frames depend on, as JSON takes it.
+            resume: Whether to refuse to begin.
+
+        Raises:
+            ValueError: The folder cannot be made; or with `resume`, a run left nothing, or its settings differ.
         """
         path = Path(os.path.realpath(target))
         self.folder = path.with_name(f".{path.name}.unfinished")
         text = json.dumps(settings, sort_keys=True)
         known = self.folder / "settings.json"
-        if not (known.is_file() and known.read_text("utf-8") == text):
+        before = known.read_text("utf-8") if known.is_file() else None
+        self.notes: tuple[str, ...] = ()
+        """Sentences to show to a person."""
+        if before != text:
+            was, now = json.loads(before or "{}"), json.loads(text)
+            others = ", ".join(sorted(name for name in now if was.get(name) != now[name]))
+            found = f"the unfinished one has another {others}" if before else "there is no unfinished one"
+            if resume:
+                raise ValueError(f"cannot resume {target}: {found}")
+            if before:
+                self.notes = (f"{target} was begun anew: {found}.",)
             self.discard()
             try:
                 self.folder.mkdir()

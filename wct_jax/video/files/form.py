@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from wct_jax.checks.arguments import as_integer, check_choice
 from wct_jax.pictures.output import OUTPUT_SUFFIXES
+from wct_jax.system.processor import processor
 from wct_jax.video.files.frames import Film
 
 
@@ -192,6 +193,9 @@ class Form:
         if codec.crf:
             best, worst = codec.crf
             options["crf"] = str(round(worst + (best - worst) * self.quality / 100))
+        if self.codec == "h264" and "avx512" in processor():
+            # Its code for AVX-512 encodes the same frames in another way now and then, and never as its plain C does.
+            options["x264-params"] = "asm=avx2"
         return options
 
     @property

@@ -1,7 +1,7 @@
 """A film as what all kinds have in common: frames with exact times, one after another, in constant memory."""
 
 import abc
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, Self
@@ -18,12 +18,14 @@ class Frame:
         time: When the frame appears, in seconds, exactly as the file says.
         duration: How long it is shown, in seconds.
         alpha: Opacity, float32 `[H, W]` in 0..1, or None for an opaque film.
+        masks: Where each style of a look goes, float32 `[H, W]` in 0..1 each, or None for those of the look.
     """
 
     pixels: np.ndarray
     time: Fraction
     duration: Fraction
     alpha: np.ndarray | None = None
+    masks: Sequence[np.ndarray] | None = None
 
 
 class Shown(NamedTuple):
@@ -39,6 +41,7 @@ class Film(abc.ABC):
 
     Attributes:
         path: The path it was opened with.
+        files: The files that hold it.
         start: Frames earlier than this time in seconds are left out; None for none.
         end: Frames at this time or later are left out; None for none.
         width: Width of the upright frames in pixels.
@@ -67,6 +70,7 @@ class Film(abc.ABC):
 
     def __init__(self, path: str, start: Fraction | None, end: Fraction | None) -> None:
         self.path, self.start, self.end = path, start, end
+        self.files = [path]
         self._notes: dict[str, None] = {}
         self._passes: list[Generator[Frame]] = []
 
