@@ -10,15 +10,15 @@ import numpy as np
 # Pixels of the longer side at which motion is estimated.
 _SIDE = 512
 # Share of the moved painting where everything agrees. The rest keeps it from growing stale.
-_MOST = 0.85
+_MOST = 0.95
 # Root mean square differences in 0..1 at which the trust falls to 1/e: of the source's colours, and of the paintings',
 # blurred over so many pixels.
-_SOURCE, _PAINTED, _AREA = 0.1, 0.5, 15
+_SOURCE, _PAINTED, _AREA = 0.1, 0.5, 21
 # How far from its start a pixel may return: a share of the squares of both ways, and so many pixels² more. Ruder et al.
 # have 0.01 and 0.5; the way forth is only a rough check here.
-_RETURN, _SLACK = 0.15, 0.5
-# Pixels over which detail is finer, and the most that it is amplified. Finer than this, bilinear interpolation blurs.
-_DETAIL, _GAIN = 3, 2.0
+_RETURN, _SLACK = 0.15, 2.0
+# Pixels over which detail is finer, and how far it may be damped and amplified.
+_DETAIL, _GAIN = 7, (0.8, 1.4)
 # Sides of the smallest frame whose motion DIS estimates.
 _SMALLEST = 16
 
@@ -61,9 +61,11 @@ class Motion:
         small = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
         if self._source is not None and self._steady is not None and min(size) >= _SMALLEST:
             flow, trust = _back(self._source, small)
-            moved = _moved(self._steady, cv2.resize(flow / np.float32(scale), (width, height)))
+            # Bilinear interpolation, frame after frame, would blur.
+            way = cv2.resize(flow / np.float32(scale), (width, height))
+            moved = _moved(self._steady, way, cv2.INTER_CUBIC)
             was, now = (cv2.blur(cv2.resize(each, size), (_AREA, _AREA)) for each in (moved, painted))
-            share = cv2.resize(_MOST * trust * _alike(was, now, _PAINTED), (width, height))
+            share = cv2.resize(_MOST * _decided(trust * _alike(was, now, _PAINTED)), (width, height))
             painted = _as_sharp(cv2.blendLinear(moved, painted, share, 1 - share), painted, size)
         self._source, self._steady = small, painted
         return painted
@@ -113,8 +115,21 @@ def _back(before: np.ndarray, small: np.ndarray) -> tuple[np.ndarray, np.ndarray
     lengths = cv2.add(_sum_of_squares(back), _sum_of_squares(returned))
     hidden = _sum_of_squares(cv2.add(back, returned)) > _RETURN * lengths + _SLACK
     trust = _alike(_moved(before, back), small, _SOURCE)
-    trust[hidden] = 0
+    trust[hidden | _outside(back)] = 0
     return back, trust
+
+
+def _decided(trust: np.ndarray) -> np.ndarray:
+    """A trust in 0..1 nearer to one of its ends: half of each painting would be a blur."""
+    yes, no = trust * trust, (1 - trust) * (1 - trust)
+    return yes / (yes + no)
+
+
+def _outside(flow: np.ndarray) -> np.ndarray:
+    """Where a flow points out of the frame, `[H, W]`: what comes in there was not seen before."""
+    height, width = flow.shape[:2]
+    x, y = np.moveaxis(flow + _grid(height, width), -1, 0)
+    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
 
 
 def _as_sharp(blend: np.ndarray, painted: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -125,17 +140,15 @@ def _as_sharp(blend: np.ndarray, painted: np.ndarray, size: tuple[int, int]) -> 
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         details.append(cv2.subtract(grey, cv2.blur(grey, (_DETAIL, _DETAIL))))
     had, wanted = (cv2.blur(cv2.resize(cv2.multiply(each, each), size), (_AREA, _AREA)) for each in details)
-    gain = cv2.sqrt(cv2.divide(wanted + np.float32(1e-6), had + np.float32(1e-6))).clip(1, _GAIN) - 1
+    gain = cv2.sqrt(cv2.divide(wanted + np.float32(1e-6), had + np.float32(1e-6))).clip(*_GAIN) - 1
     more = cv2.multiply(details[0], cv2.resize(gain, blend.shape[1::-1]))
     return cv2.add(blend, cv2.cvtColor(more, cv2.COLOR_GRAY2RGB))
 
 
-def _moved(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """An image, each pixel from where the flow points to."""
+def _moved(image: np.ndarray, flow: np.ndarray, interpolation: int = 1) -> np.ndarray:
+    """An image, each pixel from where the flow points to; interpolated linearly unless told otherwise."""
     cv2 = opencv()
-    return cv2.remap(
-        image, cv2.add(flow, _grid(*flow.shape[:2])), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return cv2.remap(image, cv2.add(flow, _grid(*flow.shape[:2])), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 @functools.lru_cache(4)
