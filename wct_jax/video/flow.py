@@ -18,7 +18,7 @@ _SOURCE, _PAINTED, _AREA = 0.1, 0.5, 21
 # have 0.01 and 0.5; the way forth is only a rough check here.
 _RETURN, _SLACK = 0.15, 2.0
 # Pixels over which detail is finer, and how far it may be damped and amplified.
-_DETAIL, _GAIN = 7, (0.8, 1.4)
+_DETAIL, _GAIN = 7, (0.8, 2.0)
 # Sides of the smallest frame whose motion DIS estimates.
 _SMALLEST = 16
 
@@ -66,7 +66,9 @@ class Motion:
             moved = _moved(self._steady, way, cv2.INTER_CUBIC)
             was, now = (cv2.blur(cv2.resize(each, size), (_AREA, _AREA)) for each in (moved, painted))
             share = cv2.resize(_MOST * _decided(trust * _alike(was, now, _PAINTED)), (width, height))
-            painted = _as_sharp(cv2.blendLinear(moved, painted, share, 1 - share), painted, size)
+            # What is kept is not sharpened: the same peaks would grow from frame to frame.
+            self._source, self._steady = small, cv2.blendLinear(moved, painted, share, 1 - share)
+            return _as_sharp(self._steady, painted, size)
         self._source, self._steady = small, painted
         return painted
 
@@ -140,8 +142,8 @@ def _as_sharp(blend: np.ndarray, painted: np.ndarray, size: tuple[int, int]) -> 
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         details.append(cv2.subtract(grey, cv2.blur(grey, (_DETAIL, _DETAIL))))
     had, wanted = (cv2.blur(cv2.resize(cv2.multiply(each, each), size), (_AREA, _AREA)) for each in details)
-    gain = cv2.sqrt(cv2.divide(wanted + np.float32(1e-6), had + np.float32(1e-6))).clip(*_GAIN) - 1
-    more = cv2.multiply(details[0], cv2.resize(gain, blend.shape[1::-1]))
+    gain = cv2.sqrt(cv2.divide(wanted + np.float32(1e-6), had + np.float32(1e-6))).clip(*_GAIN)
+    more = cv2.multiply(details[0], cv2.resize(gain, blend.shape[1::-1]) - 1)
     return cv2.add(blend, cv2.cvtColor(more, cv2.COLOR_GRAY2RGB))
 
 
