@@ -115,7 +115,7 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
 
 def _add_photographs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("photographs").add_argument
-    add("--photo", action="store_true", help="change the photo's colours and light only, and no edge: in one pass")
+    add("--photo", action="store_true", help="change only the photo's colours and light, and no edge")
     add("--protect", nargs="+", choices=PROTECTED, help="colours that keep their hue with --photo: skin, neutrals")
     add("--save-lut", type=file_path, metavar="FILE", help="keep the change of --photo as a table of colours, a .cube")
     add("--lut", type=file_path, metavar="FILE", help="instead of a style: change colours by the table in a .cube")

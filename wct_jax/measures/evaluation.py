@@ -23,15 +23,10 @@ def evaluate(model: Model, layer: str, photos: Iterable[np.ndarray]) -> dict[str
     Returns:
         The number of `photos` and the means of `psnr`, in dB, and `ssim`.
     """
-    return score((rebuild(model, layer, photo), photo) for photo in photos)
-
-
-def score(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """The scores of pictures beside what they should be, `[H, W, 3]` each, as `evaluate` returns them."""
     scores = []
-    for picture, wanted in pairs:
-        output = np.rint(picture.clip(0, 1) * 255) / 255
-        scores.append((psnr(output, wanted), ssim(output, wanted)))
+    for photo in photos:
+        output = np.rint(rebuild(model, layer, photo).clip(0, 1) * 255) / 255
+        scores.append((psnr(output, photo), ssim(output, photo)))
     means = np.mean(scores, axis=0)
     return {"photos": len(scores), "psnr": round(float(means[0]), 2), "ssim": round(float(means[1]), 4)}
 

@@ -26,7 +26,7 @@ from wct_jax.transform.statistics import Moments
 # Pixels of a style's picture that are summed at a time.
 _AT_ONCE = 2**18
 # The change is fitted to a photo and to a style of no more pixels than this.
-_MOST_PIXELS = 2**17
+_MOST_PIXELS = 120_000
 
 
 def transfer_photo(
