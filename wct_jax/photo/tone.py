@@ -16,8 +16,9 @@ _RGB = np.linalg.inv(YCC.astype(np.float64)).astype(np.float32)
 # Variance, in luma and chroma, below which a photo's colours are taken for grey with noise, and a style's for grey.
 _GREY, _PLAIN = 1e-4, 1e-6
 _LUMA = YCC[0]
-# Distance of the colours of two halves of one photo.
-_NEAR = 0.1
+# How near colours are of which half of a change is made; the weight of a distance between colours that are spread
+# alike; and a deviation that is none.
+_NEAR, _ALIKE, _STILL = 0.082, 0.4, 0.02
 # Below this luma, and as far below white, light is compressed.
 _KNEE = 0.03
 # From this share of the room between grey and the border of the gamut, chroma is compressed.
@@ -53,10 +54,12 @@ class Toning:
 
 
 def share_of(photo: Moments, style: Moments) -> Array:
-    """The share of a change that is made, `[...]`: less than half if the colours are nearly the same.
+    """The share of a change that is made, `[...]`: next to nothing if the colours are nearly the same.
 
-    With W the 2-Wasserstein distance of the colours as normal distributions, in luma and chroma, 1 / (1 + (d/W)⁶). Two
-    halves of one photo are about d apart: a smaller distance says more about things than about their light.
+    Two halves of one photo differ, too, more by the things in them than by their light. With W the 2-Wasserstein
+    distance of the colours as normal distributions, in luma and chroma, L the norm of the logarithms of the ratios of
+    their deviations, at most 1, and E = W (0.4 + L) / 1.4, the share is 1 / (1 + (0.082 / E)⁸). It was measured on
+    regraded halves of photos beside pairs of photos.
 
     Args:
         photo: Moments of the photo's colours, `[..., 3]`.
@@ -66,9 +69,11 @@ def share_of(photo: Moments, style: Moments) -> Array:
     root = jnp.linalg.cholesky(have + 1e-6 * jnp.broadcast_to(jnp.eye(3), have.shape))
     mixed = jnp.linalg.eigvalsh(jnp.einsum("...ji,...jk,...kl->...il", root, want, root, precision=HIGHEST))
     trace = jnp.trace(have + want, axis1=-2, axis2=-1) - 2 * jnp.sqrt(jnp.maximum(mixed, 0)).sum(-1)
-    means = jnp.square((photo.mean - style.mean) @ YCC.T).sum(-1)
-    squared = jnp.maximum(means + trace, 1e-12)
-    return 1 / (1 + (_NEAR**2 / squared) ** 3)
+    distance = jnp.sqrt(jnp.maximum(jnp.square((photo.mean - style.mean) @ YCC.T).sum(-1) + trace, 1e-12))
+    spreads = (jnp.sqrt(jnp.maximum(jnp.diagonal(each, axis1=-2, axis2=-1), 0)) + _STILL for each in (have, want))
+    ratio = jnp.log(next(spreads) / next(spreads))
+    apart = distance * (_ALIKE + jnp.minimum(jnp.sqrt(jnp.square(ratio).sum(-1)), 1)) / (_ALIKE + 1)
+    return 1 / (1 + (_NEAR / apart) ** 8)
 
 
 def _in_ycc(covariance: Array) -> Array:
