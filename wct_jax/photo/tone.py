@@ -16,9 +16,8 @@ _RGB = np.linalg.inv(YCC.astype(np.float64)).astype(np.float32)
 # Variance, in luma and chroma, below which a photo's colours are taken for grey with noise, and a style's for grey.
 _GREY, _PLAIN = 1e-4, 1e-6
 _LUMA = YCC[0]
-# How near colours are of which half of a change is made; the weight of a distance between colours that are spread
-# alike; and a deviation that is none.
-_NEAR, _ALIKE, _STILL = 0.082, 0.4, 0.02
+# The E at which half of a change is made, and a deviation that is none.
+_NEAR, _STILL = 0.09, 0.02
 # Below this luma, and as far below white, light is compressed.
 _KNEE = 0.03
 # From this share of the room between grey and the border of the gamut, chroma is compressed.
@@ -72,7 +71,7 @@ def share_of(photo: Moments, style: Moments) -> Array:
     distance = jnp.sqrt(jnp.maximum(jnp.square((photo.mean - style.mean) @ YCC.T).sum(-1) + trace, 1e-12))
     spreads = (jnp.sqrt(jnp.maximum(jnp.diagonal(each, axis1=-2, axis2=-1), 0)) + _STILL for each in (have, want))
     ratio = jnp.log(next(spreads) / next(spreads))
-    apart = distance * (_ALIKE + jnp.minimum(jnp.sqrt(jnp.square(ratio).sum(-1)), 1)) / (_ALIKE + 1)
+    apart = distance * (1 + jnp.minimum(jnp.sqrt(jnp.square(ratio).sum(-1)), 1)) / 2
     return 1 / (1 + (_NEAR / apart) ** 8)
 
 
