@@ -58,6 +58,9 @@ def fit_cells(model: Model, photo: Photo, style: Mapping[str, Moments]) -> Array
     flat = _flat_moments(photo)
     fine = _fine_moments(photo)
     edges = _edges(photo.pixels, photo)
+    # Cells, some of them in part, on the photo, and how many they are.
+    there = (blocks(photo.inside[..., None], CELL) > 0).astype(jnp.float32)[..., None]
+    count = photo.inside.sum() / CELL**2
 
     def loss(cells: Array) -> Array:
         open_range = photo.graded(cells)
@@ -73,12 +76,12 @@ def fit_cells(model: Model, photo: Photo, style: Mapping[str, Moments]) -> Array
         beyond = jnp.sqrt(photo.mean(jnp.square(open_range - result).mean(-1)) + 1e-8)
         return (
             jnp.stack(apart).mean()
-            + _EDGES * (1 - _similarity(_edges(result, photo), edges))
+            + _EDGES * (1 - _similarity(_edges(result, photo), edges, photo.inside))
             + _GAMUT * beyond
-            + _FLAT * _shown(cells, flat, photo.toning.color)
-            + _FAINT * _kept_detail(cells, fine, photo.toning)
-            + _BENT * jnp.square(cells[..., 4:]).mean()
-            + _SMOOTH * sum(_mean(jnp.square(jnp.diff(cells, axis=axis))) for axis in (0, 1))
+            + _FLAT * _shown(cells, flat, photo.toning.color) / count
+            + _FAINT * _kept_detail(cells, fine / count, photo.toning)
+            + _BENT * jnp.square(there * cells[..., 4:]).sum() / (count * 3 * (TERMS - 4))
+            + _SMOOTH * _rough(cells, there) / (count * 3 * TERMS)
         )
 
     return _descend(loss, no_change(photo.pixels))
@@ -115,21 +118,19 @@ def _edges(image: Array, photo: Photo) -> Array:
     smooth, across = smooth[:, 2:] - smooth[:, :-2], across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
     # The root of zero has no derivative.
     edges = jnp.sqrt(jnp.square(smooth) + jnp.square(across) + 1e-8) * jnp.pad(photo.inside, [(0, 1), (0, 1)])[1:, 1:]
-    return edges / jnp.maximum(edges.mean(), 1e-6)
+    return edges / jnp.maximum(photo.mean(edges), 1e-6)
 
 
-def _similarity(x: Array, y: Array) -> Array:
+def _similarity(x: Array, y: Array, inside: Array) -> Array:
     """Mean structural similarity of edges, Wang et al. (IEEE TIP 2004), in squares side by side: blurs take long."""
     sums = blocks(jnp.stack([x, y, x * x, y * y, x * y], -1), _SQUARE) / _SQUARE**2
     mean_x, mean_y, xx, yy, xy = (sums[..., i] for i in range(5))
     var_x, var_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     least, less = 1e-4, 9e-4
-    return (
-        (2 * mean_x * mean_y + least)
-        / (mean_x**2 + mean_y**2 + least)
-        * (2 * covariance + less)
-        / (jnp.maximum(var_x, 0) + jnp.maximum(var_y, 0) + less)
-    ).mean()
+    alike = (2 * mean_x * mean_y + least) / (mean_x**2 + mean_y**2 + least)
+    alike = alike * (2 * covariance + less) / (jnp.maximum(var_x, 0) + jnp.maximum(var_y, 0) + less)
+    share = blocks(inside[..., None], _SQUARE)[..., 0]
+    return (alike * share).sum() / share.sum()
 
 
 def _flat_moments(photo: Photo) -> Array:
@@ -139,8 +140,8 @@ def _flat_moments(photo: Photo) -> Array:
     """
     luma = photo.pixels @ YCC[0]
     window = (_NEAR, _NEAR), (1, 1), "SAME"
-    high = jax.lax.reduce_window(luma, -jnp.inf, jax.lax.max, *window)
-    low = jax.lax.reduce_window(luma, jnp.inf, jax.lax.min, *window)
+    high = jax.lax.reduce_window(jnp.where(photo.inside > 0, luma, -jnp.inf), -jnp.inf, jax.lax.max, *window)
+    low = jax.lax.reduce_window(jnp.where(photo.inside > 0, luma, jnp.inf), jnp.inf, jax.lax.min, *window)
     flat = _TEXTURE**2 / (_TEXTURE**2 + jnp.square(high - low)) * photo.inside
     u = photo.inputs
     products = [flat * u[i] * u[j] for i in range(TERMS) for j in range(TERMS)]
@@ -170,11 +171,11 @@ def _kept_detail(cells: Array, fine: Array, toning: Toning) -> Array:
     """The root mean square of faint detail after the change."""
     slopes = jnp.einsum("ij,hwjk,kl->hwil", toning.color, cells[..., :3] + jnp.eye(3)[None, None], toning.whiten)
     # Rounding may leave less than nothing, and the root of zero has no derivative.
-    return jnp.sqrt(jnp.maximum(_mean(jnp.einsum("hwik,hwkl,hwil->hw", slopes, fine, slopes)), 0) + 1e-10)
+    return jnp.sqrt(jnp.maximum(jnp.einsum("hwik,hwkl,hwil->", slopes, fine, slopes), 0) + 1e-10)
 
 
 def _shown(cells: Array, flat: Array, color: Array) -> Array:
-    """The mean square of the steps in colour between neighbouring cells where the photo is flat."""
+    """The sum of squares of the steps in colour between neighbouring cells where the photo is flat."""
     seen = jnp.einsum("ij,hwjk->hwik", color, cells)
     total = jnp.zeros(())
     for axis in (0, 1):
@@ -183,10 +184,15 @@ def _shown(cells: Array, flat: Array, color: Array) -> Array:
         near = (
             jax.lax.slice_in_dim(flat, 1, count, axis=axis) + jax.lax.slice_in_dim(flat, 0, count - 1, axis=axis)
         ) / 2
-        total += _mean(jnp.einsum("hwik,hwkl,hwil->hw", step, near, step))
+        total += jnp.einsum("hwik,hwkl,hwil->", step, near, step)
     return total
 
 
-def _mean(x: Array) -> Array:
-    """The mean, 0 of nothing: a photo may be a single cell."""
-    return x.sum() / max(x.size, 1)
+def _rough(cells: Array, there: Array) -> Array:
+    """The sum of squares of the differences between neighbouring cells of the photo."""
+    total = jnp.zeros(())
+    for axis in (0, 1):
+        count = cells.shape[axis]
+        both = jax.lax.slice_in_dim(there, 1, count, axis=axis) * jax.lax.slice_in_dim(there, 0, count - 1, axis=axis)
+        total += jnp.square(both * jnp.diff(cells, axis=axis)).sum()
+    return total
