@@ -85,7 +85,7 @@ def probed(film, kind="v:0"):
 
 
 @pytest.mark.parametrize("name", ["b.mp4", "b.webm"])
-@pytest.mark.parametrize("rotate", [0, 90, 180])
+@pytest.mark.parametrize("rotate", [90, *(pytest.param(turn, marks=pytest.mark.slow) for turn in (0, 180))])
 def test_a_result_plays_upright_with_its_sound(film_file, sound, play, model, tmp_path, name, rotate):
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[..., 0], picture[..., 1] = np.linspace(40, 200, 64), np.linspace(40, 200, 48)[:, None]

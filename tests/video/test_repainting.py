@@ -154,6 +154,7 @@ def test_bad_times_of_styles(session, film, tmp_path, look, times, sentence):
         stylize_video(session, film, tmp_path / "out.mkv", look, OPTIONS, style_at=tuple(map(Fraction, times)))
 
 
+@pytest.mark.slow
 def test_the_film_of_our_own_is_calmer_with_flow(session, pictures, tmp_path):
     """Two shots; the pan of the first moves by a whole number of pixels, so flicker is what remains of it."""
     example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "film.py"))
