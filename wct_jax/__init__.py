@@ -58,7 +58,15 @@ def _names_in(room: ModuleType) -> list[str]:
 
 
 # Now, since a room that another import finds first would stay as it is.
-for _room in (*_ROOMS, "kernels.native", "painting.tiles", "convert.containers", "convert.torch"):
+for _room in (
+    *_ROOMS,
+    "kernels.native",
+    "painting.tiles",
+    "convert.containers",
+    "convert.torch",
+    "video.files",
+    "video.live",
+):
     _module = importlib.import_module(f"{__name__}.{_room}")
     # The modules in a room are imported as they are named: `wct_jax.kernels.conv`.
     _module.__getattr__ = functools.partial(_module_of, _module)  # type: ignore[method-assign]
