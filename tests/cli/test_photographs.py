@@ -86,8 +86,9 @@ def test_a_kept_style_serves_photographs(paint, run, files, saved, tmp_path):
     from wct_jax.cli.stylize import main
 
     kept = tmp_path / "style.safetensors"
-    assert run(main, "--style", files / "picture.png", "--model", saved, "--save-style", kept)[0] == 0
-    np.testing.assert_allclose(paint("--photo", style=kept), paint("--photo"), atol=1)
+    for flags in ([], ["--photo", "--overwrite"]):
+        assert run(main, "--style", files / "picture.png", "--model", saved, "--save-style", kept, *flags)[0] == 0
+        np.testing.assert_allclose(paint("--photo", style=kept), paint("--photo"), atol=1)
 
 
 def test_the_options_are_taken_from_a_result(paint, files, tmp_path):

@@ -33,8 +33,9 @@ _MOMENTA = 0.8, 0.95
 _MEANS, _EDGES, _GAMUT, _FLAT, _FAINT, _BENT, _SMOOTH = 0.3, 0.3, 5.0, 12.0, 10.0, 0.3, 0.1
 # Of features of mean activation 1: far less than the deviation of any picture's.
 _LEAST = 1e-2
-# Side of the squares in which edges are compared.
+# Side of the squares in which edges are compared, and the constants of structural similarity.
 _SQUARE = 8
+_C1, _C2 = 0.01**2, 0.03**2
 # Range of luma in the neighbourhood of a pixel from which it is not flat, and the side of this neighbourhood.
 _TEXTURE, _NEAR = 0.02, 5
 # Variance of colours in a square from which they are more than faint detail.
@@ -47,12 +48,15 @@ def fitted_layers(depth: int) -> tuple[str, ...]:
 
 
 def fit_cells(model: Model, photo: Photo, style: Mapping[str, Moments]) -> Array:
-    """The coefficients D of the change that brings a photo near a style, `[h, w, 3, TERMS]`.
+    """The coefficients D of the change that brings a photo near a style.
 
     Args:
         model: Model with the encoder.
         photo: The photo.
-        style: Layer to the moments of the style's features, of `fitted_layers`.
+        style: Layer to the moments of the style's features, of `fitted_layers`, `[C]` and `[C, C]`, float32.
+
+    Returns:
+        `[h, w, 3, TERMS]`, float32: a cell for each square of `CELL` pixels.
     """
     layers = [layer for layer in LAYERS if layer in style]
     flat = _flat_moments(photo)
@@ -126,9 +130,8 @@ def _similarity(x: Array, y: Array, inside: Array) -> Array:
     sums = blocks(jnp.stack([x, y, x * x, y * y, x * y], -1), _SQUARE) / _SQUARE**2
     mean_x, mean_y, xx, yy, xy = (sums[..., i] for i in range(5))
     var_x, var_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
-    least, less = 1e-4, 9e-4
-    alike = (2 * mean_x * mean_y + least) / (mean_x**2 + mean_y**2 + least)
-    alike = alike * (2 * covariance + less) / (jnp.maximum(var_x, 0) + jnp.maximum(var_y, 0) + less)
+    alike = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
+    alike = alike * (2 * covariance + _C2) / (jnp.maximum(var_x, 0) + jnp.maximum(var_y, 0) + _C2)
     share = blocks(inside[..., None], _SQUARE)[..., 0]
     return (alike * share).sum() / share.sum()
 
@@ -179,12 +182,8 @@ def _shown(cells: Array, flat: Array, color: Array) -> Array:
     seen = jnp.einsum("ij,hwjk->hwik", color, cells)
     total = jnp.zeros(())
     for axis in (0, 1):
-        step = jnp.diff(seen, axis=axis)
-        count = flat.shape[axis]
-        near = (
-            jax.lax.slice_in_dim(flat, 1, count, axis=axis) + jax.lax.slice_in_dim(flat, 0, count - 1, axis=axis)
-        ) / 2
-        total += jnp.einsum("hwik,hwkl,hwil->", step, near, step)
+        step, both = jnp.diff(seen, axis=axis), _neighbours(flat, axis)
+        total += jnp.einsum("hwik,hwkl,hwil->", step, (both[0] + both[1]) / 2, step)
     return total
 
 
@@ -192,7 +191,12 @@ def _rough(cells: Array, there: Array) -> Array:
     """The sum of squares of the differences between neighbouring cells of the photo."""
     total = jnp.zeros(())
     for axis in (0, 1):
-        count = cells.shape[axis]
-        both = jax.lax.slice_in_dim(there, 1, count, axis=axis) * jax.lax.slice_in_dim(there, 0, count - 1, axis=axis)
-        total += jnp.square(both * jnp.diff(cells, axis=axis)).sum()
+        both = _neighbours(there, axis)
+        total += jnp.square(both[0] * both[1] * jnp.diff(cells, axis=axis)).sum()
     return total
+
+
+def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
+    """All but the last, and all but the first, along an axis."""
+    count = x.shape[axis]
+    return jax.lax.slice_in_dim(x, 0, count - 1, axis=axis), jax.lax.slice_in_dim(x, 1, count, axis=axis)

@@ -65,8 +65,8 @@ def transfer_photo(
         `[H, W, 3]`, float32, in 0..1.
 
     Raises:
-        ValueError: Styles and masks do not fit, a style lacks the moments of its picture's
-            colours, or an argument has a wrong name, shape, dtype or range.
+        ValueError: Styles and masks do not fit, a style lacks the moments of its picture's colours, or an argument has
+            a wrong name, shape, dtype or range.
     """
     check_kind("model", model, Model, "load_model")
     image = on_host("photo", as_image("photo", photo, single=True))

@@ -200,10 +200,11 @@ class Session:
         Raises:
             ValueError: The styles cannot be read or mixed, or have masks.
         """
-        if options.layers is None and options.method is None:  # Whichever method takes the style later.
-            options = dataclasses.replace(options, layers=layers_of(self.model, None))
-        elif not options.photo:
-            options = dataclasses.replace(options, layers=self._layers(options, self._method(options)))
+        if options.layers is None and options.method is None and not options.photo:
+            layers: tuple[str, ...] | None = layers_of(self.model, None)  # Whichever method takes the style later.
+        else:
+            layers = None if options.photo else self._layers(options, self._method(options))
+        options = dataclasses.replace(options, layers=layers)
         styles = self._styles.read(look, options)
         with self._painting:
             style = self._styles.of(look, styles, options, reporter(progress, None))
