@@ -1,5 +1,7 @@
 """The command's way with photographs: --photo, --protect, --save-lut, --lut."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,8 +94,11 @@ def test_a_kept_style_serves_photographs(paint, run, files, saved, tmp_path):
 
 
 def test_the_options_are_taken_from_a_result(paint, files, tmp_path):
-    first = paint("--photo", "--protect", "skin", output="a.png")
-    np.testing.assert_array_equal(paint("--like", tmp_path / "a.png", output="b.png"), first)
+    for number, flags in enumerate((["--protect", "skin"], ["--strength", 1])):
+        first = paint("--photo", *flags, output=f"{number}.png")
+        np.testing.assert_array_equal(paint("--like", tmp_path / f"{number}.png", output=f"like{number}.png"), first)
+        options = json.loads(Image.open(tmp_path / f"like{number}.png").text["wct_jax"])["options"]
+        assert options["strength"] == (1 if number else None)
 
 
 def test_refusals(refuse, files, saved, tmp_path):

@@ -35,7 +35,7 @@ def test_colours_move_to_the_style(model, photo, style):
 
 
 def test_strength(model, photo, style, rng):
-    whole = transfer_photo(model, photo, style)
+    whole = transfer_photo(model, photo, style, strength=1)
     np.testing.assert_array_equal(transfer_photo(model, photo, style, strength=0), photo)
     half = transfer_photo(model, photo, style, strength=0.5)
     np.testing.assert_allclose(half, (photo + whole) / 2, atol=1e-5)
@@ -44,6 +44,13 @@ def test_strength(model, photo, style, rng):
     result = transfer_photo(model, photo, style, strength=share)
     np.testing.assert_array_equal(result[:5], photo[:5])
     np.testing.assert_allclose(result, photo + share[..., None] * (whole - photo), atol=1e-5)
+
+
+def test_of_near_colours_little_changes_unless_told(model, photo):
+    """A faint cast: as two halves of one photo have."""
+    style = extract_photo_style(model, (photo + np.float32([0.03, 0, -0.03])).clip(0, 1))
+    kept, told = (np.abs(transfer_photo(model, photo, style, strength=share) - photo).mean() for share in (None, 1))
+    assert kept < 0.02 * told
 
 
 def test_masks(model, photo, style):

@@ -61,10 +61,9 @@ def add_looks(parser: argparse.ArgumentParser) -> Any:
     add(
         "--strength",
         type=fraction_or_picture,
-        default=1.0,
         metavar="S",
         help="from 0, the photo as it is, evenly to 1, the whole of the style; or a grey picture of it at each pixel "
-        "(default: 1)",
+        "(default: 1; with --photo less where the colours are near the style's already)",
     )
     add(
         "--alpha",

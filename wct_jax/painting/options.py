@@ -53,7 +53,8 @@ class Options:
         structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`.
         layers: Layers to use; None for all that model and style have.
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
-        strength: Share of the change that is made, in 0..1.
+        strength: Share of the change that is made, in 0..1; None for 1, or with `photo` for as much as the distance of
+            colours calls for.
         eps: Relative cut of the spectra in 0..1.
         shrinkage: Shrinkage of the covariances in 0..1, see `wct_jax.transform.statistics.shrink`.
         transform: A name in `TRANSFORMS`.
@@ -75,7 +76,7 @@ class Options:
     structure: float | tuple[float, ...] = 0.0
     layers: tuple[str, ...] | None = None
     alpha: float | tuple[float, ...] = 1.0
-    strength: float = 1.0
+    strength: float | None = None
     eps: float = 1e-6
     shrinkage: float = 0.0
     transform: str = "zca"
@@ -106,7 +107,6 @@ class Options:
             "layers": None if self.layers is None else as_names("layers", self.layers),
             "alpha": alphas[0] if len(alphas) == 1 else tuple(alphas),
             "structure": structures[0] if len(structures) == 1 else tuple(structures),
-            "strength": float(as_number("strength", self.strength, 0, 1)),
             "eps": float(as_number("eps", self.eps, 0, 1)),
             "shrinkage": float(as_number("shrinkage", self.shrinkage, 0, 1)),
             "swap_layers": as_names("swap_layers", self.swap_layers),
@@ -133,6 +133,10 @@ class Options:
         for name in ("content_size", "style_size"):
             if (size := getattr(self, name)) is not None:
                 plain[name] = as_integer(name, size, 1)
+        if self.strength is not None:
+            plain["strength"] = float(as_number("strength", self.strength, 0, 1))
+        elif not self.photo:
+            plain["strength"] = 1.0
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         self._check_photo()
@@ -179,8 +183,8 @@ class Options:
     @property
     def changed(self) -> dict[str, Any]:
         """The values that are not the defaults, by name."""
-        default = type(self)()
-        return {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(default, name)}
+        default = dataclasses.asdict(type(self)(photo=self.photo)) | {"photo": False}
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != default[name]}
 
 
 def check_protect(value: Any) -> tuple[str, ...]:

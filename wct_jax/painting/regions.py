@@ -46,7 +46,7 @@ def guide(
         None if value is None else as_weights(name, value, pixels, counted) for name, value in named
     )
     maps: dict[str, Any] = {"weights": weights, "alpha_map": alpha_map, "structure": structure}
-    maps["strength"] = as_strength(given.strength, pixels, dtype)
+    maps["strength"] = None if given.strength is None else as_strength(given.strength, pixels, dtype)
     masks = [as_weights("mask", one, pixels, counted) for one in as_masks("mask", mask)]
     styles: list[Any] = list(style) if isinstance(style, (list, tuple)) and style else [style]
     for one in styles:

@@ -34,7 +34,7 @@ def transfer_photo(
     photo: ArrayLike,
     style: Style | Sequence[Style | None],
     *,
-    strength: ArrayLike = 1.0,
+    strength: ArrayLike | None = None,
     content_weights: ArrayLike | None = None,
     mask: Sequence[ArrayLike] = (),
     protect: Sequence[str] = (),
@@ -43,8 +43,9 @@ def transfer_photo(
 
     A change of colours, cell by cell of a coarse grid, is fitted to a small copy of the photo by descent on how far the
     encoder's features are from the style's (`wct_jax.photo.fit`). It is interpolated and applied to the photo at its
-    own size. So every edge is the photo's, and a large photo costs little more than a small one. Of pictures whose
-    colours are as near as those of two halves of one photo, little is changed (`wct_jax.photo.tone.share_of`).
+    own size. So every edge is the photo's, and a large photo costs little more than a small one. Unless a strength is
+    given, little is changed if the colours are as near as those of two halves of one photo
+    (`wct_jax.photo.tone.share_of`).
 
     >>> model = load_model("compact")
     >>> photo, evening = np.full((48, 64, 3), 0.5, np.float32), np.full((32, 32, 3), (0.6, 0.4, 0.3), np.float32)
@@ -56,7 +57,8 @@ def transfer_photo(
         model: A model.
         photo: `[H, W, 3]`, RGB in 0..1, floating point.
         style: A style from `extract_photo_style`, or one for each mask, None where the photo stays as it is.
-        strength: Share of the change that is made in 0..1: a scalar or broadcasting to `[H, W]`.
+        strength: Share of the change that is made in 0..1: a scalar or broadcasting to `[H, W]`; None for as much as
+            the distance of the colours calls for.
         content_weights: Weight of each pixel in the statistics, 0..1 or bool, broadcasting to `[H, W]`.
         mask: Share of each pixel in each region, as for `stylize`.
         protect: Of "skin" and "neutrals": the photo's colours that keep their hue and change in lightness only.
@@ -80,7 +82,9 @@ def transfer_photo(
     each_region: list[np.ndarray | None] = [*regions] or [None]
     for one, region in zip(styles, each_region, strict=True):
         counts = [each for each in (region, weights) if each is not None]
-        gradings.append(_graded(model, small, np.prod(counts, 0) if counts else None, _moments_of(model, one)))
+        gradings.append(
+            _graded(model, small, np.prod(counts, 0) if counts else None, _moments_of(model, one), strength is None)
+        )
     share = 1.0 if guides.strength is None else np.asarray(guides.strength)
     return Change(gradings, CELL * step, shares, share, protect).apply(image)
 
@@ -153,11 +157,14 @@ def _moments_of(model: Model, style: Style) -> dict[str, Moments]:
     return {name: style.moments[name] for name in wanted}
 
 
-def _graded(model: Model, image: np.ndarray, weights: np.ndarray | None, style: dict[str, Moments]) -> Grading:
+def _graded(
+    model: Model, image: np.ndarray, weights: np.ndarray | None, style: dict[str, Moments], shy: bool
+) -> Grading:
+    """The grading of an image; if `shy`, of as much of the change as the distance of the colours calls for."""
     picture, counted, size = lay_out(as_array(image), None if weights is None else as_array(weights))
     cells, toning, share = _fit(model.bare, picture, counted, size, style)
     rows, columns = (-(-side // CELL) for side in image.shape[:2])
-    return Grading.of(np.asarray(cells)[:rows, :columns], toning, share)
+    return Grading.of(np.asarray(cells)[:rows, :columns], toning, share if shy else 1.0)
 
 
 @compiled()
