@@ -58,6 +58,15 @@ def test_a_film_plays_the_camera(paint, tmp_path):
     assert "it exists, expected --overwrite" in err
 
 
+@pytest.fixture
+def _interruptible():
+    """A shell has its background jobs ignore SIGINT, and so then does `live`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_leaves_a_whole_film(paint, tmp_path, monkeypatch):
     show = outlets.Recording.show
 

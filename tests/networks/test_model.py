@@ -53,7 +53,7 @@ def test_pooling_keeps_odd_rows_and_columns(rng):
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("size", [(4, 6), (3, 5), (1, 2)])
+@pytest.mark.parametrize("size", [(3, 5), pytest.param((4, 6), marks=pytest.mark.slow), (1, 2)])
 def test_gradient_of_pooling_goes_to_the_largest(rng, size):
     x = jnp.asarray(rng.permutation(size[0] * size[1] * 2).reshape(*size, 2), jnp.float32)
     weights = jnp.asarray(rng.normal(size=(-(-size[0] // 2), -(-size[1] // 2), 2)), jnp.float32)
@@ -149,7 +149,7 @@ def test_pool_weights_averages_the_pixels_of_each_cell():
     np.testing.assert_allclose(pool_weights(jnp.ones((9, 7)), "relu5_1"), [[1]])
 
 
-@pytest.mark.parametrize("size", [(16, 16), (9, 13), (2, 3)])
+@pytest.mark.parametrize("size", [(9, 13), (2, 3), pytest.param((16, 16), marks=pytest.mark.slow)])
 def test_pooling_ends_where_the_image_does(rng, size):
     height, width = size
     canvas = np.full((16, 16, 3), 7, np.float32)  # Larger than anything in the image.

@@ -87,7 +87,7 @@ def test_share_of_the_change(rng):
     squared = np.square(mean - mean2).sum() + np.trace(cov + cov2 - 2 * sqrtm(root @ cov2 @ root)).real
     ratios = np.log((np.sqrt(np.diag(cov)) + 0.02) / (np.sqrt(np.diag(cov2)) + 0.02))
     apart = np.sqrt(squared) * (1 + min(np.linalg.norm(ratios), 1)) / 2
-    np.testing.assert_allclose(share_of(*pair), 1 / (1 + (0.09 / apart) ** 8), rtol=0.05)
+    np.testing.assert_allclose(share_of(*pair), 1 / (1 + (0.092 / apart) ** 8), rtol=0.05)
     assert share_of(pair[0], pair[0]) < 1e-3
     far = moments(jnp.asarray(other[None] + 0.7))
     assert share_of(pair[0], far) > 0.99

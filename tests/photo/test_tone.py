@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wct_jax.photo.tone import YCC, Toning, into_gamut
+from wct_jax.photo.tone import YCC, Toning, into_gamut, tint
 from wct_jax.transform.statistics import moments
 
 pytestmark = pytest.mark.core
@@ -43,3 +43,9 @@ def test_gamut_keeps_luma_and_hue(rng):
     assert cosine[np.linalg.norm(kept, axis=-1) > 1e-3].min() > 0.999
     muted = np.full((5, 3), (0.4, 0.5, 0.45), np.float32)
     np.testing.assert_allclose(into_gamut(muted), muted, atol=1e-6)
+
+
+def test_a_cast_is_whole_in_middle_tones_and_leaves_black_and_white():
+    cast = np.asarray([0.1, -0.02, -0.08], np.float32)
+    greys = np.full((3, 3), [[0], [0.5], [1]], np.float32)
+    np.testing.assert_allclose(tint(greys, cast), greys + cast * [[0], [1], [0]], atol=1e-6)

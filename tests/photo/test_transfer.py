@@ -47,10 +47,14 @@ def test_strength(model, photo, style, rng):
 
 
 def test_of_near_colours_little_changes_unless_told(model, photo):
-    """A faint cast: as two halves of one photo have."""
-    style = extract_photo_style(model, (photo + np.float32([0.03, 0, -0.03])).clip(0, 1))
-    kept, told = (np.abs(transfer_photo(model, photo, style, strength=share) - photo).mean() for share in (None, 1))
-    assert kept < 0.02 * told
+    """Two halves of one photo differ by as much in light and contrast; a cast is what is restored between them."""
+    darker = extract_photo_style(model, photo * np.float32(0.95))
+    kept, told = (np.abs(transfer_photo(model, photo, darker, strength=share) - photo).mean() for share in (None, 1))
+    assert kept < 0.1 * told
+    cast = np.float32([0.03, -0.005, -0.025])
+    tinted = transfer_photo(model, photo, extract_photo_style(model, (photo + cast).clip(0, 1)))
+    luma = (photo @ LUMA)[..., None]
+    np.testing.assert_allclose(tinted - photo, 4 * luma * (1 - luma) * cast, atol=0.02)
 
 
 def test_masks(model, photo, style):

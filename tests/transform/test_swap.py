@@ -30,8 +30,17 @@ def by_loops(content, style, patch, stride, usable=None):
     return total / count
 
 
-@pytest.mark.parametrize(("patch", "stride"), [(1, 1), (3, 1), (3, 2), (4, 3), (9, 1)])
-@pytest.mark.parametrize("at_once", [1024, 20])
+@pytest.mark.parametrize(
+    ("patch", "stride", "at_once"),
+    [
+        (3, 2, 1024),
+        (9, 1, 20),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [(1, 1, 1024), (3, 1, 1024), (4, 3, 20), (9, 1, 1024)]
+        ),
+    ],
+)
 def test_patches_are_the_most_similar_ones(rng, monkeypatch, patch, stride, at_once):
     monkeypatch.setattr(swap, "_AT_ONCE", at_once)
     content, style = (rng.normal(size=size).astype(np.float32) for size in ((8, 11, 5), (7, 10, 5)))

@@ -1,6 +1,7 @@
 """The transform against a float64 computation of the paper, and as a part of other people's JAX code."""
 
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -275,7 +276,14 @@ def test_float64_is_computed_in_float64(rng):
 
 @pytest.mark.core
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("spec", [("data",), (None, "data"), (None, None, "data"), (None, None, None, "data")])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        (None, "data"),
+        (None, None, None, "data"),
+        *(pytest.param(spec, marks=pytest.mark.slow) for spec in [("data",), (None, None, "data")]),
+    ],
+)
 def test_sharded_inputs(rng, kind, spec):
     assert jax.device_count() == 4
     content, style = (np.stack([feature(rng, 8, 8, 8) for _ in range(4)]) for _ in range(2))
@@ -362,8 +370,14 @@ FINITE_CASES = {
 }
 
 
-@pytest.mark.parametrize("as_content", FINITE_CASES)
-@pytest.mark.parametrize("as_style", FINITE_CASES)
+@pytest.mark.parametrize(
+    ("as_content", "as_style"),
+    [
+        # Each once on each side; the other pairs compile for as many shapes.
+        pytest.param(*pair, marks=[] if pair[0] == pair[1] or "flat" in pair else pytest.mark.slow)
+        for pair in itertools.product(FINITE_CASES, repeat=2)
+    ],
+)
 def test_gradient_is_finite(rng, as_content, as_style):
     content, style = FINITE_CASES[as_content](rng), FINITE_CASES[as_style](rng)
     value, gradients = _value_and_gradient(content, style)
@@ -418,7 +432,7 @@ for _ in range(20):
 """
 
 
-@pytest.mark.parametrize("function", ["wct", "jax.vmap(wct)"])
+@pytest.mark.parametrize("function", [pytest.param("wct", marks=pytest.mark.slow), "jax.vmap(wct)"])
 def test_batches_at_the_same_time_do_not_wait_for_each_other(function):
     """Run more batches than there are threads."""
     code = CONCURRENT.format(function=function)

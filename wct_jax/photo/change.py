@@ -14,7 +14,7 @@ from wct_jax.kernels.canvas import as_array
 from wct_jax.kernels.compilation import compiled
 from wct_jax.photo.cells import TERMS, bend
 from wct_jax.photo.protection import keep_hue, protected
-from wct_jax.photo.tone import Toning, into_gamut
+from wct_jax.photo.tone import LUMA, Toning, into_gamut, tint
 from wct_jax.transform.platforms import HIGHEST
 
 # Side of the tiles, all of one shape, so that one program serves photos of every size.
@@ -32,11 +32,13 @@ class Grading:
         maps: `[h, w, 3, TERMS]`: colours become `maps @ (red, green, blue, 1, t, t²)`, where t bends white luma.
         light: `[4]`: white luma is `light[:3] @ (red, green, blue) + light[3]`.
         share: Share of the change that is made.
+        cast: `[3]`: the cast that the rest of the colours takes in middle tones, see `wct_jax.photo.tone.tint`.
     """
 
     maps: np.ndarray
     light: np.ndarray
     share: np.ndarray
+    cast: np.ndarray
 
     @classmethod
     def of(cls, cells: np.ndarray, toning: Toning, share: ArrayLike = 1.0) -> "Grading":
@@ -49,7 +51,10 @@ class Grading:
         seen[:3, :3], seen[:3, 3] = whiten, -whiten @ mean
         maps = color @ (cells + np.eye(3, TERMS)) @ seen
         maps[..., 3] += target
-        return cls(maps.astype(np.float32), seen[0, :4].astype(np.float32), np.asarray(share, np.float32))
+        cast = target - mean
+        cast -= cast @ LUMA
+        arrays = maps, seen[0, :4], np.asarray(share), cast
+        return cls(*(np.asarray(each, np.float32) for each in arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ class Change:
         for each in self.gradings:
             part = each.maps[rows, columns].reshape(rows.stop - rows.start, columns.stop - columns.start, 3 * TERMS)
             short = [(0, hats.shape[1] - count) for hats, count in zip((across, along), part.shape, strict=False)]
-            patches.append((np.pad(part, [*short, (0, 0)]), each.light, each.share))
+            patches.append((np.pad(part, [*short, (0, 0)]), each.light, each.share, each.cast))
         arrays = jax.tree.map(as_array, (tile(photo), patches, across, along, shares, strength))
         changed = _changed(*arrays, protect=self.protect)
         out[window] = np.asarray(changed)[: sides[0], : sides[1]]
@@ -117,7 +122,7 @@ def _tiles(shape: Sequence[int]) -> Iterator[tuple[slice, slice]]:
 @compiled(static=("protect",))
 def _changed(
     photo: Array,
-    patches: Sequence[tuple[Array, Array, Array]],
+    patches: Sequence[tuple[Array, Array, Array, Array]],
     across: Array,
     along: Array,
     shares: Sequence[Array],
@@ -126,7 +131,7 @@ def _changed(
     protect: tuple[str, ...],
 ) -> Array:
     total = jnp.zeros_like(photo)
-    for number, (patch, light, share) in enumerate(patches):
+    for number, (patch, light, share, cast) in enumerate(patches):
         narrow = jnp.einsum("rh,hwk->rwk", across, patch, precision=HIGHEST)
         maps = jnp.einsum("rwk,cw->rkc", narrow, along, precision=HIGHEST)
         red, green, blue = (photo[..., i] for i in range(3))
@@ -135,8 +140,10 @@ def _changed(
         changed = into_gamut(
             jnp.stack([sum(maps[:, TERMS * i + j] * term for j, term in enumerate(terms)) for i in range(3)], -1)
         )
+        tinted = tint(photo, cast)
         if protect:
-            changed = keep_hue(changed, photo, protected(photo, protect))
-        difference = share * (changed - photo)
+            kept = protected(photo, protect)
+            changed, tinted = (keep_hue(each, photo, kept) for each in (changed, tinted))
+        difference = share * (changed - photo) + (1 - share) * (tinted - photo)
         total = total + (shares[number][..., None] * difference if shares else difference)
     return jnp.clip(photo + strength[..., None] * total, 0, 1)  # Rounding may leave the gamut.

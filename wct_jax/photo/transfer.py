@@ -44,7 +44,7 @@ def transfer_photo(
     A change of colours, cell by cell of a coarse grid, is fitted to a small copy of the photo by descent on how far the
     encoder's features are from the style's (`wct_jax.photo.fit`). It is interpolated and applied to the photo at its
     own size. So every edge is the photo's, and a large photo costs little more than a small one. Unless a strength is
-    given, little is changed if the colours are as near as those of two halves of one photo
+    given, little but the cast is changed if the colours are as near as those of two halves of one photo
     (`wct_jax.photo.tone.share_of`).
 
     >>> model = load_model("compact")
