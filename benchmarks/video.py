@@ -57,7 +57,8 @@ def paint(session, frames, style, steadiness, options):
     turns = Turns.of(session, request, frames[0].shape[:2], ())
     shot = Shot(0, turns.painters[0].learn(frames) if steadiness.seconds is None else ())
     brush = Brush(turns, steadiness)
-    return [brush.paint(Frame(frame, n * RATE, RATE), shot) for n, frame in enumerate(frames)]
+    frames = [Frame(frame, n * RATE, RATE) for n, frame in enumerate(frames)]
+    return [brush.steady(frame, brush.paint(frame, shot)) for frame in frames]
 
 
 def read_flow(path):

@@ -7,6 +7,7 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -123,6 +124,16 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, broken_
     report, frames = broken_off(broken_at, steadiness=steadiness)
     assert same(frames, whole)
     assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
+
+
+def test_devices_share_the_frames(repaint):
+    _, alone = repaint(steadiness=Steadiness(follow=False))
+    _, shared = repaint("shared.mkv", steadiness=Steadiness(follow=False), devices=jax.devices()[:3])
+    assert len(jax.devices()) > 2
+    assert same(alone, shared)
+    # One by one where each frame's statistics need those before.
+    average = Steadiness(0.5)
+    assert same(repaint("a.mkv", steadiness=average)[1], repaint("b.mkv", steadiness=average, devices=jax.devices())[1])
 
 
 def test_a_style_turns_into_the_next(session, film, pictures, tmp_path):

@@ -1,9 +1,13 @@
 """The brush that paints a film frame after frame, and keeps it from flickering."""
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
 
 from wct_jax.checks.arguments import as_number
@@ -41,14 +45,16 @@ class Steadiness:
 class Brush:
     """Paints the frames of a film one after the other, and carries over what keeps them steady."""
 
-    def __init__(self, turns: Turns, steadiness: Steadiness) -> None:
+    def __init__(self, turns: Turns, steadiness: Steadiness, devices: Sequence[jax.Device] = ()) -> None:
         """Start afresh.
 
         Args:
             turns: Paint the frames.
             steadiness: How the frames are kept from flickering.
+            devices: Devices that share the frames of `paint_all`; fewer than two for the one that holds the model.
         """
         self._turns, self._seconds = turns, steadiness.seconds
+        self._shared = [(device, turns.on(device)) for device in devices] if len(devices) > 1 else []
         self._motion = Motion() if steadiness.follow else None
         self._average: Statistics | None = None
 
@@ -59,7 +65,7 @@ class Brush:
             self._motion.reset()
 
     def paint(self, frame: Frame, shot: Shot) -> np.ndarray:
-        """Paint the next frame of a shot, `[H, W, 3]` in 0..1."""
+        """Paint the next frame of a shot, `[H, W, 3]` in 0..1, by its statistics; `steady` has yet to follow."""
         painter = self._turns.at(frame.time)
         if self._seconds is None:
             painted, _ = painter.paint(frame.pixels, frame.alpha, known=shot.known)
@@ -68,8 +74,34 @@ class Brush:
             painted, self._average = painter.paint(
                 frame.pixels, frame.alpha, known=self._average, kept=kept, masks=frame.masks
             )
-        # Sharpened, the result may overshoot a little.
-        return self._motion.steady(frame.pixels, painted).clip(0, 1) if self._motion else painted
+        return painted
+
+    def paint_all(self, frames: Iterable[Frame], shot: Shot) -> Iterator[tuple[Frame, np.ndarray]]:
+        """Paint the next frames of a shot as `paint` does, on all devices unless each frame needs the one before."""
+        if not self._shared or self._seconds is not None:
+            for frame in frames:
+                yield frame, self.paint(frame, shot)
+            return
+        known = [jax.device_put(shot.known, device) for device, _ in self._shared]
+
+        def paint(frame: Frame, place: int) -> np.ndarray:
+            device, turns = self._shared[place]
+            with jax.default_device(device):
+                return turns.at(frame.time).paint(frame.pixels, frame.alpha, known=known[place])[0]
+
+        with ThreadPoolExecutor(len(self._shared)) as pool:
+            begun = deque[Any]()
+            for number, frame in enumerate(frames):
+                begun.append((frame, pool.submit(paint, frame, number % len(self._shared))))
+                if len(begun) == len(self._shared):
+                    first, painted = begun.popleft()
+                    yield first, painted.result()
+            for frame, painted in begun:
+                yield frame, painted.result()
+
+    def steady(self, frame: Frame, painted: np.ndarray) -> np.ndarray:
+        """Let a painting follow the motion; frames in order, but `paint` may be ahead in another thread."""
+        return self._motion.steady(frame.pixels, painted) if self._motion else painted
 
     def state(self) -> dict[str, np.ndarray]:
         """What `carry_on` needs, as arrays."""

@@ -37,6 +37,7 @@ class Motion:
             ValueError: OpenCV is not installed.
         """
         opencv()
+        self._scratch = _Scratch()
         self.reset()
 
     def reset(self) -> None:
@@ -52,9 +53,9 @@ class Motion:
             painted: Its painting, of the same shape. Kept until the next frame, so it must not be changed.
 
         Returns:
-            An image of the same shape, a little outside of 0..1 here and there.
+            An image of the same shape, in 0..1.
         """
-        cv2 = opencv()
+        cv2, scratch = opencv(), self._scratch
         height, width = source.shape[:2]
         scale = min(1.0, _SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -62,13 +63,20 @@ class Motion:
         if self._source is not None and self._steady is not None and min(size) >= _SMALLEST:
             flow, trust = _back(self._source, small)
             # Bilinear interpolation, frame after frame, would blur.
-            way = cv2.resize(flow / np.float32(scale), (width, height))
-            moved = _moved(self._steady, way, cv2.INTER_CUBIC)
+            way = cv2.resize(flow / np.float32(scale), (width, height), scratch("way", height, width, 2))
+            places = cv2.add(way, _grid(height, width), way)
+            moved = scratch("moved", height, width, 3)
+            cv2.remap(self._steady, places, None, cv2.INTER_CUBIC, moved, cv2.BORDER_REPLICATE)
             was, now = (cv2.blur(cv2.resize(each, size), (_AREA, _AREA)) for each in (moved, painted))
-            share = cv2.resize(_MOST * _decided(trust * _alike(was, now, _PAINTED)), (width, height))
+            share = _MOST * _decided(trust * _alike(was, now, _PAINTED))
+            shares = [
+                cv2.resize(each, (width, height), scratch(name, height, width))
+                for name, each in (("before", share), ("now", 1 - share))
+            ]
             # What is kept is not sharpened: the same peaks would grow from frame to frame.
-            self._source, self._steady = small, cv2.blendLinear(moved, painted, share, 1 - share)
-            return _as_sharp(self._steady, painted, size)
+            blend = cv2.blendLinear(moved, painted, *shares, scratch("blend", height, width, 3))
+            self._source, self._steady = small, blend
+            return _as_sharp(blend, painted, size, scratch)
         self._source, self._steady = small, painted
         return painted
 
@@ -134,23 +142,41 @@ def _outside(flow: np.ndarray) -> np.ndarray:
     return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
 
 
-def _as_sharp(blend: np.ndarray, painted: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _as_sharp(blend: np.ndarray, painted: np.ndarray, size: tuple[int, int], scratch: "_Scratch") -> np.ndarray:
     """A blend with the painting's detail in brightness there: the mean of two textures has less than either."""
-    cv2 = opencv()
-    details = []
-    for image in (blend, painted):
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        details.append(cv2.subtract(grey, cv2.blur(grey, (_DETAIL, _DETAIL))))
-    had, wanted = (cv2.blur(cv2.resize(cv2.multiply(each, each), size), (_AREA, _AREA)) for each in details)
-    gain = cv2.sqrt(cv2.divide(wanted + np.float32(1e-6), had + np.float32(1e-6))).clip(*_GAIN)
-    more = cv2.multiply(details[0], cv2.resize(gain, blend.shape[1::-1]) - 1)
-    return cv2.add(blend, cv2.cvtColor(more, cv2.COLOR_GRAY2RGB))
+    cv2, sides = opencv(), blend.shape[:2]
+    powers = []
+    # The blend last, since its detail is used.
+    for image in (painted, blend):
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY, scratch("grey", *sides))
+        detail = cv2.blur(grey, (_DETAIL, _DETAIL), scratch("detail", *sides))
+        cv2.subtract(grey, detail, detail)
+        powers.append(cv2.blur(cv2.resize(cv2.multiply(detail, detail, grey), size), (_AREA, _AREA)))
+    wanted, had = (power + np.float32(1e-6) for power in powers)
+    gain = cv2.sqrt(cv2.divide(wanted, had)).clip(*_GAIN) - np.float32(1)
+    more = cv2.multiply(detail, cv2.resize(gain, sides[::-1], grey), detail)
+    sharp = cv2.add(blend, cv2.cvtColor(more, cv2.COLOR_GRAY2RGB, scratch("more", *sides, 3)))
+    return np.clip(sharp, 0, 1, out=sharp)
 
 
 def _moved(image: np.ndarray, flow: np.ndarray, interpolation: int = 1) -> np.ndarray:
     """An image, each pixel from where the flow points to; interpolated linearly unless told otherwise."""
     cv2 = opencv()
     return cv2.remap(image, cv2.add(flow, _grid(*flow.shape[:2])), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+class _Scratch:
+    """Arrays that serve again and again: to get a new one from the system takes longer than most steps take."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, *shape: int) -> np.ndarray:
+        """The float32 array of a name and a shape, with anything in it."""
+        kept = self._kept.get(name)
+        if kept is None or kept.shape != shape:
+            kept = self._kept[name] = np.empty(shape, np.float32)
+        return kept
 
 
 @functools.lru_cache(4)

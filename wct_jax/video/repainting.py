@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import wct_jax
+from wct_jax.networks.model import Model
 from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style
 from wct_jax.pictures.pixels import resized
@@ -76,6 +77,7 @@ def stylize_video(
     fps: float | Fraction | None = None,
     codec: str | None = None,
     quality: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
@@ -110,6 +112,8 @@ def stylize_video(
         fps: See `open_film`.
         codec: See `Form.of`.
         quality: See `Form.of`.
+        devices: Devices that share the frames of a shot, unless the statistics are a moving average; None for all GPUs
+            or TPUs of this process, or one CPU.
         resume: Whether to refuse to begin anew where no run with the same arguments was broken off.
         progress: Called with "survey" or "frames", the number of frames done, and their number or an estimate.
         cancel: Called between frames to ask whether to stop.
@@ -148,7 +152,7 @@ def stylize_video(
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
         begin = segments[done].first if done < len(paths) else len(known.times)
-        brush = Brush(turns, steadiness)
+        brush = Brush(turns, steadiness, _accelerators(session.model) if devices is None else devices)
         if 0 < done < len(paths):
             brush.carry_on(unfinished.read_state(done - 1))
         after = known.times[begin] if 0 < begin < len(known.times) else start
@@ -169,6 +173,12 @@ def stylize_video(
         os.replace(whole, os.path.realpath(target))
     unfinished.discard()
     return Report(len(known.times), len(known.shots), len(known.times) - begin, time.monotonic() - began, notes)
+
+
+def _accelerators(model: Model) -> list[jax.Device]:
+    """The GPUs or TPUs of this process, if a model lies on one: several CPU devices would share the same cores."""
+    platform = next(iter(jax.tree.leaves(model)[0].devices())).platform
+    return [] if platform == "cpu" else jax.local_devices(backend=platform)
 
 
 def _surveyed(
@@ -218,10 +228,13 @@ def _painted(
 ) -> Iterator[Frame]:
     if segment.is_fresh:
         brush.begin()
-    for number in range(segment.first, segment.last):
-        frame = next(frames)
-        yield dataclasses.replace(frame, pixels=brush.paint(frame, segment.shot))
-        tell(number + 1)
+
+    own = (next(frames) for _ in range(segment.first, segment.last))
+    # The next frame is painted while one is made steady.
+    with contextlib.closing(ahead(brush.paint_all(own, segment.shot), waiting=1)) as painted:
+        for number, (frame, pixels) in enumerate(painted, segment.first + 1):
+            yield dataclasses.replace(frame, pixels=brush.steady(frame, pixels))
+            tell(number)
     keep(brush.state())
 
 

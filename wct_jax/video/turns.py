@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
 
+import jax
+
 from wct_jax.painting.style import Style, mix_styles
 from wct_jax.studio.frames import FramePainter
 from wct_jax.studio.request import Look, Request
@@ -51,6 +53,14 @@ class Turns:
         masks = look.style_masks or (None,) * len(times)
         looks = [Look((file,), None, (mask,) if mask else ()) for file, mask in zip(look.files, masks, strict=True)]
         return cls([session.frames(dataclasses.replace(request, look=each), sides) for each in looks], list(times))
+
+    def on(self, device: jax.Device) -> Self:
+        """The same with networks and styles on a device."""
+        placed = [
+            dataclasses.replace(each, **jax.device_put({"model": each.model, "style": each.style}, device))
+            for each in self.painters
+        ]
+        return dataclasses.replace(self, painters=placed)
 
     def at(self, time: Fraction) -> FramePainter:
         """The painter at a time: between two times of a mixture, before and after them of one style alone."""

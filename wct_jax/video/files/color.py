@@ -70,7 +70,7 @@ class Color:
             values = self._values(frame, width, height, format, _FULL)
             pixels = values[..., :3]
         alpha = np.ascontiguousarray(values[..., 3]) if self.has_alpha else None
-        return self._to_srgb(np.clip(pixels, 0, 1)), alpha
+        return self._to_srgb(pixels), alpha
 
     def _values(self, frame: Any, width: int, height: int, format: str, full: int) -> np.ndarray:
         array: Any = self._scaler.reformat(
@@ -84,7 +84,8 @@ class Color:
             dst_color_range=full,
             interpolation=_FLAGS,
         ).to_ndarray(**({"channel_last": True} if format.startswith("yuv") else {}))
-        return array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 65535)
+        scaled: np.ndarray = np.divide(array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32)
+        return scaled
 
     def _from_yuv(self, values: np.ndarray) -> np.ndarray:
         """Apply the inverse matrix in float; swscale's, for more than 8 bits, is off by up to an 8-bit level."""
@@ -97,7 +98,7 @@ class Color:
         u, v = ((values[..., i] - np.float32(32768 / 65535)) * chroma for i in (1, 2))
         r, b = y + np.float32(2 - 2 * red) * v, y + np.float32(2 - 2 * blue) * u
         g = (y - np.float32(red) * r - np.float32(blue) * b) / np.float32(1 - red - blue)
-        return np.stack([r, g, b], axis=-1)
+        return np.stack([r, g, b], axis=-1).clip(0, 1)
 
     def _to_srgb(self, pixels: np.ndarray) -> np.ndarray:
         if self._transfer in (_PQ, _HLG):

@@ -118,19 +118,21 @@ def _converted(frame: Frame, form: Form, scaler: Any) -> Any:
     pixels = on_host("pixels", frame.pixels)
     if pixels.shape != (form.height, form.width, 3):
         raise ValueError(f"expected frames of shape {[form.height, form.width, 3]}, got {list(pixels.shape)}")
-    values = pixels.astype(np.float32).clip(0, 1)
+    values = pixels.astype(np.float32, copy=False).clip(0, 1)
     alpha = None if frame.alpha is None else on_host("alpha", frame.alpha).astype(np.float32).clip(0, 1)[..., None]
     if form.alpha:
         values = np.concatenate([values, np.ones_like(values[..., :1]) if alpha is None else alpha], axis=-1)
     elif alpha is not None:
         values = values * alpha + (1 - alpha)
     (width, height), (wide, high) = form.squared, form.stored
-    if (width, height) == (form.width, form.height):
+    if (width, height) == (form.width, form.height) != (wide, high):
         values = np.pad(values, ((0, high - height), (0, wide - width), (0, 0)), mode="edge")
     if form.codec == "prores":
         array, format = _to_yuv(values), "yuva444p16le" if form.alpha else "yuv444p16le"
     else:
-        array, format = np.rint(values * 255).astype(np.uint8), "rgba" if form.alpha else "rgb24"
+        # In place: a new array of a frame's size takes longer than the arithmetic.
+        levels = np.rint(np.multiply(values, np.float32(255), out=values), out=values)
+        array, format = levels.astype(np.uint8), "rgba" if form.alpha else "rgb24"
     return scaler.reformat(
         av.VideoFrame.from_ndarray(array, format=format, channel_last=True),
         wide,

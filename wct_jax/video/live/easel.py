@@ -85,7 +85,8 @@ class Easel:
         self._time, brush = when, self._brushes[style]
         if self._cuts.is_cut(frame.pixels):  # The first frame is one, too.
             brush.begin()
-        return np.rint(brush.paint(frame, Shot(0, ())) * 255).clip(0, 255).astype(np.uint8)
+        painted = brush.steady(frame, brush.paint(frame, Shot(0, ())))
+        return np.rint(painted * 255).clip(0, 255).astype(np.uint8)
 
     def took(self, seconds: float) -> None:
         """Take in what the last frame took, with all that was done to it, and choose the size of the next."""
@@ -112,7 +113,8 @@ class Easel:
         brush.begin()
         for number, pixels in enumerate(noise):
             began = time.perf_counter()
-            brush.paint(Frame(pixels, Fraction(number), Fraction(1, 24)), Shot(0, ()))
+            frame = Frame(pixels, Fraction(number), Fraction(1, 24))
+            brush.steady(frame, brush.paint(frame, Shot(0, ())))
             took.append(time.perf_counter() - began)
         self._known.add(size)
         return min(took[2:])  # The first is painted by its own statistics, the second compiles the moving average.
