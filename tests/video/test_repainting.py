@@ -222,6 +222,7 @@ def test_masks_go_on_with_the_film(repaint, broken_off, curtains, pictures, brok
     ("count", "width", "given", "sentence"),
     [
         (21, 80, {}, r"a frame for each of the film's, got .*png, which ends before the film's frame at 2.21 s"),
+        (23, 80, {}, r"a frame for each of the film's, got .*png, which goes on after the film's last"),
         (22, 60, {}, r"must have the proportions of its picture, 80 x 64 pixels, got 60 x 64"),
         (22, 80, {"style_at": (Fraction(0), Fraction(1))}, "expected no `mask`"),
     ],

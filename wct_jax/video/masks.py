@@ -30,7 +30,7 @@ def masked(frames: Iterable[Frame], masks: Sequence[Film], skipped: int = 0) -> 
         skipped: Number of frames of the masks that belong to frames before these.
 
     Raises:
-        ValueError: A mask ends before the frames do, has other proportions, or cannot be read.
+        ValueError: A mask ends before or after the frames do, has other proportions, or cannot be read.
     """
     passes = [itertools.islice(mask, skipped, None) for mask in masks]
     for frame in frames:
@@ -45,3 +45,8 @@ def masked(frames: Iterable[Frame], masks: Sequence[Film], skipped: int = 0) -> 
             grey = mask_of(Picture(shown.pixels, shown.alpha))
             found.append(fit_mask(mask.path, grey, frame.pixels.shape[:2]))
         yield dataclasses.replace(frame, masks=found) if masks else frame
+    for mask, passing in zip(masks, passes, strict=True):
+        if next(passing, None) is not None:
+            raise ValueError(
+                f"a mask must have a frame for each of the film's, got {mask.path}, which goes on after the film's last"
+            )
