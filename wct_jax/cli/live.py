@@ -16,6 +16,7 @@ from typing import Any
 from wct_jax.cli.command import Parser, file_path, number, positive, run, say, start_jax, tell, whole
 from wct_jax.cli.looks import add_looks, add_model, several
 from wct_jax.system.atomic import atomic_write, check_target
+from wct_jax.system.heap import share_heap
 
 _EPILOG = """\
 Keys: a digit takes that style, n the next one, p the one before, q ends. Ctrl-C ends, too, and the film is whole."""
@@ -89,6 +90,7 @@ def _live(arguments: argparse.Namespace, program: str) -> None:
     from wct_jax.video.live.camera import Device, Player
 
     with Player(arguments.input) if arguments.input else Device(arguments.camera or 0) as camera:
+        share_heap()
         start_jax()
 
         from wct_jax.studio.session import Session

@@ -14,6 +14,7 @@ from pathlib import Path
 from wct_jax.cli.command import Parser, file_path, number, positive, run, say, start_jax, tell, whole
 from wct_jax.cli.looks import add_looks, add_model, add_styles, several
 from wct_jax.system.atomic import atomic_write, check_target
+from wct_jax.system.heap import share_heap
 
 _EPILOG = """\
 A run that was broken off goes on where it was when the same command is given again. Sound, subtitles, chapters and
@@ -120,6 +121,7 @@ def _repaint(arguments: argparse.Namespace, program: str) -> None:
         raise ValueError(f"--report must be a .json, got {arguments.report}")
     if arguments.report:
         check_target(arguments.report)
+    share_heap()
     start_jax()
 
     from wct_jax.studio.session import Session

@@ -1,13 +1,13 @@
 """Functions compiled for each combination of shapes, in bounded number, and XLA's options for that."""
 
-import contextlib
-import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 from jax import lax
+
+from wct_jax.system.heap import trim_heap
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -87,5 +87,4 @@ def _count_program() -> None:
     # This forgets the caller's functions, too, which are compiled again. JAX has no other way.
     jax.clear_caches()
     # And the C library would keep the free memory in between: a fifth of all, measured.
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # Only glibc has this function.
-        ctypes.CDLL(None).malloc_trim(0)
+    trim_heap()

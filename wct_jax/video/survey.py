@@ -11,7 +11,7 @@ from wct_jax.painting.frames import Statistics
 from wct_jax.video.cuts import Cuts
 from wct_jax.video.files.frames import Frame
 
-# Frames of a shot that its statistics are taken from, and their pixels in all.
+# Frames of a shot that its statistics are taken from, a power of two, and their pixels in all.
 _FRAMES = 8
 _PIXELS = 2**22
 # Frames of a segment at most: as many are painted again when a run was broken off.
@@ -82,7 +82,7 @@ def survey(
     cuts, shots, times, sample, first = Cuts(), list[Shot](), list[Fraction](), _Sample(), 0
 
     def close() -> None:
-        shots.append(Shot(first, learn(sample.frames) if learn else ()))
+        shots.append(Shot(first, learn(sample.taken) if learn else ()))
 
     for number, frame in enumerate(frames):
         if cuts.is_cut(frame.pixels) and number:
@@ -104,9 +104,16 @@ class _Sample:
     _every: int = 1
     _added: int = 0
 
+    @property
+    def taken(self) -> list[np.ndarray]:
+        """Some of them, as many in every shot but the shortest: each other number would be compiled for."""
+        count, power = len(self.frames), len(self.frames).bit_length() - 1
+        return [self.frames[n * count >> power] for n in range(1 << power)]
+
     def add(self, frame: np.ndarray) -> None:
         if self._added % self._every == 0:
             self.frames.append(frame)
         self._added += 1
-        if len(self.frames) > np.clip(_PIXELS // frame[..., 0].size, 2, _FRAMES):
+        most = int(np.clip(_PIXELS // frame[..., 0].size, 2, _FRAMES))
+        if len(self.frames) >= 2 << most.bit_length() - 1:
             self.frames, self._every = self.frames[::2], 2 * self._every
