@@ -113,6 +113,15 @@ def test_high_dynamic_range_is_tone_mapped(film_file, transfer, dim, white):
     assert 0.85 < shades[2] < 0.95
 
 
+def test_a_glance_is_a_small_copy_of_the_frame(film_file):
+    with open_film(film_file("film.mp4", size=(520, 260), rotate=(90,))) as film:
+        for frame, glance in zip(film, film.glances(), strict=True):
+            assert glance.time == frame.time
+            assert glance.small.shape == (130, 65, 3)
+            np.testing.assert_allclose(glance.small.mean((0, 1)), frame.pixels.mean((0, 1)), atol=0.02)
+            np.testing.assert_array_equal(glance.load(), frame.pixels)
+
+
 def test_wide_gamut_is_converted(film_file):
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 14, "color_range": 1}
     grey = read(film_file("a.mkv", range(1), planes=(500, 512, 512), format="yuv420p10le", tags=tags))[1][0].pixels[

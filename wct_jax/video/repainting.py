@@ -29,6 +29,7 @@ from wct_jax.video.ahead import ahead
 from wct_jax.video.brush import Brush, Steadiness
 from wct_jax.video.files.film import Film, Frame, open_film
 from wct_jax.video.files.form import Form
+from wct_jax.video.files.frames import Glance
 from wct_jax.video.files.joining import join
 from wct_jax.video.files.segments import write_segment
 from wct_jax.video.files.sequence import check_apart
@@ -146,8 +147,7 @@ def stylize_video(
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
         unfinished = Unfinished(target, settings | _identity([film, *masks], turns.painters), resume)
-        frames = masked(_sized(film, size), masks)
-        known = _surveyed(frames, film, turns.painters[0], steadiness, unfinished, tell)
+        known = _surveyed(_glances(film, size, masks), film, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
@@ -182,7 +182,7 @@ def _accelerators(model: Model) -> list[jax.Device]:
 
 
 def _surveyed(
-    frames: Iterable[Frame],
+    glances: Iterable[Glance],
     film: Film,
     painter: FramePainter,
     steadiness: Steadiness,
@@ -195,7 +195,7 @@ def _surveyed(
         return known
     learn = painter.learn if steadiness.seconds is None else None
     try:
-        with contextlib.closing(ahead(frames)) as passing:
+        with contextlib.closing(ahead(glances)) as passing:
             known = survey(passing, learn, lambda count: tell("survey", count, film.frame_count or count))
         if not known.times:
             raise ValueError(f"there are no frames in this part of {film.path}")
@@ -208,15 +208,29 @@ def _surveyed(
 
 def _sized(film: Film, size: tuple[int, int]) -> Iterator[Frame]:
     """The frames of a film, resized to a width and a height."""
-    if size == (film.width, film.height):
-        yield from film
-        return
-    cv2 = opencv()
-    how = cv2.INTER_AREA if size[0] < film.width else cv2.INTER_CUBIC
     for frame in film:
-        alpha = None if frame.alpha is None else cv2.resize(frame.alpha, size, interpolation=how).clip(0, 1)
-        pixels = cv2.resize(frame.pixels, size, interpolation=how).clip(0, 1)
-        yield dataclasses.replace(frame, pixels=pixels, alpha=alpha)
+        alpha = None if frame.alpha is None else _fitted(frame.alpha, size)
+        yield dataclasses.replace(frame, pixels=_fitted(frame.pixels, size), alpha=alpha)
+
+
+def _glances(film: Film, size: tuple[int, int], masks: Sequence[Film]) -> Iterator[Glance]:
+    """Glance at a film whose frames are loaded in a size; with masks, look through these, too."""
+    for frame in masked(_sized(film, size), masks) if masks else ():
+        yield Glance(frame.time, frame.pixels, functools.partial(np.asarray, frame.pixels))
+    for glance in () if masks else film.glances():
+        yield glance._replace(load=functools.partial(_loaded, glance, size))
+
+
+def _loaded(glance: Glance, size: tuple[int, int]) -> np.ndarray:
+    return _fitted(glance.load(), size)
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[1::-1] == size:
+        return image
+    cv2 = opencv()
+    how = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_CUBIC
+    return np.clip(cv2.resize(image, size, interpolation=how), 0, 1)
 
 
 def _painted(

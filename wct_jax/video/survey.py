@@ -9,7 +9,7 @@ import numpy as np
 
 from wct_jax.painting.frames import Statistics
 from wct_jax.video.cuts import Cuts
-from wct_jax.video.files.frames import Frame
+from wct_jax.video.files.frames import Glance
 
 # Frames of a shot that its statistics are taken from, a power of two, and their pixels in all.
 _FRAMES = 8
@@ -68,14 +68,14 @@ class Survey:
 
 
 def survey(
-    frames: Iterable[Frame],
+    glances: Iterable[Glance],
     learn: Callable[[Sequence[np.ndarray]], Statistics] | None = None,
     seen: Callable[[int], None] = lambda count: None,
 ) -> Survey:
     """Look through a film, in constant memory but for the times.
 
     Args:
-        frames: All its frames.
+        glances: A glance at each of its frames.
         learn: Function from some frames of a shot, `[H, W, 3]` each, to its statistics; None for none.
         seen: Called with the number of frames so far.
     """
@@ -84,12 +84,13 @@ def survey(
     def close() -> None:
         shots.append(Shot(first, learn(sample.taken) if learn else ()))
 
-    for number, frame in enumerate(frames):
-        if cuts.is_cut(frame.pixels) and number:
+    for number, glance in enumerate(glances):
+        if cuts.is_cut(glance.small) and number:
             close()
             sample, first = _Sample(), number
-        sample.add(frame.pixels)
-        times.append(frame.time)
+        if learn:
+            sample.add(glance.load)
+        times.append(glance.time)
         seen(number + 1)
     if times:
         close()
@@ -110,10 +111,10 @@ class _Sample:
         count, power = len(self.frames), len(self.frames).bit_length() - 1
         return [self.frames[n * count >> power] for n in range(1 << power)]
 
-    def add(self, frame: np.ndarray) -> None:
+    def add(self, load: Callable[[], np.ndarray]) -> None:
         if self._added % self._every == 0:
-            self.frames.append(frame)
+            self.frames.append(load())
         self._added += 1
-        most = int(np.clip(_PIXELS // frame[..., 0].size, 2, _FRAMES))
+        most = int(np.clip(_PIXELS // self.frames[0][..., 0].size, 2, _FRAMES))
         if len(self.frames) >= 2 << most.bit_length() - 1:
             self.frames, self._every = self.frames[::2], 2 * self._every

@@ -34,7 +34,14 @@ class Color:
         note: A sentence on the conversion, or "".
     """
 
-    def __init__(self, first: Any) -> None:
+    def __init__(self, first: Any, interpolation: Any = _FLAGS) -> None:
+        """Look at a frame.
+
+        Args:
+            first: The first frame.
+            interpolation: How swscale scales.
+        """
+        self._interpolation = interpolation
         components = first.format.components
         self.has_alpha = any(component.is_alpha for component in components)
         self._deep = max(component.bits for component in components) > 8
@@ -82,7 +89,7 @@ class Color:
             dst_colorspace=self._matrix,
             src_color_range=_FULL if self._rgb else self._range,
             dst_color_range=full,
-            interpolation=_FLAGS,
+            interpolation=self._interpolation,
         ).to_ndarray(**({"channel_last": True} if format.startswith("yuv") else {}))
         scaled: np.ndarray = np.divide(array, np.float32(np.iinfo(array.dtype).max), dtype=np.float32)
         return scaled

@@ -4,9 +4,11 @@ import abc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +31,33 @@ class Frame:
 
 
 class Shown(NamedTuple):
-    """A frame whose pixels have not been converted yet: its time, its duration if known, and the conversion."""
+    """A frame whose pixels have not been converted yet.
+
+    Attributes:
+        time: When it appears.
+        duration: How long it is shown, if known.
+        load: Converts it to pixels and alpha.
+        small: Converts a small copy of the pixels, if that is faster.
+    """
 
     time: Fraction
     duration: Fraction | None
     load: Callable[[], tuple[np.ndarray, np.ndarray | None]]
+    small: Callable[[], np.ndarray] | None = None
+
+
+class Glance(NamedTuple):
+    """What can be seen of a frame without converting all of it.
+
+    Attributes:
+        time: When it appears, in seconds.
+        small: The colours of a small copy, float32 `[h, w, 3]` in 0..1, or of the frame.
+        load: Converts the frame to `[H, W, 3]`.
+    """
+
+    time: Fraction
+    small: np.ndarray
+    load: Callable[[], np.ndarray]
 
 
 class Film(abc.ABC):
@@ -72,7 +96,7 @@ class Film(abc.ABC):
         self.path, self.start, self.end = path, start, end
         self.files = [path]
         self._notes: dict[str, None] = {}
-        self._passes: list[Generator[Frame]] = []
+        self._passes: list[Generator[Any]] = []
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -89,9 +113,15 @@ class Film(abc.ABC):
         return max(0, min(self._count, round(span * self.frame_rate)))
 
     def __iter__(self) -> Iterator[Frame]:
-        frames = self._frames()
-        self._passes.append(frames)
-        return frames
+        return self._pass(self._frame(*each) for each in self._selected())
+
+    def glances(self) -> Iterator[Glance]:
+        """Pass over the film as iterating does, and glance at each frame; at most the last few can be loaded."""
+        return self._pass(_glance(shown) for shown, _ in self._selected())
+
+    def _pass(self, items: Generator[_Item]) -> Generator[_Item]:
+        self._passes.append(items)
+        return items
 
     def __enter__(self) -> Self:
         return self
@@ -104,14 +134,14 @@ class Film(abc.ABC):
         while self._passes:
             self._passes.pop().close()
 
-    def _frames(self) -> Generator[Frame]:
-        """Select the frames in `start`..`end`, and show each until the next appears."""
+    def _selected(self) -> Generator[tuple[Shown, Fraction]]:
+        """Select the frames in `start`..`end`, each with the time at which the next appears."""
         held: Shown | None = None
         passing = self._shown()
         try:
             for shown in passing:
                 if held is not None:
-                    yield self._frame(held, shown.time)
+                    yield held, shown.time
                     held = None
                 if self.end is not None and shown.time >= self.end:
                     return
@@ -120,13 +150,13 @@ class Film(abc.ABC):
         except ValueError:
             # The frames so far are good; whoever wants them has them before the error.
             if held is not None:
-                yield self._frame(held, held.time + (held.duration or 1 / self.frame_rate))
+                yield held, held.time + (held.duration or 1 / self.frame_rate)
             raise
         finally:
             passing.close()
         if held is not None:
             last = held.time + (held.duration or 1 / self.frame_rate)
-            yield self._frame(held, last if self._end is None else max(last, self._end))
+            yield held, last if self._end is None else max(last, self._end)
 
     def _frame(self, shown: Shown, until: Fraction) -> Frame:
         pixels, alpha = shown.load()
@@ -136,3 +166,10 @@ class Film(abc.ABC):
     @abc.abstractmethod
     def _shown(self) -> Generator[Shown]:
         """Yield frames in order, at least all from `start` on."""
+
+
+def _glance(shown: Shown) -> Glance:
+    if shown.small:
+        return Glance(shown.time, shown.small(), lambda: shown.load()[0])
+    pixels = shown.load()[0]
+    return Glance(shown.time, pixels, lambda: pixels)

@@ -22,6 +22,8 @@ _UNTIMED = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thum
 _EBML, _SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 # Entries of the index, the last in time, among which the last in the file is.
 _LAST = 64
+# Pixels along the longer side of a frame's small copy.
+_GLANCE = 128
 
 
 @contextlib.contextmanager
@@ -82,7 +84,8 @@ class StreamFilm(Film):
         self.width, self.height = self._stored[::-1] if sideways else self._stored
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         self.sample_aspect = 1 / aspect if sideways else aspect
-        self._color = Color(first)
+        # A converter each, since they may work at the same time.
+        self._color, self._glanced = Color(first), Color(first, av.video.reformatter.Interpolation.POINT)
         self.has_alpha = self._color.has_alpha
         if self._color.note:
             self._notes[self._color.note] = None
@@ -95,7 +98,14 @@ class StreamFilm(Film):
         for number, frame in enumerate(frames):
             # Raw streams have no times.
             time = frame.pts * self.time_base if frame.pts is not None else time + step if number else time
-            yield Shown(time, frame.duration * self.time_base or None, functools.partial(self._load, frame))
+            converted = functools.partial(self._load, frame), functools.partial(self._load_small, frame)
+            yield Shown(time, frame.duration * self.time_base or None, *converted)
+
+    def _load_small(self, frame: Any) -> np.ndarray:
+        """Every so many pixels, with which `wct_jax.video.cuts` would begin."""
+        step = max(1, max(self._stored) // _GLANCE)
+        width, height = (max(1, side // step) for side in self._stored)
+        return _upright(self._glanced.convert(frame, width, height)[0], self._matrix)
 
     def _load(self, frame: Any) -> tuple[np.ndarray, np.ndarray | None]:
         pixels, alpha = self._color.convert(frame, *self._stored)
