@@ -5,8 +5,11 @@ import dataclasses
 import functools
 import hashlib
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -20,7 +23,7 @@ from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style
 from wct_jax.pictures.pixels import resized
 from wct_jax.studio.frames import FramePainter
-from wct_jax.studio.progress import Progress, reporter
+from wct_jax.studio.progress import Cancelled, Progress, reporter
 from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.studio.sources import Source
@@ -160,12 +163,14 @@ def stylize_video(
             open_film(source, start=after, **part) as rest,
             contextlib.closing(ahead(masked(_sized(rest, size), masks, begin))) as frames,
         ):
-            for number in range(done, len(segments)):
+            made = (
                 # Its state before the segment itself, so that a run which finds the segment can go on.
-                keep = functools.partial(unfinished.write_state, number)
-                painted = _painted(brush, segments[number], frames, lambda n: tell("frames", n, len(known.times)), keep)
-                with contextlib.closing(ahead(painted)) as made:
-                    write_segment(paths[number], made, form)
+                functools.partial(
+                    _painted, brush, segments[number], frames, functools.partial(unfinished.write_state, number)
+                )
+                for number in range(done, len(segments))
+            )
+            _write(zip(paths[done:], made, strict=True), form, lambda n: tell("frames", n, len(known.times)))
         # In the folder, so that what a killed run leaves goes with it.
         whole = target if form.sequence else unfinished.folder / os.path.basename(target)
         notes = (*unfinished.notes, *film.notes, *join(paths, film, whole, form))
@@ -233,12 +238,52 @@ def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(cv2.resize(image, size, interpolation=how), 0, 1)
 
 
+def _write(
+    segments: Iterable[tuple[os.PathLike[str], Callable[[Callable[[int], None]], Iterator[Frame]]]],
+    form: Form,
+    tell: Callable[[int], None],
+) -> None:
+    """Write segments one after the other, each painted while the last frames of the one before are encoded."""
+    stopped, written = threading.Event(), deque[Future[None]]()
+
+    def write(path: os.PathLike[str], frames: Iterator[Frame]) -> None:
+        with contextlib.closing(ahead(frames)) as made:
+            write_segment(path, made, form)
+
+    def follow(frames: Iterator[Frame], painted: Future[None]) -> Iterator[Frame]:
+        for frame in frames:
+            if stopped.is_set():
+                raise Cancelled
+            yield frame
+        painted.set_result(None)
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for path, frames in segments:
+                painted: Future[None] = Future()
+                written.append(pool.submit(write, path, follow(frames(tell), painted)))
+                written[-1].add_done_callback(lambda done, painted=painted: _fail(painted, done))  # type: ignore[misc]
+                painted.result()
+                if len(written) > 1:
+                    written.popleft().result()
+            for each in written:
+                each.result()
+        finally:
+            stopped.set()
+
+
+def _fail(painted: "Future[None]", written: "Future[None]") -> None:
+    """Say of a segment that is not painted to its end why it is not written."""
+    if not painted.done():
+        painted.set_exception(written.exception())
+
+
 def _painted(
     brush: Brush,
     segment: Segment,
     frames: Iterator[Frame],
-    tell: Callable[[int], None],
     keep: Callable[[dict[str, np.ndarray]], None],
+    tell: Callable[[int], None],
 ) -> Iterator[Frame]:
     if segment.is_fresh:
         brush.begin()
