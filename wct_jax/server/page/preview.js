@@ -1,0 +1,63 @@
+// Previews: a small painting after each change. The newest wins.
+import { pause } from "./element.js"
+import { look } from "./look.js"
+import { say } from "./notice.js"
+import { order } from "./order.js"
+import { ask, askPatiently } from "./server.js"
+import { forgetIds } from "./shelf.js"
+import { badge, showResult, showsPhotoOnly } from "./viewer.js"
+
+// The longer side, for which the server has compiled everything when it starts.
+const LONGEST = 512
+// Milliseconds without a change, so that a slider does not ask at every step.
+const QUIET = 40
+
+let current = null
+let shown = null
+
+export function stopPreview() {
+  current?.abort()
+  current = null
+}
+
+export async function preview(photo) {
+  stopPreview()
+  if (!look.parts().styles.length) {
+    showsPhotoOnly()
+    return badge("Choose a style")
+  }
+  current = new AbortController()
+  const { signal } = current
+  try {
+    await pause(QUIET, signal)
+    await paint(photo, signal)
+  } catch (error) {
+    if (signal.aborted) return
+    badge(error.message, "error")
+    say(error.message)
+  }
+}
+
+async function paint(photo, signal) {
+  badge("Painting a preview", "busy")
+  const answer = await painted(photo, signal)
+  const url = URL.createObjectURL(await answer.blob())
+  if (signal.aborted) return URL.revokeObjectURL(url)
+  await showResult(url, photo.width, photo.height, photo)
+  URL.revokeObjectURL(shown)
+  shown = url
+  const [width, height, seconds] = ["Width", "Height", "Seconds"].map(name => answer.headers.get(`X-WCT-${name}`))
+  badge(`Preview · ${width} × ${height} · ${Number(seconds).toFixed(2)} s`)
+}
+
+async function painted(photo, signal) {
+  const request = async () => ({ method: "POST", body: await order(photo, { longest: LONGEST }), signal })
+  const onwait = () => badge("The server is busy: the preview waits", "busy")
+  try {
+    return await askPatiently("/v1/paint", await request(), onwait)
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 410) throw error
+    forgetIds()
+    return ask("/v1/paint", await request())
+  }
+}
