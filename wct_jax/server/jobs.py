@@ -10,13 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wct_jax.server.bounds import Bounds
 from wct_jax.server.refusal import Refused
 from wct_jax.studio.progress import Cancelled, Progress
 
-QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+QUEUED: Status = "queued"
+RUNNING: Status = "running"
+DONE: Status = "done"
+FAILED: Status = "failed"
+CANCELLED: Status = "cancelled"
 _REMEMBERED = 10000
 
 
@@ -64,7 +69,8 @@ class Job:
         """
         self.id = secrets.token_urlsafe(16)
         self.name, self.client = name, client
-        self.status, self.stage, self.steps = QUEUED, "", (0, 0)
+        self.status: Status = QUEUED
+        self.stage, self.steps = "", (0, 0)
         self.refusal: Refused | None = None
         self.result: Result | None = None
         self.began = 0.0
@@ -109,7 +115,7 @@ class Job:
             raise self.refusal or Refused(503, "the work was cancelled", 1)
         return self.result
 
-    def end(self, status: str, result: Result | None = None, refusal: Refused | None = None) -> None:
+    def end(self, status: Status, result: Result | None = None, refusal: Refused | None = None) -> None:
         """Say what has come of it."""
         if self.finished:
             if result:

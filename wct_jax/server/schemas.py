@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from wct_jax.server.jobs import Status
 from wct_jax.server.order import FILES, SUFFIXES
 
 _TEXTS: dict[str, dict[str, Any]] = {
@@ -65,7 +66,7 @@ class Job(BaseModel):
     """A job."""
 
     id: str
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    status: Status
     stage: str
     done: int
     total: int
@@ -122,6 +123,7 @@ _REFUSALS = {
     403: "The request comes from another site.",
     404: "There is no such thing.",
     408: "The request came too slowly.",
+    409: "It is not finished.",
     410: "It has expired.",
     413: "It is too large.",
     415: "It is no picture.",

@@ -114,7 +114,7 @@ async def read_form(request: Request, files: Collection[str], texts: Collection[
         raise Refused(415, "expected a form of the type multipart/form-data")
     most = {"max_files": bounds.files, "max_fields": bounds.files, "max_part_size": _LONGEST_TEXT}
     try:
-        parsed = await _InMemory(request.headers, request.stream(), **most).parse()  # type: ignore[arg-type]
+        parsed = await _InMemory(request.headers, request.stream(), **most).parse()
     except MultiPartException as error:
         raise Refused(400, f"the form cannot be read: {error.message.rstrip('.')}") from None
     form = Form({}, {})
