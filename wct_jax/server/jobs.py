@@ -58,7 +58,9 @@ Work = Callable[[Any, Progress, Callable[[], bool]], Result]
 class Job:
     """One piece of work. Its state changes in the event loop's thread alone, in which it was made."""
 
-    def __init__(self, name: str, work: Work, client: str, seconds: float) -> None:
+    def __init__(
+        self, name: str, work: Work, client: str, seconds: float, ended: "Callable[[Job], None]" = lambda job: None
+    ) -> None:
         """Make a job that has not been queued.
 
         Args:
@@ -66,6 +68,7 @@ class Job:
             work: The work.
             client: Who asked for it.
             seconds: The most that it may take.
+            ended: Called when nothing more will happen.
         """
         self.id = secrets.token_urlsafe(16)
         self.name, self.client = name, client
@@ -75,7 +78,7 @@ class Job:
         self.result: Result | None = None
         self.began = 0.0
         self.ended: float | None = None
-        self._work, self._seconds = work, seconds
+        self._work, self._seconds, self._ended = work, seconds, ended
         self._stop, self._deadline = threading.Event(), float("inf")
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
 
@@ -93,10 +96,9 @@ class Job:
         return round((time.monotonic() - self.began) * (total - done) / done, 1)
 
     def cancel(self) -> None:
-        """Stop the work as soon as it asks."""
+        """Say that nobody waits any more; the work stops when it next asks."""
         self._stop.set()
-        if self.status == QUEUED:
-            self.end(CANCELLED)
+        self.end(CANCELLED)
 
     async def change(self) -> None:
         """Wait until something changes."""
@@ -124,6 +126,7 @@ class Job:
         self.result, self.refusal, self.ended = result, refusal, time.time()
         self._work = _nothing  # It holds the pictures.
         self._change(status=status)
+        self._ended(self)
 
     def do(self, session: Any, fail: Callable[[Exception], Refused]) -> None:
         """Do the work, in a worker's thread.

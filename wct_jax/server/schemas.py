@@ -5,13 +5,13 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from wct_jax.server.jobs import Status
-from wct_jax.server.order import FILES, SUFFIXES
+from wct_jax.server.order import FILES, PICTURES, TEXTS
 
 _TEXTS: dict[str, dict[str, Any]] = {
     "options": {"type": "string", "contentMediaType": "application/json", "description": "`Options` as a JSON object"},
     "style_id": {"type": "array", "items": {"type": "string"}, "description": "ids of kept styles, after the files"},
     "weights": {"type": "string", "contentMediaType": "application/json", "description": "JSON list of the shares"},
-    "format": {"type": "string", "enum": list(SUFFIXES), "default": "png"},
+    "format": {"type": "string", "enum": list(PICTURES), "default": "png"},
     "quality": {"type": "integer", "minimum": 1, "maximum": 100, "default": 95, "description": "of a JPEG"},
     "strip": {"type": "boolean", "default": False, "description": "no EXIF, and no settings in the result"},
     "longest": {
@@ -53,7 +53,7 @@ def form(*names: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-PAINT = form(*FILES, "style_id", "weights", "options", "format", "quality", "strip", "longest", "texture", "seed")
+PAINT = form(*FILES, *TEXTS)
 
 
 class Mistake(BaseModel):
@@ -129,6 +129,7 @@ _REFUSALS = {
     415: "It is no picture.",
     422: "It contradicts itself, or cannot be done.",
     429: "The client asks too much.",
+    501: "The server lacks a package for it.",
     503: "The queue is full; `Retry-After` says when to come again.",
     504: "It took too long.",
 }

@@ -1,7 +1,6 @@
 """Routes that tell about the server: whether it is well, its models, its metrics."""
 
 import asyncio
-import importlib.util
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
@@ -10,6 +9,7 @@ import wct_jax
 from wct_jax.painting.options import COLORS, METHODS, PROTECTED, TRANSFORMS
 from wct_jax.server import schemas
 from wct_jax.server.refusal import Refused
+from wct_jax.server.routes import films
 from wct_jax.server.schemas import answers
 from wct_jax.server.service import Service
 
@@ -19,11 +19,12 @@ _LOADING = 20.0
 
 def add(app: FastAPI, service: Service, name: str) -> None:
     """Add the routes."""
-    films = importlib.util.find_spec("av") is not None
 
     @app.get("/v1/health", responses=answers(), summary="Whether the server is ready")
     async def health() -> schemas.Health:
-        return schemas.Health(status="ok", ready=service.workers.ready, version=wct_jax.__version__, films=films)
+        return schemas.Health(
+            status="ok", ready=service.workers.ready, version=wct_jax.__version__, films=films.readable()
+        )
 
     @app.get("/v1/models", responses=answers(503), summary="The models, and the options that they can be asked for")
     async def models() -> list[schemas.Model]:

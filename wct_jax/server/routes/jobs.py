@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from wct_jax.server import schemas
 from wct_jax.server.jobs import QUEUED, Job
@@ -56,7 +56,7 @@ def described(service: Service, job: Job) -> schemas.Job:
         stage=job.stage,
         done=job.steps[0],
         total=job.steps[1],
-        position=service.workers.position(job),
+        position=service.position(job),
         seconds_left=job.seconds_left,
         error=job.refusal.sentence if job.refusal else None,
         name=job.name,
@@ -65,6 +65,13 @@ def described(service: Service, job: Job) -> schemas.Job:
         result=f"/v1/jobs/{job.id}/result" if result else None,
         expires=service.jobs.expires(job),
     )
+
+
+def accepted(service: Service, job: Job) -> Response:
+    """Keep a job for a client who comes back for it, and say where."""
+    service.jobs.add(job)
+    where = {"Location": f"/v1/jobs/{job.id}", "Preference-Applied": "respond-async"}
+    return JSONResponse(described(service, job).model_dump(), 202, where)
 
 
 async def _events(service: Service, job: Job) -> AsyncIterator[str]:

@@ -1,10 +1,9 @@
-"""Routes that paint, and how results are answered."""
+"""The route that paints."""
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from wct_jax.server import schemas
-from wct_jax.server.routes.jobs import described
+from wct_jax.server.routes.jobs import accepted
 from wct_jax.server.routes.results import answer
 from wct_jax.server.schemas import answers
 from wct_jax.server.service import Service
@@ -30,8 +29,6 @@ def add(app: FastAPI, service: Service) -> None:
         later = "respond-async" in request.headers.get("prefer", "")
         job = service.start(order, request.state.client, urgent=not later)
         if later:
-            service.jobs.add(job)
-            where = {"Location": f"/v1/jobs/{job.id}", "Preference-Applied": "respond-async"}
-            return JSONResponse(described(service, job).model_dump(), 202, where)
+            return accepted(service, job)
         result = await service.finished(job, request)
         return answer(result, job.name) if result else Response(status_code=499)
