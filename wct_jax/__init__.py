@@ -67,6 +67,7 @@ for _room in (
     "convert.torch",
     "video.files",
     "video.live",
+    "server.routes",
 ):
     _module = importlib.import_module(f"{__name__}.{_room}")
     # The modules in a room are imported as they are named: `wct_jax.kernels.conv`.

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, number, positive, run, say, whole
@@ -107,9 +107,8 @@ def _serve(arguments: argparse.Namespace, program: str) -> None:
 
         return Session(arguments.model, Limits(max_pixels=bounds.pixels), keep_compiled=True)
 
-    def warmed(session: "Session") -> None:
-        warm(session, arguments.warm, [kept.picture for kept in service.styles.packaged()])
-        say(f"{program}: ready")
+    def warmed(session: "Session") -> Iterator[None]:
+        return warm(session, arguments.warm, [kept.picture for kept in service.styles.packaged()])
 
     service = Service(Workers(opened, warmed, bounds.queue), bounds)
     with bind(arguments.host, arguments.port) as taken:

@@ -15,7 +15,8 @@ class Bounds:
         jobs: Unfinished jobs of one client.
         requests: Requests of one client that are answered at the same time.
         rate: Requests of one client per second, on average over a few seconds.
-        seconds: Seconds that a job may be worked on.
+        seconds: Seconds that a picture may be worked on.
+        film_seconds: Seconds that a film may be worked on.
         kept: Seconds for which a finished job is kept.
         results: Bytes of finished jobs, and again of answers to be given anew.
         styles: Bytes of styles that clients keep here.
@@ -31,6 +32,7 @@ class Bounds:
     requests: int = 48
     rate: float = 100.0
     seconds: float = 900.0
+    film_seconds: float = 14400.0
     kept: float = 900.0
     results: int = 2**28
     styles: int = 2**28

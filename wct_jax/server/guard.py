@@ -32,7 +32,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 # What a browser loads before the page has read the token.
-_OPEN = ("/", "/docs", "/openapi.json", "/v1/health")
+_OPEN = ("/", "/docs", "/docs.css", "/openapi.json", "/v1/health")
 # Bytes, and seconds for which they may come, of a refused body that are taken so that the client reads the answer.
 _DRAINED, _DRAINING = 2**24, 2.0
 

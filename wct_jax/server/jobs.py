@@ -10,13 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wct_jax.server.bounds import Bounds
 from wct_jax.server.refusal import Refused
 from wct_jax.studio.progress import Cancelled, Progress
 
-QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+QUEUED: Status = "queued"
+RUNNING: Status = "running"
+DONE: Status = "done"
+FAILED: Status = "failed"
+CANCELLED: Status = "cancelled"
 _REMEMBERED = 10000
 
 
@@ -53,7 +58,9 @@ Work = Callable[[Any, Progress, Callable[[], bool]], Result]
 class Job:
     """One piece of work. Its state changes in the event loop's thread alone, in which it was made."""
 
-    def __init__(self, name: str, work: Work, client: str, seconds: float) -> None:
+    def __init__(
+        self, name: str, work: Work, client: str, seconds: float, ended: "Callable[[Job], None]" = lambda job: None
+    ) -> None:
         """Make a job that has not been queued.
 
         Args:
@@ -61,15 +68,17 @@ class Job:
             work: The work.
             client: Who asked for it.
             seconds: The most that it may take.
+            ended: Called when nothing more will happen.
         """
         self.id = secrets.token_urlsafe(16)
         self.name, self.client = name, client
-        self.status, self.stage, self.steps = QUEUED, "", (0, 0)
+        self.status: Status = QUEUED
+        self.stage, self.steps = "", (0, 0)
         self.refusal: Refused | None = None
         self.result: Result | None = None
         self.began = 0.0
         self.ended: float | None = None
-        self._work, self._seconds = work, seconds
+        self._work, self._seconds, self._ended = work, seconds, ended
         self._stop, self._deadline = threading.Event(), float("inf")
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
 
@@ -87,10 +96,9 @@ class Job:
         return round((time.monotonic() - self.began) * (total - done) / done, 1)
 
     def cancel(self) -> None:
-        """Stop the work as soon as it asks."""
+        """Say that nobody waits any more; the work stops when it next asks."""
         self._stop.set()
-        if self.status == QUEUED:
-            self.end(CANCELLED)
+        self.end(CANCELLED)
 
     async def change(self) -> None:
         """Wait until something changes."""
@@ -109,7 +117,7 @@ class Job:
             raise self.refusal or Refused(503, "the work was cancelled", 1)
         return self.result
 
-    def end(self, status: str, result: Result | None = None, refusal: Refused | None = None) -> None:
+    def end(self, status: Status, result: Result | None = None, refusal: Refused | None = None) -> None:
         """Say what has come of it."""
         if self.finished:
             if result:
@@ -118,6 +126,7 @@ class Job:
         self.result, self.refusal, self.ended = result, refusal, time.time()
         self._work = _nothing  # It holds the pictures.
         self._change(status=status)
+        self._ended(self)
 
     def do(self, session: Any, fail: Callable[[Exception], Refused]) -> None:
         """Do the work, in a worker's thread.

@@ -1,7 +1,8 @@
 """Orders: the form of a request for a picture, read and checked."""
 
 import hashlib
-import json
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,8 @@ FILES = ("content", "style", "mask", "alpha_map", "strength_map", "structure_map
 TEXTS = ("style_id", "weights", "options", "format", "quality", "strip", "longest", "seed", "texture")
 """The fields of the form."""
 
-SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
+PICTURES = ("png", "jpeg")
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "mp4": ".mp4"}
 # Of the command line, too: beyond these a border costs more than the picture.
 _MOST_MARGIN = 256
 # Style swap compares each patch of the photo with each of the style, in one step that nobody can cancel.
@@ -88,7 +90,7 @@ class Order:
 
 def uploads_of(form: Form, styles: Iterable[Upload | None]) -> Iterator[Upload]:
     """All pictures of a request, those of kept styles included."""
-    yield from (file for name, files in form.files.items() if name != "style" for file in files)
+    yield from (file for name, files in form.files.items() if name not in ("style", "film") for file in files)
     yield from (style for style in styles if style)
 
 
@@ -118,15 +120,14 @@ def order_of(
         ValueError: As of `Request`.
     """
     options = options_of(form)
-    photo, texture = form.file("content"), _texture(form, bounds)
-    if (photo is None) == (texture is None):
+    photo, texture, film = form.file("content"), _texture(form, bounds), form.file("film")
+    content = film or photo or texture
+    if not content or (photo and texture):
         raise Refused(422, "expected a photo as `content`, or `texture`, got " + ("both" if photo else "neither"))
-    content = photo or texture
-    assert content
-    format = form.text("format") or "png"
-    if format not in SUFFIXES:
-        raise Refused(422, f"`format` must be one of {', '.join(SUFFIXES)}, got {format[:40]!r}")
-    longest = _whole(form, "longest", 16, 10**5)
+    format = "mp4" if film else form.text("format") or "png"
+    if format not in (SUFFIXES if film else PICTURES):
+        raise Refused(422, f"`format` must be one of {', '.join(PICTURES)}, got {format[:40]!r}")
+    longest = form.whole("longest", 16, 10**5)
     maps = {"alpha_map": "alpha_map", "strength": "strength_map", "structure": "structure_map"}
     order = Order(
         content=content,
@@ -137,8 +138,8 @@ def order_of(
         options=options,
         side=_side(size_of(photo), longest, options.content_size) if photo and longest else None,
         format=format,
-        quality=_whole(form, "quality", 1, 100) or 95,
-        strip=_switch(form, "strip"),
+        quality=form.whole("quality", 1, 100) or 95,
+        strip=form.switch("strip", False),
     )
     order.request()
     pixels = sum(width * height for width, height in map(size_of, uploads_of(form, styles)))
@@ -167,29 +168,26 @@ def _side(size: tuple[int, int], longest: int, content_size: int | None) -> int 
 
 
 def _check_swap(order: Order, size_of: Callable[[Upload], tuple[int, int]]) -> None:
-    options = order.options
+    options, content = order.options, order.content
+    if not options.swap_layers or not order.styles or order.format == "mp4":
+        return
+    painted = (content.width, content.height) if isinstance(content, Texture) else size_of(content)
+    sizes = [(painted, order.side or options.content_size)]
+    sizes += [(size_of(style), options.style_size) for style in order.styles if style]
+    photo, *styles = (math.prod(resized(size, side) if side else size) for size, side in sizes)
     for layer in options.swap_layers:
-        level = int(layer[4]) if layer[:4] == "relu" and layer[4:5].isdigit() else 1
-        counts = []
-        for picture, side in ((order.content, order.side or options.content_size), (order.styles[0], None)):
-            size = (picture.width, picture.height) if isinstance(picture, Texture) else size_of(picture or _none())
-            side = options.style_size if picture is order.styles[0] else side
-            width, height = resized(size, side) if side else size
-            counts.append(width * height / 4 ** (level - 1) / options.stride**2)
-        if counts[0] * counts[1] > _MOST_COMPARISONS:
+        level = int(layer[4]) if re.match("relu[1-5]", layer) else 1
+        patches = 4 ** (level - 1) * options.stride**2
+        if photo / patches * (max(styles) / patches) > _MOST_COMPARISONS:
             raise Refused(
                 422,
-                f"`swap_layers` {layer} would compare {counts[0]:.0f} patches with {counts[1]:.0f}, which takes too "
-                "long: expected a smaller `content_size` and `style_size`, or a deeper layer",
+                f"`swap_layers` {layer} would compare {photo // patches} patches with {max(styles) // patches}, which "
+                "takes too long: expected a smaller `content_size` and `style_size`, or a deeper layer",
             )
 
 
-def _none() -> Upload:
-    raise Refused(422, "`swap_layers` needs the patches of a style, got none")
-
-
 def _texture(form: Form, bounds: Bounds) -> Texture | None:
-    seed, text = _whole(form, "seed", 0, 2**32 - 1), form.text("texture")
+    seed, text = form.whole("seed", 0, 2**32 - 1), form.text("texture")
     if not text:
         return None
     width, _, height = text.partition("x")
@@ -201,29 +199,7 @@ def _texture(form: Form, bounds: Bounds) -> Texture | None:
 
 
 def _weights(form: Form) -> tuple[float, ...] | None:
-    text = form.text("weights")
-    if not text:
-        return None
-    try:
-        weights = json.loads(text)
-    except (ValueError, RecursionError):
-        weights = None
-    if not isinstance(weights, list):
+    weights = form.json("weights")
+    if not isinstance(weights, list | None):
         raise Refused(422, "`weights` must be a JSON list of numbers, one for each style")
-    return tuple(weights)
-
-
-def _whole(form: Form, name: str, least: int, most: int) -> int | None:
-    text = form.text(name)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
-        raise Refused(422, f"`{name}` must be a whole number from {least} to {most}, got {text[:40]!r}")
-    return int(text)
-
-
-def _switch(form: Form, name: str) -> bool:
-    text = form.text(name) or "false"
-    if text not in ("true", "false"):
-        raise Refused(422, f"`{name}` must be true or false, got {text[:40]!r}")
-    return text == "true"
+    return None if weights is None else tuple(weights)

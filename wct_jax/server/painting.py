@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wct_jax.studio.session import Session
 
 # Width to height of the photos that cameras take, upright and lying.
-_SHAPES = ((1, 1), (3, 2), (2, 3), (4, 3), (3, 4), (16, 9), (9, 16))
+_SHAPES = ((4, 3), (3, 2), (3, 4), (2, 3), (16, 9), (9, 16))
 
 
 def paint(order: Order, session: "Session", progress: Progress, cancel: Callable[[], bool]) -> Result:
@@ -50,19 +50,25 @@ def paint(order: Order, session: "Session", progress: Progress, cancel: Callable
     return Result(file.getvalue(), f"image/{order.format}", width, height, time.perf_counter() - start)
 
 
-def warm(session: "Session", sides: Iterable[int], styles: Iterable[Upload]) -> None:
-    """Compile what photos of some sizes need, and extract styles.
+def warm(session: "Session", sides: Sequence[int], styles: Sequence[Upload]) -> Iterator[None]:
+    """Compile what photos of some sizes need, and extract styles, step by step.
 
     Args:
         session: The session.
         sides: Lengths of the photos' longer sides in pixels.
         styles: Pictures of styles.
+
+    Yields:
+        First when each size has been painted once, then after each of the shapes and styles that are left.
     """
-    noise = np.random.default_rng(0)
-    given = list(styles)
+    rng, file = np.random.default_rng(0), styles[0].open
+    for side in sides:
+        session.paint(rng.random((side, side, 3), np.float32), file())
     for side in sides:
         for wide, high in _SHAPES:
+            yield
             shape = (side * high // max(wide, high), side * wide // max(wide, high), 3)
-            session.paint(noise.random(shape, np.float32), given[0].open())
-    for style in given[1:] if sides else ():
-        session.paint(noise.random((64, 64, 3), np.float32), style.open())
+            session.paint(rng.random(shape, np.float32), file())
+    for style in styles[1:] if sides else ():
+        yield
+        session.paint(rng.random((64, 64, 3), np.float32), style.open())

@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from wct_jax.server.order import FILES, SUFFIXES
+from wct_jax.server.jobs import Status
+from wct_jax.server.order import FILES, PICTURES, TEXTS
 
 _TEXTS: dict[str, dict[str, Any]] = {
     "options": {"type": "string", "contentMediaType": "application/json", "description": "`Options` as a JSON object"},
     "style_id": {"type": "array", "items": {"type": "string"}, "description": "ids of kept styles, after the files"},
     "weights": {"type": "string", "contentMediaType": "application/json", "description": "JSON list of the shares"},
-    "format": {"type": "string", "enum": list(SUFFIXES), "default": "png"},
+    "format": {"type": "string", "enum": list(PICTURES), "default": "png"},
     "quality": {"type": "integer", "minimum": 1, "maximum": 100, "default": 95, "description": "of a JPEG"},
     "strip": {"type": "boolean", "default": False, "description": "no EXIF, and no settings in the result"},
     "longest": {
@@ -52,7 +53,7 @@ def form(*names: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-PAINT = form(*FILES, "style_id", "weights", "options", "format", "quality", "strip", "longest", "texture", "seed")
+PAINT = form(*FILES, *TEXTS)
 
 
 class Mistake(BaseModel):
@@ -65,7 +66,7 @@ class Job(BaseModel):
     """A job."""
 
     id: str
-    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    status: Status
     stage: str
     done: int
     total: int
@@ -122,11 +123,13 @@ _REFUSALS = {
     403: "The request comes from another site.",
     404: "There is no such thing.",
     408: "The request came too slowly.",
+    409: "It is not finished.",
     410: "It has expired.",
     413: "It is too large.",
     415: "It is no picture.",
     422: "It contradicts itself, or cannot be done.",
     429: "The client asks too much.",
+    501: "The server lacks a package for it.",
     503: "The queue is full; `Retry-After` says when to come again.",
     504: "It took too long.",
 }

@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import functools
+import shutil
+import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from wct_jax.server.bounds import Bounds
-from wct_jax.server.jobs import CANCELLED, DONE, QUEUED, Job, Jobs, Result, Work
+from wct_jax.server.jobs import DONE, QUEUED, Job, Jobs, Result, Work
 from wct_jax.server.metrics import Metrics
 from wct_jax.server.order import FILES, TEXTS, Order, order_of, styles_of, uploads_of
 from wct_jax.server.painting import paint
@@ -18,6 +22,7 @@ from wct_jax.server.refusal import Refused
 from wct_jax.server.styles import Styles
 from wct_jax.server.uploads import Form, Headers, Upload, read_form
 from wct_jax.server.workers import Workers
+from wct_jax.studio.progress import Progress
 from wct_jax.system.recent import Recent
 
 _T = TypeVar("_T")
@@ -35,6 +40,10 @@ class Service:
             bounds: The most that clients may take.
         """
         self.workers, self.bounds = workers, bounds
+        # Films take minutes, for which nobody should wait with a photo.
+        self.films = Workers(workers.wait, lambda session: iter(()), bounds.queue, devices=1)
+        self.folder = Path(tempfile.mkdtemp(prefix="wct_jax-serve-"))
+        """A private folder for films, which `tidy` removes."""
         self.jobs, self.styles, self.headers = Jobs(bounds), Styles(bounds), Headers(bounds)
         self.answers: Recent[str, Result] = Recent(bounds.results, lambda result: result.size)
         self.failed: Callable[[], None] = lambda: None
@@ -42,7 +51,7 @@ class Service:
         self.metrics = Metrics()
         self.metrics.values |= {
             "ready": lambda: workers.ready,
-            "jobs_unfinished": lambda: len(workers.unfinished()),
+            "jobs_unfinished": lambda: len(self.unfinished()),
             "jobs_running": lambda: len(workers.running),
             "styles_bytes": lambda: self.styles.size,
         }
@@ -97,7 +106,7 @@ class Service:
             job.end(DONE, known)
             return job
 
-        def work(session, progress, cancel):  # type: ignore[no-untyped-def]
+        def work(session: Any, progress: Progress, cancel: Callable[[], bool]) -> Result:
             result = paint(order, session, progress, cancel)
             self.answers.add(key, result)
             self.answers.trim()
@@ -105,18 +114,39 @@ class Service:
 
         return self.queue(order.name, work, client, urgent)
 
-    def queue(self, name: str, work: Work, client: str, urgent: bool, workers: Workers | None = None) -> Job:
+    def queue(self, name: str, work: Work, client: str, urgent: bool, film: bool = False) -> Job:
         """Queue work.
+
+        Args:
+            name: The name of the result's file.
+            work: The work.
+            client: Who asks.
+            urgent: Whether somebody waits for it.
+            film: Whether it is about a film.
 
         Raises:
             Refused: There is too much to do.
         """
-        workers = workers or self.workers
-        if sum(job.client == client for job in workers.unfinished()) >= self.bounds.jobs:
+        if sum(job.client == client for job in self.unfinished()) >= self.bounds.jobs:
             raise Refused(429, f"{self.bounds.jobs} pictures of yours are not finished yet: expected fewer", 1)
-        job = Job(name, work, client, self.bounds.seconds)
-        workers.add(job, urgent)
+        if film and not self.films.started:
+            self.films.start()
+        job = Job(name, work, client, self.bounds.film_seconds if film else self.bounds.seconds, self._ended)
+        (self.films if film else self.workers).add(job, urgent)
         return job
+
+    def unfinished(self) -> list[Job]:
+        """The jobs that wait or are worked on."""
+        return [*self.workers.unfinished(), *self.films.unfinished()]
+
+    def position(self, job: Job) -> int:
+        """The place of a job among those that wait, from 1; 0 for one that does not wait."""
+        return self.workers.position(job) or self.films.position(job)
+
+    def _ended(self, job: Job) -> None:
+        self.metrics.counted[f"jobs_{job.status}"] += 1
+        if job.result:
+            self.metrics.painted(job.result.seconds)
 
     async def finished(self, job: Job, request: Request) -> Result | None:
         """Wait for a result while its client waits, too.
@@ -135,9 +165,7 @@ class Service:
         finally:
             gone.cancel()
             done.cancel()
-            if not job.finished:
-                job.cancel()
-            self.metrics.counted[f"jobs_{job.status if job.finished else CANCELLED}"] += 1
+            job.cancel()
 
     async def living(self) -> AsyncIterator[None]:
         """Start the workers, and at the end cancel and forget everything."""
@@ -158,23 +186,36 @@ class Service:
 
         Called in a thread of its own.
         """
-        self.workers.close()
+        self._close()
         with contextlib.suppress(RuntimeError):  # The loop may have ended meanwhile.
             self._loop.call_soon_threadsafe(self._cancel, False)
-            if not self.workers.join(seconds):
+            if not self.join(seconds):
                 self._loop.call_soon_threadsafe(self._cancel, True)
 
+    def join(self, seconds: float) -> bool:
+        """Wait until the workers have ended, for some seconds; return whether they have."""
+        end = time.monotonic() + seconds
+        return self.workers.join(seconds) & self.films.join(end - time.monotonic())
+
+    def _close(self) -> None:
+        self.workers.close()
+        self.films.close()
+
     def _cancel(self, running: bool) -> None:
-        for job in self.workers.unfinished():
+        for job in self.unfinished():
             if running or job.status == QUEUED:
                 job.cancel()
 
     def close(self) -> None:
         """Cancel and forget everything."""
-        self.workers.close()
+        self._close()
         self._cancel(True)
         self.jobs.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def tidy(self) -> None:
+        """Remove the private folder, at the very end."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 async def _gone(request: Request) -> None:

@@ -70,6 +70,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
+            self._service.tidy()
             leave(128 + sig)
         self.should_exit = True
         threading.Thread(target=self._service.end, args=(_FINISHING,), daemon=True).start()
@@ -114,7 +115,9 @@ def serve(service: Service, taken: socket.socket, door: Door, model: str, starte
     service.failed = failed
     server.run(sockets=[taken])
     # A step of the networks cannot be broken off, and Python would crash under it.
-    if not service.workers.join(_STOPPING):
+    done = service.join(_STOPPING)
+    service.tidy()
+    if not done:
         leave(0)
     if service.workers.failure:
         raise service.workers.failure

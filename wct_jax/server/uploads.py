@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import json
 import re
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -16,6 +18,7 @@ from wct_jax.server.refusal import Refused
 from wct_jax.studio.sources import Held
 from wct_jax.system.recent import Recent
 
+_T = TypeVar("_T")
 _LONGEST_TEXT = 2**16
 _LONGEST_NAME = 80
 # The formats that people have. Pillow would read more, with code that few have looked at.
@@ -77,6 +80,38 @@ class Form:
     files: dict[str, list[Upload]]
     texts: dict[str, list[str]]
 
+    def whole(self, name: str, least: int, most: int) -> int | None:
+        """The whole number of a field, or None without one."""
+        text = self.text(name)
+        if not text:
+            return None
+        if not (text.isascii() and text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+            raise Refused(422, f"`{name}` must be a whole number from {least} to {most}, got {text[:40]!r}")
+        return int(text)
+
+    def number(self, name: str) -> float | None:
+        """The number of a field, at least 0, or None without one."""
+        text = self.text(name)
+        if not text:
+            return None
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", text, re.ASCII):
+            raise Refused(422, f"`{name}` must be a number such as 1.5, got {text[:40]!r}")
+        return float(text)
+
+    def switch(self, name: str, default: bool) -> bool:
+        """Whether a field is true."""
+        text = self.text(name) or str(default).lower()
+        if text not in ("true", "false"):
+            raise Refused(422, f"`{name}` must be true or false, got {text[:40]!r}")
+        return text == "true"
+
+    def json(self, name: str) -> Any:
+        """The value of a field in JSON, or None without one."""
+        try:
+            return json.loads(self.text(name) or "null")
+        except (ValueError, RecursionError):
+            raise Refused(422, f"`{name}` must be JSON") from None
+
     def file(self, name: str) -> Upload | None:
         """The file of a field that may be there once."""
         return _only(name, self.files.get(name))
@@ -86,7 +121,7 @@ class Form:
         return _only(name, self.texts.get(name))
 
 
-def _only(name, values):  # type: ignore[no-untyped-def]
+def _only(name: str, values: list[_T] | None) -> _T | None:
     if values and len(values) > 1:
         raise Refused(422, f"expected `{name}` once, got it {len(values)} times")
     return values[0] if values else None
@@ -114,7 +149,7 @@ async def read_form(request: Request, files: Collection[str], texts: Collection[
         raise Refused(415, "expected a form of the type multipart/form-data")
     most = {"max_files": bounds.files, "max_fields": bounds.files, "max_part_size": _LONGEST_TEXT}
     try:
-        parsed = await _InMemory(request.headers, request.stream(), **most).parse()  # type: ignore[arg-type]
+        parsed = await _InMemory(request.headers, request.stream(), **most).parse()
     except MultiPartException as error:
         raise Refused(400, f"the form cannot be read: {error.message.rstrip('.')}") from None
     form = Form({}, {})

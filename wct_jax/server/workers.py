@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from wct_jax.pictures.decoding import MemoryLimitError, PixelLimitError
@@ -26,15 +26,22 @@ class Workers:
         failure: Why the sessions could not be opened, or None.
     """
 
-    def __init__(self, opened: "Callable[[], Session]", warm: "Callable[[Session], None]", most: int) -> None:
+    def __init__(
+        self,
+        opened: "Callable[[], Session]",
+        warm: "Callable[[Session], Iterator[None]]",
+        most: int,
+        devices: int = sys.maxsize,
+    ) -> None:
         """Describe the workers; `start` starts them.
 
         Args:
             opened: Opens a session, on the device that is JAX's default at that time.
-            warm: Called with each session before it takes work.
+            warm: Warms a session: up to the first step before it takes work, then whenever there is none.
             most: The most jobs that wait.
+            devices: The most devices to work on.
         """
-        self._opened, self._warm, self._most = opened, warm, most
+        self._opened, self._warm, self._most, self._most_devices = opened, warm, most, devices
         self._urgent: deque[Job] = deque()
         self._patient: deque[Job] = deque()
         self._waiting = threading.Condition()
@@ -53,6 +60,23 @@ class Workers:
     def ready(self) -> bool:
         """Whether all sessions are open and warm."""
         return 0 < self._devices == len(self._sessions)
+
+    @property
+    def started(self) -> bool:
+        """Whether the workers were started."""
+        return bool(self._threads)
+
+    def wait(self) -> "Session":
+        """Wait for a session.
+
+        Raises:
+            Refused: There will be none.
+        """
+        with self._waiting:
+            self._waiting.wait_for(lambda: self._sessions or self._closed)
+        if not self._sessions:
+            raise Refused(503, "the server is ending", 5)
+        return self._sessions[0]
 
     @property
     def session(self) -> "Session | None":
@@ -128,6 +152,7 @@ class Workers:
             return
         if devices[0].platform == "cpu":
             devices = devices[:1]  # More of them would only share the cores.
+        devices = devices[: self._most_devices]
         self._devices = len(devices)
         for device in devices[1:]:
             self._thread(lambda device=device: self._work(device, failed))  # type: ignore[misc]
@@ -139,13 +164,23 @@ class Workers:
         with jax.default_device(device):
             try:
                 session = self._opened()
-                self._warm(session)
+                warming = _continued(self._warm(session))
             except Exception as error:
                 self.failure = self.failure or error
                 failed()
                 return
-            self._sessions.append(session)
-            while (job := self._next()) is not None:
+            with self._waiting:
+                self._sessions.append(session)
+                self._waiting.notify_all()
+            while not self._closed:
+                job = self._next(wait=warming is None)
+                if job is None:
+                    try:
+                        warming = warming and _continued(warming)
+                    except Exception as error:
+                        warming = None
+                        why(error)
+                    continue
                 start = time.monotonic()
                 try:
                     job.do(session, why)
@@ -155,17 +190,25 @@ class Workers:
                 self._mean += 0.2 * (time.monotonic() - start - self._mean)
                 del job
 
-    def _next(self) -> Job | None:
+    def _next(self, wait: bool) -> Job | None:
         with self._waiting:
-            while True:
+            while not self._closed:
                 self._tidy()
-                if self._closed:
-                    return None
                 if queue := self._urgent or self._patient:
                     job = queue.popleft()
                     self.running.add(job)
                     return job
+                if not wait:
+                    return None
                 self._waiting.wait()
+        return None
+
+
+def _continued(steps: Iterator[None]) -> Iterator[None] | None:
+    """The steps after one more has been done; None if there are none left."""
+    for _ in steps:
+        return steps
+    return None
 
 
 def why(error: Exception) -> Refused:
