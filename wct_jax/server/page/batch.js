@@ -14,9 +14,8 @@ let rows = []
 let choose = () => {}
 
 export const isBatch = () => rows.length > 1
-export const photosOf = () => rows.map(each => each.photo)
 
-// Show photos to be painted together. `chosen` is called with the one that a person wants to see.
+// Show photos to be painted together. `chosen` is called with the one that a person wants to see, and its row.
 export async function openBatch(photos, chosen) {
   choose = chosen
   rows = photos.map(row)
@@ -37,9 +36,10 @@ function row(photo) {
   const picture = make("img", { alt: "" })
   const text = make("span", { className: "small" }, "")
   const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: `Progress of ${photo.name}` })
-  const press = make("button", { type: "button", onclick: () => choose(photo) }, picture, make("span", { className: "name" }, photo.name), text)
+  const press = make("button", { type: "button", onclick: () => choose(photo, self) }, picture, make("span", { className: "name" }, photo.name), text)
   const item = make("li", {}, press, bar)
-  return { photo, picture, text, bar, item, job: null }
+  const self = { photo, picture, text, bar, item, job: null, fields: null }
+  return self
 }
 
 export function markShown(photo) {
@@ -78,7 +78,8 @@ async function paintOne(row, wanted, signal) {
       row.bar.hidden = false
       row.bar.value = job.total ? job.done / job.total : 0
     }
-    row.job = await work("/v1/paint", await order(row.photo, wanted), progress, signal)
+    row.fields = await order(row.photo, wanted)
+    row.job = await work("/v1/paint", row.fields, progress, signal)
     tell(row, "done", "done")
   } catch (error) {
     if (signal.aborted) {

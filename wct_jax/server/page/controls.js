@@ -2,24 +2,20 @@
 import { find, make } from "./element.js"
 import { DEFAULTS, look } from "./look.js"
 import { SIZES } from "./order.js"
+import { capital, scaleOf } from "./scale.js"
 
 const form = find("controls")
 const field = name => form.elements[name]
-// The layers from coarse to fine, as people call them.
-const SCALES = ["Shapes", "Large strokes", "Strokes", "Small strokes", "Grain"]
 // Options that a field shows.
 const SHOWN = [
   "strength", "structure", "style_size", "content_size", "preserve_color", "photo", "protect", "method", "transform", "passes", "margin", "alpha",
 ]
-let layers = []
 
 export function openControls(model) {
-  layers = model.layers
-  layers.forEach((layer, index) => {
-    const name = layers.length === SCALES.length ? SCALES[index] : layer
+  for (const layer of model.layers) {
     const range = make("input", { type: "range", min: 0, max: 100, oninput: writeLayers })
-    find("layers").append(make("label", { className: "slider", title: layer }, make("span", {}, name), make("output"), range))
-  })
+    find("layers").append(make("label", { className: "slider", title: layer }, make("span", {}, capital(scaleOf(layer))), make("output"), range))
+  }
   for (const name of ["method", "transform"]) {
     const offered = model[`${name}s`]
     for (const option of [...field(name).options]) if (option.value && offered && !offered.includes(option.value)) option.remove()

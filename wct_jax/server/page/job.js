@@ -1,5 +1,6 @@
 // Jobs: work that the server does for a while, with progress.
 import { pause } from "./element.js"
+import { capital, scaleOf } from "./scale.js"
 import { ask, askPatiently, events } from "./server.js"
 
 const LAST = ["done", "failed", "cancelled"]
@@ -40,6 +41,6 @@ export function left(seconds) {
 
 export function stageOf(job) {
   if (job.status === "queued") return job.position > 1 ? `Waiting, ${job.position - 1} before this` : job.stage || "Waiting"
-  const stage = job.stage || "Starting"
-  return stage[0].toUpperCase() + stage.slice(1)
+  const scale = scaleOf(job.stage)
+  return scale === job.stage ? capital(scale || "starting") : `Painting ${scale}`
 }

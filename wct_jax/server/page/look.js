@@ -8,7 +8,7 @@ export const DEFAULTS = {
   content_size: null, style_size: null, photo: false, protect: [],
 }
 // The options that a result in the photo's own drawing may have.
-const OF_PHOTOS = ["photo", "protect", "strength", "content_size", "style_size"]
+const OF_PHOTOS = ["photo", "protect", "strength", "content_size"]
 export const MOST_CHOSEN = 6
 
 class Look extends EventTarget {

@@ -61,10 +61,16 @@ async function makeResult(photo, fields, onprogress, signal) {
     if (error.status === 404) forgetIds()
     throw error
   })
-  const blob = await resultOf(job, signal)
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
+  return present(photo, job, fields, `${seconds} s`, signal)
+}
+
+// Fetch the result of a job, show and remember it.
+export async function present(photo, job, fields, note, signal) {
+  const blob = await resultOf(job, signal)
   const { width, height, name } = job
-  const result = { blob, url: URL.createObjectURL(blob), name, width, height, film: photo.film, fields, seconds, photo, saved: wanted() }
+  const saved = { format: fields.get("format"), strip: fields.has("strip") }
+  const result = { blob, url: URL.createObjectURL(blob), name, width, height, film: photo.film, fields, note, photo, saved }
   const { chosen, places, options } = look
   result.show = () => {
     stopPreview()
@@ -75,16 +81,15 @@ async function makeResult(photo, fields, onprogress, signal) {
   await show(result)
   remember(result)
   say(`Done: ${width} by ${height} pixels`)
-  return result
 }
 
 // Show a result in place of a preview.
-export async function show(result) {
+async function show(result) {
   stopPreview()
   shown = result
   if (result.film) showFilm(result.url)
   else await showResult(result.url, result.width, result.height, result.photo)
-  badge(`Full size · ${result.width} × ${result.height} · ${result.seconds} s`, "done")
+  badge(`Full size · ${result.width} × ${result.height} · ${result.note}`, "done")
   drawHistory(result)
   mark()
 }
@@ -128,6 +133,7 @@ export function offerSizes(photo) {
   if (size && !options.some(([side]) => side === size)) options.push([size, `short side ${size}`])
   find("size").replaceChildren(...options.map(([value, text]) => make("option", { value }, text)))
   find("size").value = size ?? ""
+  find("size").disabled = false
   hint(photo)
 }
 

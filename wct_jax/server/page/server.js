@@ -59,12 +59,12 @@ export async function askPatiently(path, request, onwait = () => {}) {
 // The server-sent events of an address, as [name, data].
 export async function* events(path, signal) {
   const answer = await ask(path, { headers: { Accept: "text/event-stream" }, signal })
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
+  const [reader, decoder] = [answer.body.getReader(), new TextDecoder()]
   let text = ""
   for (;;) {
     const { value, done } = await reader.read()
     if (done) return
-    const blocks = (text + value).split(/\r?\n\r?\n/)
+    const blocks = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/)
     text = blocks.pop()
     for (const block of blocks) {
       const fields = Object.fromEntries(block.split(/\r?\n/).map(line => line.match(/^([^:]*):? ?(.*)$/s).slice(1)))

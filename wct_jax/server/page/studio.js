@@ -7,7 +7,7 @@ import { look } from "./look.js"
 import { openMixture } from "./mixture.js"
 import { complain, say } from "./notice.js"
 import { openDoors } from "./opening.js"
-import { isBusy, leave, offerSizes, paint } from "./painting.js"
+import { isBusy, leave, offerSizes, paint, present } from "./painting.js"
 import { Photo } from "./photo.js"
 import { preview } from "./preview.js"
 import { askPatiently } from "./server.js"
@@ -27,8 +27,8 @@ async function open(files) {
   await bring(photos[0])
 }
 
-// Bring a photo to the stage.
-async function bring(next) {
+// Bring a photo to the stage, and what a batch has made of it.
+async function bring(next, made) {
   stopBrush()
   try {
     await next.open()
@@ -42,6 +42,7 @@ async function bring(next) {
   document.title = `${photo.name} · Studio`
   showPhoto(photo.url, photo.width, photo.height)
   refresh()
+  if (made?.job) await present(photo, made.job, made.fields, "batch").catch(complain)
 }
 
 // Masks belong to a photo.
