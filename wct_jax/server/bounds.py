@@ -20,7 +20,7 @@ class Bounds:
         kept: Seconds for which a finished job is kept.
         results: Bytes of finished jobs, and again of answers to be given anew.
         styles: Bytes of styles that clients keep here.
-        idle: Seconds within which a client must send more of a request, or take more of an answer.
+        idle: Seconds within which a client must send more of a request.
         body: Seconds within which a client must have sent a request.
     """
 

@@ -33,6 +33,8 @@ _HEADERS = {
 }
 # What a browser loads before the page has read the token.
 _OPEN = ("/", "/docs", "/docs.css", "/openapi.json", "/v1/health")
+# Bytes of an answer that are sent at once.
+_PIECE = 2**18
 # Bytes, and seconds for which they may come, of a refused body that are taken so that the client reads the answer.
 _DRAINED, _DRAINING = 2**24, 2.0
 
@@ -112,9 +114,9 @@ class Guard:
             await send({"type": "websocket.close"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, start, bounds = Headers(scope=scope), time.monotonic(), self.bounds
+        headers, start = Headers(scope=scope), time.monotonic()
         body = _Body(self, receive, headers)
-        answer = _Answer(scope, send, body, bounds.idle)
+        answer = _Answer(scope, send, body)
         client = name_of((scope["client"] or ("",))[0])
         scope["state"] = {**scope.get("state", {}), "client": client}
         try:
@@ -125,8 +127,6 @@ class Guard:
         except Refused as error:
             if not answer.status:
                 await answer.refuse(error)
-        except TimeoutError:
-            pass  # The client takes nothing; the connection closes.
         finally:
             self._held -= body.held
             self._metrics.request(scope, answer.status, time.monotonic() - start)
@@ -192,9 +192,9 @@ class _Body:
 class _Answer:
     """An answer, with the headers that all have."""
 
-    def __init__(self, scope: Scope, send: Send, body: _Body, idle: float) -> None:
+    def __init__(self, scope: Scope, send: Send, body: _Body) -> None:
         self._kept = "no-store" if scope["path"].startswith("/v1/") else "no-cache"
-        self._send, self._body, self._idle, self.status = send, body, idle, 0
+        self._send, self._body, self.status = send, body, 0
 
     async def send(self, message: Message) -> None:
         """Send a part, to a client that takes it."""
@@ -208,13 +208,18 @@ class _Answer:
                 headers["Connection"] = "close"
         elif not self._body.whole and not message.get("more_body", False):
             await self._pass_on({**message, "more_body": True})
-            await self._body.drain()
+            if self.status != 408:
+                await self._body.drain()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
-        async with asyncio.timeout(self._idle):
-            await self._send(message)
+        # In pieces, or a client that takes nothing would keep the whole of it in memory.
+        body = message.get("body", b"")
+        last = max(0, (len(body) - 1) // _PIECE * _PIECE)
+        for start in range(0, last, _PIECE):
+            await self._send({**message, "body": body[start : start + _PIECE], "more_body": True})
+        await self._send({**message, "body": body[last:]} if last else message)
 
     async def refuse(self, error: Refused) -> None:
         """Send a refusal."""

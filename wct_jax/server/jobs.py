@@ -125,7 +125,8 @@ class Job:
             return
         self.result, self.refusal, self.ended = result, refusal, time.time()
         self._work = _nothing  # It holds the pictures.
-        self._change(status=status)
+        total = max(1, self.steps[1])
+        self._change(status=status, steps=(total, total) if result else self.steps)
         self._ended(self)
 
     def do(self, session: Any, fail: Callable[[Exception], Refused]) -> None:

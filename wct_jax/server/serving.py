@@ -12,6 +12,7 @@ from typing import NoReturn
 import uvicorn
 
 from wct_jax.server.app import application
+from wct_jax.server.connection import Connection
 from wct_jax.server.guard import Door
 from wct_jax.server.service import Service
 from wct_jax.system.atomic import discard_unfinished
@@ -97,10 +98,11 @@ def serve(service: Service, taken: socket.socket, door: Door, model: str, starte
     """
     config = uvicorn.Config(
         application(service, door, model),
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -3,12 +3,14 @@
 import hashlib
 import io
 import json
+import logging
 import re
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -17,6 +19,9 @@ from wct_jax.server.bounds import Bounds
 from wct_jax.server.refusal import Refused
 from wct_jax.studio.sources import Held
 from wct_jax.system.recent import Recent
+
+# It also logs what it raises.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 _T = TypeVar("_T")
 _LONGEST_TEXT = 2**16
@@ -152,6 +157,13 @@ async def read_form(request: Request, files: Collection[str], texts: Collection[
         parsed = await _InMemory(request.headers, request.stream(), **most).parse()
     except MultiPartException as error:
         raise Refused(400, f"the form cannot be read: {error.message.rstrip('.')}") from None
+    try:
+        return _form_of(parsed, files, texts)
+    finally:
+        await parsed.close()
+
+
+def _form_of(parsed: FormData, files: Collection[str], texts: Collection[str]) -> Form:
     form = Form({}, {})
     for name, value in parsed.multi_items():
         if name not in files and name not in texts:
@@ -160,13 +172,11 @@ async def read_form(request: Request, files: Collection[str], texts: Collection[
             if name in files:
                 raise Refused(422, f"expected `{name}` to be a file with a name, got text")
             form.texts.setdefault(name, []).append(value)
-            continue
-        if name in texts:
+        elif name in texts:
             raise Refused(422, f"expected `{name}` to be text, got a file")
-        data = value.file.read()
-        value.file.close()
-        named = plain(value.filename or "") or name
-        form.files.setdefault(name, []).append(Upload.of(data, named))
+        else:
+            upload = Upload.of(value.file.read(), plain(value.filename or "") or name)
+            form.files.setdefault(name, []).append(upload)
     return form
 
 

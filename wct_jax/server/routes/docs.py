@@ -5,7 +5,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
 _PAGE = """\
@@ -19,8 +19,8 @@ _PAGE = """\
 <h1>The HTTP API of wct_jax {version}</h1>
 <p>Programs read <a href="/openapi.json">the same as OpenAPI</a>. An error is an object with one sentence,
 <code>{{"detail": "…"}}</code>.</p>
-<pre>curl -F content=@photo.jpg -F style=@painting.jpg -o result.png {{address}}/v1/paint
-curl -F content=@photo.jpg -F style_id=waves -F 'options={{"strength": 0.8}}' -o result.png {{address}}/v1/paint</pre>
+<pre>curl -F content=@photo.jpg -F style=@painting.jpg -o result.png {address}/v1/paint
+curl -F content=@photo.jpg -F style_id=waves -F 'options={{"strength": 0.8}}' -o result.png {address}/v1/paint</pre>
 {routes}
 </main>
 </html>
@@ -31,10 +31,11 @@ def add(app: FastAPI) -> None:
     """Add the routes."""
 
     @app.get("/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
+    def docs(request: Request) -> HTMLResponse:
         description = app.openapi()
-        routes = "\n".join(_routes(description))
-        return HTMLResponse(_PAGE.format(version=escape(description["info"]["version"]), routes=routes))
+        given = {"version": description["info"]["version"], "address": f"http://{request.headers['host']}"}
+        safe = {name: escape(value) for name, value in given.items()}
+        return HTMLResponse(_PAGE.format(**safe, routes="\n".join(_routes(description))))
 
     @app.get("/docs.css", include_in_schema=False)
     def style() -> Response:
