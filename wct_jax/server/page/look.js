@@ -64,8 +64,8 @@ class Look extends EventTarget {
   // The styles to send, and the strokes of the mask of each, or their weights.
   parts() {
     const painted = [...this.chosen, this.untouched].filter(each => !isEmpty(each.strokes))
-    if (this.places && painted.some(each => each.style)) {
-      const rest = this.chosen.find(each => isEmpty(each.strokes))
+    const rest = this.chosen.find(each => isEmpty(each.strokes))
+    if (this.places && painted.length && this.chosen.length) {
       return { styles: [...painted, ...(rest ? [rest] : [])].map(each => each.style), masks: painted.map(each => each.strokes) }
     }
     const some = this.chosen.filter(each => each.weight > 0)

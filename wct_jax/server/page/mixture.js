@@ -70,7 +70,7 @@ function mark() {
 function places() {
   if (!photoOf()) return "Open a photo, then paint on it where each style goes."
   const rest = look.chosen.find(each => isEmpty(each.strokes))
-  if (look.chosen.every(each => isEmpty(each.strokes))) return "Paint on the picture where a style goes."
+  if ([...look.chosen, look.untouched].every(each => isEmpty(each.strokes))) return "Paint on the picture where a style goes."
   return rest ? `${rest.style.name} goes where nothing is painted.` : "Where nothing is painted, the photo stays."
 }
 

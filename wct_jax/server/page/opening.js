@@ -45,7 +45,7 @@ async function receive(files, open) {
   if (!pictures.length) return files.length && complain(new Error(`${files[0].name} is no picture.`))
   const results = pictures.length === 1 && /png$/i.test(pictures[0].type) && (await settingsOf(pictures[0]))
   if (!results) return open(pictures)
-  load(results)
+  await load(results)
   const act = () => open(pictures)
   notify(`The settings of ${pictures[0].name} are loaded.`, { action: "Open it as a photo", act })
 }
@@ -60,8 +60,8 @@ async function settingsOf(file) {
   return ask("/v1/settings", { method: "POST", body: form }).then(answer => answer.json(), () => null)
 }
 
-function load({ options, styles = [], style_weights: weights, masks = [] }) {
-  const found = styles.map(named)
+async function load({ options, styles = [], style_weights: weights, masks = [] }) {
+  const found = await named(styles)
   if (!masks.length && found.length && found.every(Boolean)) {
     look.chosen = found.map((style, index) => ({ style, weight: weights?.[index] ?? 1, strokes: [] }))
     look.places = false

@@ -26,6 +26,7 @@ export async function preview(photo) {
     showsPhotoOnly()
     return badge("Choose a style")
   }
+  badge("Painting a preview", "busy")
   current = new AbortController()
   const { signal } = current
   try {
@@ -39,7 +40,6 @@ export async function preview(photo) {
 }
 
 async function paint(photo, signal) {
-  badge("Painting a preview", "busy")
   const answer = await painted(photo, signal)
   const url = URL.createObjectURL(await answer.blob())
   if (signal.aborted) return URL.revokeObjectURL(url)

@@ -8,6 +8,8 @@ import { drop, keep, kept } from "./store.js"
 
 const shelf = []
 const list = find("styles")
+let fill
+const filled = new Promise(resolve => (fill = resolve))
 
 export async function openShelf() {
   const examples = await (await ask("/v1/styles")).json()
@@ -18,6 +20,7 @@ export async function openShelf() {
   draw()
   for (const { key, name, blob } of await kept().catch(() => [])) shelf.push(await own(key, name, blob))
   draw()
+  fill()
 }
 
 async function own(key, name, blob) {
@@ -81,7 +84,11 @@ export function forgetIds() {
   for (const style of shelf) if (style.blob) style.id = null
 }
 
-export const named = name => shelf.find(each => each.name === name || `${each.name}.jpg` === name)
+// The styles that a result names.
+export async function named(names) {
+  await filled
+  return names.map(name => shelf.find(each => each.name === name || `${each.name}.jpg` === name))
+}
 
 function draw() {
   list.replaceChildren(

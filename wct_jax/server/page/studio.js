@@ -73,14 +73,14 @@ find("batch-close").onclick = () => {
 
 const wait = () => say("The server is getting ready")
 
+openMixture(() => photo)
+openDoors(open)
+look.addEventListener("change", refresh)
 try {
   const [models, health] = await Promise.all(["/v1/models", "/v1/health"].map(async path => (await askPatiently(path, {}, wait)).json()))
   films = health.films
   openControls(models.find(each => each.default) ?? models[0])
-  openMixture(() => photo)
-  openDoors(open)
   await openShelf()
-  look.addEventListener("change", refresh)
 } catch (error) {
   const token = error.status === 401
   complain(token ? new Error("Open the page by the whole address that the server printed, with its token.") : error)
