@@ -112,7 +112,7 @@ def serving(session):
 
     @contextlib.contextmanager
     def serving(door=None, **bounds):
-        chosen = Bounds(**{"pixels": 10**6, "upload": 10**6, **bounds})
+        chosen = Bounds(**{"pixels": 10**6, "upload": 10**6, "rate": 10**6, **bounds})
         service = Service(Workers(lambda: session, lambda session: iter(()), chosen.queue), chosen)
         with bind("127.0.0.1", 0) as taken:
             started = threading.Event()

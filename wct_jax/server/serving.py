@@ -34,11 +34,13 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        taken = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # Windows would share the port with another program.
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
-        taken.listen(128)
+        with contextlib.ExitStack() as opened:
+            taken = opened.enter_context(socket.socket(family, kind, protocol))
+            if os.name == "posix":  # Windows would share the port with another program.
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+            taken.listen(128)
+            opened.pop_all()
     except (OSError, UnicodeError) as error:
         raise ValueError(f"cannot serve at port {port} of {host}: {getattr(error, 'strerror', error)}") from None
     return taken

@@ -67,10 +67,9 @@ class Upload:
 
 def plain(name: str) -> str:
     """A client's name of a file, without folders and without signs that mean something to a system or a terminal."""
-    last = re.split(r"[/\\]", name)[-1]
-    kept = "".join(sign if sign.isalnum() or sign in " ._-+()" else "_" for sign in last[:400]).strip(" .")
-    stem, dot, suffix = kept.rpartition(".")
-    return stem[:_LONGEST_NAME] + dot + suffix[:10] if dot else kept[:_LONGEST_NAME]
+    stem, dot, suffix = re.split(r"[/\\]", name)[-1].rpartition(".")
+    short = stem[:_LONGEST_NAME] + dot + suffix[:10] if dot else suffix[:_LONGEST_NAME]
+    return "".join(sign if sign.isalnum() or sign in " ._-+()" else "_" for sign in short).strip(" .")
 
 
 @dataclass(frozen=True)

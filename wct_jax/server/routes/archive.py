@@ -22,7 +22,7 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/archive",
-        responses=answers(404, 408, 410, 413, 422, media=("application/zip",)),
+        responses=answers(400, 404, 408, 410, 413, 422, media=("application/zip",)),
         response_class=Response,
         summary="Pack finished results into a ZIP",
     )
