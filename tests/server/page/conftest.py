@@ -20,7 +20,7 @@ _FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 # The patience of the tests in milliseconds: the first painting of a size is compiled.
-_PATIENCE = 30_000
+_PATIENCE = 120_000
 
 
 @pytest.fixture(scope="session")

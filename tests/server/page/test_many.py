@@ -42,7 +42,7 @@ def test_the_camera(visit):
     expect(page.locator("#finder")).to_be_visible()
     page.click("#finder-take")
     expect(page.locator("#finder")).to_be_hidden()
-    expect(page.locator("#size")).to_contain_text("Full size, 640 × 480")
+    expect(page.locator("#size")).to_contain_text("Full, 3840 × 2160")
     assert page.title().startswith("camera.jpg")
 
 

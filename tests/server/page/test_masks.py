@@ -83,6 +83,7 @@ def test_a_mask_for_each_style_by_keys(visit, photo):
     page.style("ink")
     page.get_by_role("button", name="Paint where the photo as it is goes").press("Enter")
     page.locator("#brush-size").fill("40")
+    page.locator("#brush-soft").fill("0")
     page.locator(".mask").focus()
     for _ in range(3):
         page.keyboard.press("Shift+ArrowLeft")

@@ -1,8 +1,9 @@
 // The batch: several photos in one look.
 import { find, make, icon } from "./element.js"
 import { left, work } from "./job.js"
+import { look } from "./look.js"
 import { complain, say } from "./notice.js"
-import { order } from "./order.js"
+import { order, pathOf } from "./order.js"
 import { busy } from "./painting.js"
 import { thumbnail } from "./photo.js"
 import { save } from "./saving.js"
@@ -20,6 +21,8 @@ export async function openBatch(photos, chosen) {
   choose = chosen
   rows = photos.map(row)
   find("batch").hidden = false
+  find("batch-zip")?.remove()
+  find("batch").scrollIntoView({ block: "nearest" })
   find("batch-title").textContent = `${photos.length} photos`
   find("batch-list").replaceChildren(...rows.map(each => each.item))
   for (const each of rows) {
@@ -38,7 +41,7 @@ function row(photo) {
   const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: `Progress of ${photo.name}` })
   const press = make("button", { type: "button", onclick: () => choose(photo, self) }, picture, make("span", { className: "name" }, photo.name), text)
   const item = make("li", {}, press, bar)
-  const self = { photo, picture, text, bar, item, job: null, fields: null }
+  const self = { photo, picture, text, bar, item, job: null, commission: null }
   return self
 }
 
@@ -78,8 +81,8 @@ async function paintOne(row, wanted, signal) {
       row.bar.hidden = false
       row.bar.value = job.total ? job.done / job.total : 0
     }
-    row.fields = await order(row.photo, wanted)
-    row.job = await work("/v1/paint", row.fields, progress, signal)
+    row.commission = { photo: row.photo, fields: await order(row.photo, wanted), look: look.snapshot() }
+    row.job = await work(pathOf(row.photo), row.commission.fields, progress, signal)
     tell(row, "done", "done")
   } catch (error) {
     if (signal.aborted) {
@@ -100,6 +103,7 @@ function report() {
   const zip = make("button", { type: "button", id: "batch-zip", className: "primary", onclick: () => archive().catch(complain) })
   zip.append(icon("save"), `Save ${done} as ZIP`)
   find("batch").append(zip)
+  zip.scrollIntoView({ block: "nearest" })
 }
 
 async function archive() {

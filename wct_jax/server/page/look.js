@@ -53,6 +53,17 @@ class Look extends EventTarget {
     this.change()
   }
 
+  // What `restore` brings back.
+  snapshot() {
+    const { chosen, untouched, places, flow, options } = this
+    return { chosen: chosen.map(each => ({ ...each })), untouched: { ...untouched }, places, flow, options: { ...options } }
+  }
+
+  restore({ chosen, untouched, places, flow, options }) {
+    Object.assign(this, { chosen: chosen.map(each => ({ ...each })), untouched: { ...untouched }, places, flow })
+    this.load(options)
+  }
+
   // The options to send: those that a painting has stay with the page while a photograph is asked for.
   asked() {
     const names = Object.keys(this.options).filter(name => !this.options.photo || OF_PHOTOS.includes(name))

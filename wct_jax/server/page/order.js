@@ -6,7 +6,9 @@ import { idOf } from "./shelf.js"
 // Sizes of a style's short side that are offered. There are few, because the server compiles each anew.
 export const SIZES = [128, 192, 256, 384, 512, 768, 1024, 1536, 2048]
 
-export async function order(photo, { longest, format = "png", strip = false, field = "content" } = {}) {
+export const pathOf = photo => (photo.film ? "/v1/films" : "/v1/paint")
+
+export async function order(photo, { longest, format = "png", strip = false } = {}) {
   const form = new FormData()
   const { styles, weights, masks } = look.parts()
   const options = look.asked()
@@ -15,7 +17,8 @@ export async function order(photo, { longest, format = "png", strip = false, fie
     form.append("longest", longest)
     delete options.content_size
   }
-  form.append(field, content, photo.name)
+  const film = photo.film && !longest
+  form.append(film ? "film" : "content", content, photo.name)
   for (const style of styles) form.append("style_id", style ? await idOf(style) : "none")
   if (weights?.length > 1) form.append("weights", JSON.stringify(weights))
   for (const strokes of masks) {
@@ -23,7 +26,7 @@ export async function order(photo, { longest, format = "png", strip = false, fie
     form.append("mask", blob, "mask.png")
   }
   form.append("options", JSON.stringify(options))
-  if (field === "film") {
+  if (film) {
     form.append("flow", look.flow)
     return form
   }

@@ -4,7 +4,7 @@ import { draw as drawHistory, remember } from "./history.js"
 import { left, resultOf, stageOf, work } from "./job.js"
 import { look } from "./look.js"
 import { complain, say } from "./notice.js"
-import { order } from "./order.js"
+import { order, pathOf } from "./order.js"
 import { stopPreview } from "./preview.js"
 import { save } from "./saving.js"
 import { forgetIds } from "./shelf.js"
@@ -27,6 +27,7 @@ export async function busy(act) {
   try {
     return await act(report, running.signal)
   } catch (error) {
+    badge(error.name === "AbortError" ? "Cancelled" : "")
     if (error.name === "AbortError") say("Cancelled")
     complain(error)
   } finally {
@@ -51,31 +52,26 @@ export function report(job) {
 
 export async function paint(photo) {
   stopPreview()
-  const fields = await order(photo, { ...wanted(), field: photo.film ? "film" : "content" })
-  return busy((onprogress, signal) => makeResult(photo, fields, onprogress, signal))
-}
-
-async function makeResult(photo, fields, onprogress, signal) {
-  const start = performance.now()
-  const job = await work(photo.film ? "/v1/films" : "/v1/paint", fields, onprogress, signal).catch(error => {
-    if (error.status === 404) forgetIds()
-    throw error
+  badge("Painting at full size", "busy")
+  const commission = { photo, fields: await order(photo, wanted()), look: look.snapshot() }
+  return busy(async (onprogress, signal) => {
+    const start = performance.now()
+    const job = await work(pathOf(photo), commission.fields, onprogress, signal).catch(error => {
+      if (error.status === 404) forgetIds()
+      throw error
+    })
+    await present(commission, job, `${((performance.now() - start) / 1000).toFixed(1)} s`, signal)
   })
-  const seconds = ((performance.now() - start) / 1000).toFixed(1)
-  return present(photo, job, fields, `${seconds} s`, signal)
 }
 
 // Fetch the result of a job, show and remember it.
-export async function present(photo, job, fields, note, signal) {
+export async function present({ photo, fields, look: then }, job, note, signal) {
   const blob = await resultOf(job, signal)
   const { width, height, name } = job
   const saved = { format: fields.get("format"), strip: fields.has("strip") }
   const result = { blob, url: URL.createObjectURL(blob), name, width, height, film: photo.film, fields, note, photo, saved }
-  const { chosen, places, options } = look
   result.show = () => {
-    stopPreview()
-    Object.assign(look, { chosen, places })
-    look.load(options)
+    look.restore(then)
     show(result)
   }
   await show(result)
@@ -125,15 +121,16 @@ async function saveShown() {
 // Offer the sizes that a photo can be painted in.
 export function offerSizes(photo) {
   const { shortest, width, height } = photo
-  const options = [["", photo.converted ? "Full size" : `Full size, ${width} × ${height}`]]
+  const options = [["", photo.converted ? "Full size" : `Full, ${width} × ${height}`]]
   for (const side of SIDES.filter(each => each < shortest).reverse()) {
     options.push([side, `${Math.round((width * side) / shortest)} × ${Math.round((height * side) / shortest)}`])
   }
   const size = look.get("content_size")
-  if (size && !options.some(([side]) => side === size)) options.push([size, `short side ${size}`])
+  if (size && !options.some(([side]) => side === size)) options.push([size, `short side ${size} px`])
   find("size").replaceChildren(...options.map(([value, text]) => make("option", { value }, text)))
   find("size").value = size ?? ""
   find("size").disabled = false
+  find("saving").hidden = photo.film
   hint(photo)
 }
 

@@ -42,7 +42,7 @@ async function bring(next, made) {
   document.title = `${photo.name} · Studio`
   showPhoto(photo.url, photo.width, photo.height)
   refresh()
-  if (made?.job) await present(photo, made.job, made.fields, "batch").catch(complain)
+  if (made?.job) await present(made.commission, made.job, "batch").catch(complain)
 }
 
 // Masks belong to a photo.
