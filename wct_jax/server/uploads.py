@@ -196,6 +196,8 @@ class Headers:
         Raises:
             Refused: It is no picture of a format that we read, is damaged at its start, or has too many pixels.
         """
+        if known := self.known(upload):
+            return known
         if not _SIGNATURE.match(upload.data):
             raise Refused(415, f"{upload.name} is no picture that can be read: {_EXPECTED}")
         most = self._bounds.pixels
