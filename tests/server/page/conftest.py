@@ -98,7 +98,9 @@ def visit(browser, address):
         # The browser itself notes answers such as 422, which the page shows.
         page.on(
             "console",
-            lambda said: said.type in ("error", "warning") and "status of 4" not in said.text and faults.append(said.text),
+            lambda said: (
+                said.type in ("error", "warning") and "status of 4" not in said.text and faults.append(said.text)
+            ),
         )
         ours = (f"{at or address}/", "blob:", "data:")
         page.on("request", lambda request: request.url.startswith(ours) or strange.append(request.url))

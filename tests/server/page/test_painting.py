@@ -78,6 +78,14 @@ def test_two_styles_are_mixed(visit, photo):
     made = settings_of(page.save()[0])
     assert made["style_weights"] == pytest.approx([1.8, 0.6])
     assert len(made["styles"]) == 2
+    # The history brings back the look.
+    page.style("waves")
+    page.badge("Preview")
+    page.get_by_role("button", name="Result 1").click()
+    page.badge("Full size")
+    expect(sliders.nth(0)).to_have_value("90")
+    sliders.nth(0).fill("30")
+    expect(page.locator("#shares output").nth(0)).to_have_text("50 %")
 
 
 def test_the_newest_preview_wins(visit, photo):

@@ -5,7 +5,8 @@ import { look } from "./look.js"
 import { isEmpty } from "./mask.js"
 
 let photoOf = () => null
-let drawn = ""
+let drawn = []
+let placed = false
 const shares = find("shares")
 
 // Take a function that returns the open photo.
@@ -19,11 +20,12 @@ function draw() {
   find("ways").hidden = !look.chosen.length
   for (const radio of find("ways").querySelectorAll("input")) radio.checked = Boolean(radio.value) === look.places
   // Drawn anew only if other rows are needed, or a slider would lose the pointer.
-  const names = JSON.stringify([look.places, look.chosen.map(each => each.style.name)])
-  if (names !== drawn) {
-    drawn = names
+  const rows = look.places ? [...look.chosen, look.untouched] : look.chosen
+  if (rows.length !== drawn.length || rows.some((each, index) => each !== drawn[index]) || look.places !== placed) {
     stopBrush()
-    shares.replaceChildren(...(look.places ? [...look.chosen, look.untouched].map(placeRow) : look.chosen.map(shareRow)))
+    drawn = [...rows]
+    placed = look.places
+    shares.replaceChildren(...rows.map(look.places ? placeRow : shareRow))
   }
   mark()
   find("shares-hint").textContent = look.places ? places() : ""
