@@ -1,7 +1,7 @@
 // The painting at full size: ordered, watched, cancelled, and saved.
 import { find, make } from "./element.js"
 import { draw as drawHistory, remember } from "./history.js"
-import { left, resultOf, stageOf, work } from "./job.js"
+import { forget, left, resultOf, stageOf, work } from "./job.js"
 import { look } from "./look.js"
 import { complain, say } from "./notice.js"
 import { order, pathOf } from "./order.js"
@@ -61,6 +61,7 @@ export async function paint(photo) {
       throw error
     })
     await present(commission, job, `${((performance.now() - start) / 1000).toFixed(1)} s`, signal)
+    forget(job.id)
   })
 }
 
