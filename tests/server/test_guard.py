@@ -103,10 +103,10 @@ def test_a_token(serving, order, refused):
 
 def test_rates(serving, refused):
     with serving(rate=2) as client:
-        answers = [client.get("/v1/health") for _ in range(12)]
-        assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
-        assert answers[-1].headers["retry-after"] == "1"
-        assert "at most 2 per second" in refused(answers[-1], 429)
+        assert client.get("/v1/health").status_code == 200
+        answer = next(answer for _ in range(1000) if (answer := client.get("/v1/health")).status_code != 200)
+        assert answer.headers["retry-after"] == "1"
+        assert "at most 2 per second" in refused(answer, 429)
 
 
 def test_clients_are_told_apart():

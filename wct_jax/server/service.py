@@ -42,8 +42,7 @@ class Service:
         self.workers, self.bounds = workers, bounds
         # Films take minutes, for which nobody should wait with a photo.
         self.films = Workers(workers.wait, lambda session: iter(()), bounds.queue, devices=1)
-        self.folder = Path(tempfile.mkdtemp(prefix="wct_jax-serve-"))
-        """A private folder for films, which `tidy` removes."""
+        self._folder: Path | None = None
         self.jobs, self.styles, self.headers = Jobs(bounds), Styles(bounds), Headers(bounds)
         self.answers: Recent[str, Result] = Recent(bounds.results, lambda result: result.size)
         self.failed: Callable[[], None] = lambda: None
@@ -213,9 +212,17 @@ class Service:
         self.jobs.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def folder(self) -> Path:
+        """A private folder for films, which `tidy` removes."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="wct_jax-serve-"))
+        return self._folder
+
     def tidy(self) -> None:
         """Remove the private folder, at the very end."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 async def _gone(request: Request) -> None:

@@ -1,5 +1,6 @@
 """Uploads: a request's form, held in memory, and pictures whose headers have been checked."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -25,6 +27,8 @@ logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 _T = TypeVar("_T")
 _LONGEST_TEXT = 2**16
+# Bytes that take so long to hash that others should not wait for it.
+_LARGE = 2**22
 _LONGEST_NAME = 80
 # The formats that people have. Pillow would read more, with code that few have looked at.
 _FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"}
@@ -154,10 +158,13 @@ async def read_form(request: Request, files: Collection[str], texts: Collection[
     most = {"max_files": bounds.files, "max_fields": bounds.files, "max_part_size": _LONGEST_TEXT}
     try:
         parsed = await _InMemory(request.headers, request.stream(), **most).parse()
-    except MultiPartException as error:
-        raise Refused(400, f"the form cannot be read: {error.message.rstrip('.')}") from None
+    except (MultiPartException, FormParserError) as error:
+        reason = error.message if isinstance(error, MultiPartException) else str(error)
+        raise Refused(400, f"the form cannot be read: {reason.rstrip('.')}") from None
     try:
-        return _form_of(parsed, files, texts)
+        if sum(file.size or 0 for _, file in parsed.multi_items() if not isinstance(file, str)) < _LARGE:
+            return _form_of(parsed, files, texts)
+        return await asyncio.to_thread(_form_of, parsed, files, texts)
     finally:
         await parsed.close()
 
