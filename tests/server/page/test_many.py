@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +65,17 @@ def test_files_that_are_pasted_and_dropped(visit, photo):
         page.style("ink")
 
 
+def test_a_photo_that_browsers_do_not_show(visit, photo, tmp_path):
+    with Image.open(photo) as image:
+        image.save(tmp_path / "scan.tiff")
+    page = visit()
+    page.style("ink")
+    page.open(tmp_path / "scan.tiff")
+    page.badge("Preview")
+    page.paint()
+    assert page.save()[1] == "scan__ink.png"
+
+
 def test_a_file_that_is_no_picture(visit, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     page = visit()
@@ -74,11 +86,15 @@ def test_a_file_that_is_no_picture(visit, tmp_path):
 
 def test_own_styles_stay_between_visits(visit, photo, examples):
     page = visit()
-    page.set_input_files("#style-files", examples / "content.jpg")
     page.open(photo)
+    with page.expect_response("**/v1/styles") as answer:
+        page.set_input_files("#style-files", examples / "content.jpg")
     page.badge("Preview")
     painted = page.shown()
     assert np.abs(painted - read_image(photo)).mean() > 0.02
+    # The server forgets it, as if it had restarted.
+    httpx.delete(f"{answer.value.url}/{answer.value.json()['id']}", trust_env=False).raise_for_status()
+    page.paint()
     page.reload()
     page.style("content")
     page.open(photo)

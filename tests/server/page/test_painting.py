@@ -108,6 +108,33 @@ def test_the_newest_preview_wins(visit, photo):
     assert np.abs(after - source).mean() < 0.01 < np.abs(before - source).mean()
 
 
+def test_the_handle_and_the_zoom(visit, photo):
+    page = visit()
+    page.open(photo)
+    page.style("ink")
+    page.badge("Preview")
+    handle, picture = page.locator(".handle"), page.locator("#compare")
+    box, grip = picture.bounding_box(), handle.bounding_box()
+    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, grip["y"] + 20, steps=4)
+    page.mouse.up()
+    expect(handle).to_have_attribute("aria-valuenow", "25")
+    page.click("#pixels")
+    assert picture.bounding_box()["width"] == pytest.approx(144)
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.wheel(0, -1000)
+    expect(picture).to_have_class("pixels")
+    at = picture.bounding_box()
+    page.mouse.down()
+    page.mouse.move(box["x"] + 70, box["y"] + 50, steps=4)
+    page.mouse.up()
+    moved = picture.bounding_box()
+    assert (moved["x"] - at["x"], moved["y"] - at["y"]) == pytest.approx((50, 30), abs=1)
+    page.click("#fit")
+    assert picture.bounding_box() == pytest.approx(box)
+
+
 def test_cancelling_a_long_painting(visit, photo, tmp_path):
     # Fields that the page does not have travel with the settings, too.
     from PIL.PngImagePlugin import PngInfo

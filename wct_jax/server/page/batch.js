@@ -8,6 +8,7 @@ import { busy } from "./painting.js"
 import { thumbnail } from "./photo.js"
 import { save } from "./saving.js"
 import { ask } from "./server.js"
+import { withStyles } from "./shelf.js"
 
 // Jobs that wait at the server at the same time.
 const AHEAD = 2
@@ -81,8 +82,11 @@ async function paintOne(row, wanted, signal) {
       row.bar.hidden = false
       row.bar.value = job.total ? job.done / job.total : 0
     }
-    row.commission = { photo: row.photo, fields: await order(row.photo, wanted), look: look.snapshot() }
-    row.job = await work(pathOf(row.photo), row.commission.fields, progress, signal)
+    const then = look.snapshot()
+    row.job = await withStyles(async () => {
+      row.commission = { photo: row.photo, fields: await order(row.photo, wanted), look: then }
+      return work(pathOf(row.photo), row.commission.fields, progress, signal)
+    })
     tell(row, "done", "done")
   } catch (error) {
     if (signal.aborted) {

@@ -7,7 +7,7 @@ import { complain, say } from "./notice.js"
 import { order, pathOf } from "./order.js"
 import { stopPreview } from "./preview.js"
 import { save } from "./saving.js"
-import { forgetIds } from "./shelf.js"
+import { withStyles } from "./shelf.js"
 import { badge, showFilm, showResult } from "./viewer.js"
 
 const SIDES = [512, 720, 1080, 1440, 2160]
@@ -53,14 +53,14 @@ export function report(job) {
 export async function paint(photo) {
   stopPreview()
   badge("Painting at full size", "busy")
-  const commission = { photo, fields: await order(photo, wanted()), look: look.snapshot() }
+  const then = look.snapshot()
   return busy(async (onprogress, signal) => {
     const start = performance.now()
-    const job = await work(pathOf(photo), commission.fields, onprogress, signal).catch(error => {
-      if (error.status === 404) forgetIds()
-      throw error
+    const [job, fields] = await withStyles(async () => {
+      const fields = await order(photo, wanted())
+      return [await work(pathOf(photo), fields, onprogress, signal), fields]
     })
-    await present(commission, job, `${((performance.now() - start) / 1000).toFixed(1)} s`, signal)
+    await present({ photo, fields, look: then }, job, `${((performance.now() - start) / 1000).toFixed(1)} s`, signal)
     forget(job.id)
   })
 }

@@ -3,8 +3,8 @@ import { pause } from "./element.js"
 import { look } from "./look.js"
 import { say } from "./notice.js"
 import { order } from "./order.js"
-import { ask, askPatiently } from "./server.js"
-import { forgetIds } from "./shelf.js"
+import { askPatiently } from "./server.js"
+import { withStyles } from "./shelf.js"
 import { badge, showResult, showsPhotoOnly } from "./viewer.js"
 
 // The longer side, for which the server has compiled everything when it starts.
@@ -50,14 +50,9 @@ async function paint(photo, signal) {
   badge(`Preview · ${width} × ${height} · ${Number(seconds).toFixed(2)} s`)
 }
 
-async function painted(photo, signal) {
-  const request = async () => ({ method: "POST", body: await order(photo, { longest: LONGEST }), signal })
-  const onwait = () => badge("The server is busy: the preview waits", "busy")
-  try {
-    return await askPatiently("/v1/paint", await request(), onwait)
-  } catch (error) {
-    if (error.status !== 404 && error.status !== 410) throw error
-    forgetIds()
-    return ask("/v1/paint", await request())
-  }
-}
+const painted = (photo, signal) =>
+  withStyles(async () => {
+    const body = await order(photo, { longest: LONGEST })
+    const onwait = () => badge("The server is busy: the preview waits", "busy")
+    return askPatiently("/v1/paint", { method: "POST", body, signal }, onwait)
+  })

@@ -79,9 +79,15 @@ async function upload({ name, blob }) {
   return (await (await ask("/v1/styles", { method: "POST", body: form })).json()).id
 }
 
-// The server may have restarted, or have made room.
-export function forgetIds() {
-  for (const style of shelf) if (style.blob) style.id = null
+// Do something with ids of styles, and once more with new ones if the server has forgotten them: it may have restarted.
+export async function withStyles(act) {
+  try {
+    return await act()
+  } catch (error) {
+    if (![404, 410].includes(error.status)) throw error
+    for (const style of shelf) if (style.blob) style.id = null
+    return act()
+  }
 }
 
 // The styles that a result names.
