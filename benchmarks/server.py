@@ -5,13 +5,14 @@
 Starts `wct-jax serve` with the packaged model. One client asks for previews with a long side of 256 pixels, none of
 them the same, of a photo of this project, in turn with the library, which reads and encodes, too. After that each of
 the clients asks for pictures of random sizes, methods and styles, and goes away before the answer every fourth time.
-Prints the answers by status, the times, and the server's memory; its warm-up is the first third. Exits with status 1
-if there was an answer other than 200 and 503. Linux only.
+Prints the answers by status, the times, and the server's memory, after each of the photos was painted once. Exits with
+status 1 if there was an answer other than 200 and 503. Linux only.
 """
 
 import argparse
 import collections
 import io
+import itertools
 import json
 import os
 import random
@@ -134,24 +135,34 @@ class Client(threading.Thread):
             time.sleep(min(2, int(answer.headers["retry-after"])))
 
 
+def warm_up(address, given):
+    """Ask for all that the clients will ask for, so that it is compiled."""
+    with httpx.Client(base_url=address, timeout=120, trust_env=False) as client:
+        for photo, method, longest in itertools.product(given, ("one-pass", "cascade"), (0, _LONGEST)):
+            data = {"style_id": "waves", "options": json.dumps({"method": method})}
+            data |= {"longest": str(longest)} if longest else {}
+            client.post("/v1/paint", files={"content": ("photo.jpg", photo)}, data=data).raise_for_status()
+
+
 def load(process, address, arguments):
     """Let clients ask at once, and watch the server's memory."""
-    end, given = time.monotonic() + arguments.seconds, list(photos(arguments.sides, arguments.seed))
+    given = list(photos(arguments.sides, arguments.seed))
+    warm_up(address, given)
+    warm, end = megabytes("VmRSS", process.pid), time.monotonic() + arguments.seconds
     clients = [Client(address, arguments.seed + number, given, end) for number in range(arguments.clients)]
     for client in clients:
         client.start()
-    began, resident = time.monotonic(), []
+    resident = []
     while time.monotonic() < end:
         time.sleep(1)
-        resident.append((time.monotonic() - began, megabytes("VmRSS", process.pid)))
+        resident.append(megabytes("VmRSS", process.pid))
     for client in clients:
         client.join()
     answers = sum((client.answers for client in clients), collections.Counter())
-    warm = [size for second, size in resident if second < arguments.seconds / 3]
-    later = [size for second, size in resident if second >= arguments.seconds / 3]
     row = {"clients": arguments.clients, "seconds": arguments.seconds}
     row |= percentiles([second for client in clients for second in client.seconds])
-    row |= {"MB after warm-up": warm[-1], "most MB later": max(later), "MB at the end": later[-1]}
+    row |= {"MB after warm-up": warm, "median MB": float(np.median(resident)), "most MB": max(resident)}
+    row |= {"MB at the end": resident[-1]}
     print_table([row])
     print("answers:", ", ".join(f"{count} x {name}" for name, count in sorted(answers.items(), key=str)))
     return set(answers) <= {200, 503, "gone"}
@@ -169,7 +180,7 @@ def main():
     print(machine())
     process, address, ready = start()
     photo = (_ROOT / "examples" / "content.jpg").read_bytes()
-    time.sleep(5)  # It goes on warming up.
+    time.sleep(15)  # It goes on warming up.
     server, library = map(percentiles, previews(address, photo, arguments.previews))
     print_table([{"by": "server", **server}, {"by": "library", **library}])
     print(

@@ -18,7 +18,8 @@ class Bounds:
         seconds: Seconds that a picture may be worked on.
         film_seconds: Seconds that a film may be worked on.
         kept: Seconds for which a finished job is kept.
-        results: Bytes of finished jobs, and again of answers to be given anew.
+        results: Bytes of finished jobs.
+        answers: Bytes of answers that are kept in case the same is asked again.
         styles: Bytes of styles that clients keep here.
         idle: Seconds within which a client must send more of a request.
         body: Seconds within which a client must have sent a request.
@@ -35,6 +36,7 @@ class Bounds:
     film_seconds: float = 14400.0
     kept: float = 900.0
     results: int = 2**28
+    answers: int = 2**25
     styles: int = 2**28
     idle: float = 15.0
     body: float = 300.0

@@ -44,7 +44,7 @@ class Service:
         self.films = Workers(workers.wait, lambda session: iter(()), bounds.queue, devices=1)
         self._folder: Path | None = None
         self.jobs, self.styles, self.headers = Jobs(bounds), Styles(bounds), Headers(bounds)
-        self.answers: Recent[str, Result] = Recent(bounds.results, lambda result: result.size)
+        self.answers: Recent[str, Result] = Recent(bounds.answers, lambda result: result.size)
         self.failed: Callable[[], None] = lambda: None
         """Called in another thread if the workers cannot paint."""
         self.metrics = Metrics()
@@ -108,7 +108,7 @@ class Service:
         def work(session: Any, progress: Progress, cancel: Callable[[], bool]) -> Result:
             result = paint(order, session, progress, cancel)
             self.answers.add(key, result)
-            self.answers.trim()
+            self.answers.trim(keep=0)
             return result
 
         return self.queue(order.name, work, client, urgent)
