@@ -35,6 +35,7 @@ expected = {
     "wct_jax/kernels/native/kernels.cc",
     "wct_jax/py.typed",
     "wct_jax/networks/compact.safetensors",
+    "wct_jax/server/styles/waves.jpg",
     "examples/content.jpg",
     "LICENSE",
 }

@@ -15,6 +15,7 @@ Import the public names from here. The modules behind them are in rooms, each im
 - `training`: data, the loop, a run's folder, the steps that train a decoder, a painter or a student
 - `studio`: jobs over many files, and what is kept from one to the next
 - `video`: films frame by frame, their shots, steadiness, and films written with all else that they hold
+- `server`: the studio in the browser, and an HTTP API
 - `cli`: the commands
 """
 
@@ -66,6 +67,7 @@ for _room in (
     "convert.torch",
     "video.files",
     "video.live",
+    "server.routes",
 ):
     _module = importlib.import_module(f"{__name__}.{_room}")
     # The modules in a room are imported as they are named: `wct_jax.kernels.conv`.

@@ -7,6 +7,7 @@ from wct_jax import networks as networks
 from wct_jax import painting as painting
 from wct_jax import photo as photo
 from wct_jax import pictures as pictures
+from wct_jax import server as server
 from wct_jax import studio as studio
 from wct_jax import system as system
 from wct_jax import training as training

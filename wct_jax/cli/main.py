@@ -12,6 +12,7 @@ _VERBS = {
     "stylize": ("stylize", "repaint photos in the style of pictures"),
     "video": ("video", "repaint films"),
     "live": ("live", "paint what a camera sees"),
+    "serve": ("serve", "serve a page for browsers, and an HTTP API"),
     "train": ("train", "train decoders"),
     "distill": ("distill", "make a small model from larger ones"),
     "convert": ("convert_vgg", "make a model file of published weights"),

@@ -22,7 +22,7 @@ from wct_jax.system.atomic import atomic_write
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 OUTPUT_SUFFIXES = tuple(_FORMATS)
-_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": "4:4:4"}, "WEBP": {"quality": 95}}
+_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"subsampling": "4:4:4"}}
 # A large picture is converted in strips, to avoid copies of the whole.
 _PIXELS_AT_ONCE = 2**22
 # The keyword of the text chunk in a PNG file.
@@ -30,16 +30,16 @@ _SETTINGS_KEY = "wct_jax"
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 
 
-def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | None = None) -> None:
+def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | None = None, quality: int = 95) -> None:
     """Write a picture at 8 bits per value, completely or not at all; at 16 in PNG and TIFF if it has as many.
 
-    PNG, WebP and TIFF keep the alpha; JPEG, which has none, shows the picture on white. JPEG and WebP are
-    written at quality 95.
+    PNG, WebP and TIFF keep the alpha; JPEG, which has none, shows the picture on white.
 
     Args:
         path: The file to write, replaced if it exists, or an open binary file.
         picture: Colours and alpha of any float dtype; values outside 0..1 are clipped.
         suffix: The suffix of the format, such as `.png`; None for the path's suffix, or `.png` for an open file.
+        quality: The quality of JPEG and WebP, 1 to 100.
 
     Raises:
         ValueError: The suffix is unknown, an array has the wrong shape or dtype or a value that is not finite,
@@ -50,7 +50,7 @@ def write_picture(path: PathLike | BinaryIO, picture: Picture, suffix: str | Non
     suffix = suffix or (os.path.splitext(name)[1] if isinstance(path, str | os.PathLike) else ".png")
     format = _FORMATS[_check_suffix(name, suffix, OUTPUT_SUFFIXES)]
     try:
-        data = _encode(name, picture, format)
+        data = _encode(name, picture, format, quality)
     except MemoryError:
         raise ValueError(f"cannot write {name}: there is not enough memory to encode it") from None
     if isinstance(path, str | os.PathLike):
@@ -160,7 +160,7 @@ def _single(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) if values.dtype.itemsize < 4 else values
 
 
-def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
+def _encode(path: PathLike, picture: Picture, format: str, quality: int) -> bytes:
     pixels = on_host("pixels", picture.pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"cannot write {path}: expected pixels of shape [H, W, 3], got {list(pixels.shape)}")
@@ -192,6 +192,8 @@ def _encode(path: PathLike, picture: Picture, format: str) -> bytes:
         levels[top : top + rows] = np.rint(np.concatenate(channels, axis=-1) * (65535 if encode else 255))
 
     options = dict(_OPTIONS.get(format, {}), exif=picture.metadata.exif)
+    if format in ("JPEG", "WEBP"):
+        options["quality"] = quality
     if format == "TIFF":  # Pillow writes TIFF tags one by one.
         options["exif"] = Image.Exif()
         options["exif"].load(picture.metadata.exif)

@@ -33,8 +33,8 @@ def name_of(source: Any, kind: str = "picture") -> str:
     return source_name(source) if is_file(source) else kind
 
 
-class _Held(io.BytesIO):
-    """The content of a stream, under its name."""
+class Held(io.BytesIO):
+    """The content of a file, under its name."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -50,7 +50,7 @@ def held(source: Any) -> Any:
     if not is_stream(source):
         return source
     with opened(source) as file:
-        return _Held(file.read(), source_name(source))
+        return Held(file.read(), source_name(source))
 
 
 @contextlib.contextmanager
