@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ from typing import NoReturn, TextIO
 import wct_jax
 from wct_jax.cli.terms import in_flags
 from wct_jax.system.atomic import discard_unfinished
+from wct_jax.system.machine import is_out_of_memory as is_out_of_memory
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,24 +87,6 @@ def start_jax() -> None:
             f"JAX finds no device for JAX_PLATFORMS={asked}: expected a platform that this machine has, such as cpu"
             + (f" ({reason})" if reason else "")
         ) from None
-
-
-# How JAX, its libraries and CUDA's report a lack of memory in a RuntimeError, Python that of a thread's stack, and the
-# loader of shared libraries in an ImportError. LLVM aborts the process instead.
-_OUT_OF_MEMORY = re.compile(
-    r"RESOURCE_EXHAUSTED|\bout of memory\b|\bbad_alloc\b|cannot allocate memory|failed to allocate|_ALLOC_FAILED"
-    r"|can't start new thread",
-    re.IGNORECASE,
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports a lack of memory, of the machine or of a device."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    # Not a ValueError, whose sentence may quote any words.
-    by_words = isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
-    return isinstance(error, MemoryError) or bool(by_words)
 
 
 def tell(*lines: str) -> None:

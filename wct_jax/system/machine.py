@@ -1,6 +1,7 @@
 """Memory and cores that this process may use: containers, quotas and limits leave it less than the machine has."""
 
 import contextlib
+import errno
 import math
 import os
 import re
@@ -47,6 +48,24 @@ def usable_cores(root: Path = _ROOT) -> int:
         pairs = [(_number(group / "cpu.cfs_quota_us"), period), (_parse(quota), _parse(of))]
         quotas += [time / of for time, of in pairs if 0 < time < math.inf and 0 < of < math.inf]
     return max(1, math.ceil(min(quotas)))
+
+
+# How JAX, its libraries and CUDA's report a lack of memory in a RuntimeError, Python that of a thread's stack, and the
+# loader of shared libraries in an ImportError. LLVM aborts the process instead.
+_OUT_OF_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|\bout of memory\b|\bbad_alloc\b|cannot allocate memory|failed to allocate|_ALLOC_FAILED"
+    r"|can't start new thread",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error reports a lack of memory, of the machine or of a device."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Not a ValueError, whose sentence may quote any words.
+    by_words = isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(by_words)
 
 
 # Limit, use, and the part of the use that is a cache of files, which the system drops when memory is needed.
