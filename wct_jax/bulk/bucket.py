@@ -155,11 +155,6 @@ class Bucket:
 
         self._sure("write", name, send)
 
-    def check(self) -> None:
-        name = ".wct_jax-may-write"
-        self.write(name, b"yes")
-        self._sure("remove", name, lambda: self._system.delete_file(self._path(name)))
-
     def alone(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()  # Two runs at once write the same files, each whole.
 

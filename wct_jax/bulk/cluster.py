@@ -68,20 +68,36 @@ def cluster(address: str | None, shared: int) -> Iterator[Any]:
 
 def _start(ray: Any, address: str | None, shared: int) -> None:
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    store = _STORE + 2 * shared
+    alone = {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": store}
     # JAX warns of processes that are forked from its threads; it is loaded here, but has none.
     warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
     try:
-        if address or os.environ.get("RAY_ADDRESS"):
-            ray.init(address, **quiet)
-            return
-        with contextlib.suppress(ConnectionError):
-            ray.init("auto", **quiet)
-            return
-        store = _STORE + 2 * shared
-        ray.init("local", num_cpus=usable_cores(), include_dashboard=False, object_store_memory=store, **quiet)
+        with _silent():
+            if address or os.environ.get("RAY_ADDRESS"):
+                ray.init(address, **quiet)
+                return
+            with contextlib.suppress(ConnectionError):
+                ray.init("auto", **quiet)
+                return
+            ray.init("local", **alone, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}"
         raise ValueError(f"cannot join {where}: {' '.join(str(error).split())[:300]}") from None
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Ray's native code from announcing its settings on standard error."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _hush() -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,19 +82,17 @@ class Folder:
         with atomic_write(path) as scratch:
             yield scratch
 
-    def check(self) -> None:
-        try:
-            self._path.mkdir(exist_ok=True)
-            tempfile.TemporaryFile(dir=self._path).close()  # Permissions are no proof.
-        except OSError as error:
-            kind = "it is not a folder" if self._path.is_file() else error.strerror
-            raise ValueError(f"cannot write to {self._path}: {kind}") from None
-
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
+        lock = filelock.FileLock(self._path / ".wct_jax.lock", blocking=False)
         try:
-            with filelock.FileLock(self._path / ".wct_jax.lock", blocking=False):
-                discard_leftovers(self._path)
-                yield
+            self._path.mkdir(exist_ok=True)
+            lock.acquire()
         except filelock.Timeout:
             raise ValueError(f"another run is writing to {self._path}: expected to wait for its end") from None
+        except OSError as error:
+            reason = "it is not a folder" if self._path.is_file() else error.strerror
+            raise ValueError(f"cannot write to {self._path}: {reason}") from None
+        with lock:
+            discard_leftovers(self._path)
+            yield

@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import io
 import os
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,10 +84,11 @@ class Painter:
             os.environ["PJRT_NPROC"] = str(cores)
             os.environ.setdefault("OMP_NUM_THREADS", str(cores))
         kit = _kit(style, options, model=model, limits=limits, suffix=suffix)
-        self._folder = tempfile.TemporaryDirectory(prefix="wct_jax-bulk-")
-        name, self.kit = kit.model, kit.unpack(Path(self._folder.name))
+        folder = tempfile.mkdtemp(prefix="wct_jax-bulk-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        name, self.kit = kit.model, kit.unpack(Path(folder))
         limits = _share(kit.limits, cores)
-        self.session = Session(self.kit.model, limits, folder=self._folder.name, keep_compiled=True)
+        self.session = Session(self.kit.model, limits, folder=folder, keep_compiled=True)
         self.session.model_name = name  # As the command line has it, which is written into results.
         self._requests = self.kit.requests()
         self._photos = Photos(source, image_column)
@@ -174,7 +177,7 @@ class Painter:
 
 
 def _row(status: str, error: str = "", width: int = 0, height: int = 0) -> dict[str, Any]:
-    return {"status": status, "error": error, "width": width, "height": height, "painted": b""}
+    return {"status": status, "error": error, "width": width, "height": height, "seconds": 0.0, "painted": b""}
 
 
 def _column(values: list[Any]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Parquet files with a column of encoded pictures, read a row group at a time."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ class RowGroup:
 
     def __init__(self, place: Place, name: str, row: int, column: str) -> None:
         """Read them."""
+        from pyarrow import ArrowException
+
         self._file, self._first = (place.uri, name), 0
         with _opened(place, name, column) as file:
             for number in range(file.metadata.num_row_groups):
@@ -44,7 +47,7 @@ class RowGroup:
                 raise ValueError(f"{place.address(name)} has {self._first} rows, and no row {row}")
             try:
                 self._values = file.read_row_group(number, columns=[column]).column(column)
-            except OSError as error:
+            except (ArrowException, OSError) as error:
                 raise ValueError(f"cannot read {place.address(name)}: {' '.join(str(error).split())[:200]}") from None
 
     def has(self, place: Place, name: str, row: int) -> bool:
@@ -56,17 +59,17 @@ class RowGroup:
         return self._values[row - self._first].as_py()
 
 
-def _opened(place: Place, name: str, column: str) -> Any:
-    import pyarrow
+@contextlib.contextmanager
+def _opened(place: Place, name: str, column: str) -> Iterator[Any]:
     import pyarrow.parquet
 
-    try:
-        # Without reading ahead in parallel: a worker has few cores.
-        file = pyarrow.parquet.ParquetFile(place.open(name), pre_buffer=False)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"cannot read {place.address(name)}: {' '.join(str(error).split())[:200]}") from None
-    if column not in file.schema_arrow.names:
-        names = ", ".join(file.schema_arrow.names)
-        file.close(force=True)
-        raise ValueError(f"{place.address(name)} has no column {column}: expected one of {names[:200]}")
-    return file
+    with place.open(name) as stream:
+        try:
+            # Without reading ahead in parallel: a worker has few cores.
+            file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise ValueError(f"cannot read {place.address(name)}: {' '.join(str(error).split())[:200]}") from None
+        if column not in file.schema_arrow.names:
+            names = ", ".join(file.schema_arrow.names)
+            raise ValueError(f"{place.address(name)} has no column {column}: expected one of {names[:200]}")
+        yield file

@@ -46,8 +46,5 @@ class Place(Protocol):
     def send(self, path: Path, name: str) -> None:
         """Copy a file of this machine here, whole or not at all."""
 
-    def check(self) -> None:
-        """Find out whether files can be written, and make a missing folder."""
-
     def alone(self) -> AbstractContextManager[object]:
-        """Keep other runs from writing here, as far as that is possible."""
+        """Make a missing folder, and keep other runs from writing here, as far as that is possible."""

@@ -1,5 +1,6 @@
 """Repainting a collection on the workers of a cluster."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -97,8 +98,10 @@ def stylize_bulk(
     report = Report(collection.photos, total, total - len(numbers), notes=collection.notes)
     if dry_run or not numbers:
         return report
-    results.check()
-    with results.alone(), cluster(address, sum(map(len, kit.files.values()))) as ray:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(results.alone())
+        manifest.write()  # Now, to find out whether anything can be.
+        ray = stack.enter_context(cluster(address, sum(map(len, kit.files.values()))))
         _check_there(ray, kit)
         run = _Run(ray, collection, kit, manifest, report, photos.address)
         run.team = workers_of(ray, workers, cores_per_worker)
