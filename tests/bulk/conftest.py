@@ -62,7 +62,7 @@ def command():
     def command(*arguments, wait=True, **variables):
         environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
-        environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "default"} | variables
+        environment |= {"PYTHONPATH": os.pathsep.join(paths)} | variables
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             [sys.executable, "-m", "wct_jax", *map(str, arguments)],
