@@ -253,4 +253,4 @@ def _style_of(kit: Kit, number: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[-300:]
+    return " ".join(str(error).split())
