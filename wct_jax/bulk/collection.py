@@ -16,8 +16,8 @@ from wct_jax.pictures.formats import PICTURE_SUFFIXES
 
 # A block is what a worker is given at a time. Larger ones have more photos of one canvas after another.
 _LARGEST = 64
-# Of the results still to be handed out, each worker gets a quarter of its share at once, so that all end together.
-_PARTS = 4
+# Of the results still to be handed out, each worker gets half of its share at once, so that all end together.
+_PARTS = 2
 
 
 class Item(NamedTuple):

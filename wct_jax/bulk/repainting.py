@@ -199,7 +199,10 @@ class _Run:
                 **named,
             },
             batch_size=None,
-            compute=data.ActorPoolStrategy(size=min(team.count, len(tables)), max_tasks_in_flight_per_actor=2),
+            # The next block is at hand when one ends; they are still painted one after the other.
+            compute=data.ActorPoolStrategy(
+                size=min(team.count, len(tables)), max_tasks_in_flight_per_actor=2, max_concurrent_calls_per_actor=2
+            ),
             num_cpus=team.cores,
             num_gpus=team.gpus,
         )
