@@ -58,6 +58,7 @@ def draw(folder, count, side):
 def start(*arguments):
     """Start `wct-jax` with arguments."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
+    environment["RAY_worker_niceness"] = "0"  # Ray's workers else give way to all other processes.
     command = [sys.executable, "-m", "wct_jax", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
