@@ -16,7 +16,6 @@ from wct_jax.cli.bulk import main
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-@pytest.mark.core
 def test_help_loads_neither_jax_nor_ray():
     code = (
         "import json, sys\nfrom wct_jax.cli.main import main\ntry:\n    main(['bulk', '--help'])\n"

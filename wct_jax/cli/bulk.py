@@ -96,9 +96,12 @@ def _repaint(arguments: argparse.Namespace, parser: Parser) -> None:
 
     named = {name: getattr(arguments, name) for name in ("image_column", "workers", "cores_per_worker", "address")}
     with progress_bar(0 if arguments.dry_run else 1) as report:
-        done = stylize_bulk(
-            arguments.source, arguments.output, kit, dry_run=arguments.dry_run, progress=report, note=note, **named
-        )
+
+        def progress(_: str, made: int, total: int) -> None:
+            report(f"{made}/{total}", made, total)
+
+        named |= {"dry_run": arguments.dry_run, "progress": progress, "note": note}
+        done = stylize_bulk(arguments.source, arguments.output, kit, **named)
     if arguments.dry_run:
         missing = done.results - done.skipped
         tell(f"{arguments.output}: {_counts(done)}, {done.skipped} there before, {missing} to make")
