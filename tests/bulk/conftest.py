@@ -109,23 +109,34 @@ KEYS = {
 
 
 @pytest.fixture(scope="module")
-def server():
-    """A server that forgets everything at the end of the module."""
+def serve():
+    """Start servers of a Python program that is given a port, with credentials for them, until the module's end."""
     pytest.importorskip("moto")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    null = subprocess.DEVNULL
-    process = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=null, stderr=null)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in KEYS.items():
-            patch.setenv(name, value)
-        while process.poll() is None:
+    null, processes = subprocess.DEVNULL, []
+
+    def serve(*program):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        processes.append(subprocess.Popen([sys.executable, *program, str(port)], stdout=null, stderr=null))
+        while processes[-1].poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.05)
-        yield Store(port)
-    process.kill()
-    process.wait()
+        return port
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        yield serve
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(serve):
+    """An S3-compatible server that forgets everything at the end of the module."""
+    return Store(serve("-m", "moto.server", "-p"))
 
 
 @pytest.fixture

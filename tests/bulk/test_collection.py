@@ -61,6 +61,9 @@ def test_a_key_depends_on_all_that_a_result_depends_on(kit, kept, tmp_path):
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == key() == key(files=styles[2:])
+    assert key(files=map(str, styles[:1])) == keys[0]
+    with pytest.raises(ValueError, match=r"must be paths of files, got"):
+        key(files=[np.zeros((8, 8, 3))])
     with pytest.raises(ValueError, match=r"^cannot read no.png: No such file or directory$"):
         key(files=[tmp_path.relative_to(tmp_path) / "no.png"])
 

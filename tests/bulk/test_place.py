@@ -131,3 +131,35 @@ def test_addresses_have_a_scheme_and_a_bucket(tmp_path):
         "/",
         str(tmp_path),
     ]
+
+
+# The server's program, with a gate before it that refuses every other request.
+_THROTTLED = """
+import itertools, sys
+import moto.server
+from werkzeug.serving import run_simple
+
+numbers = itertools.count()
+inner = moto.server.DomainDispatcherApplication(moto.server.create_backend_app)
+
+def gate(environ, start):
+    if next(numbers) % 2:
+        return inner(environ, start)
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    start("503 Slow Down", [("Content-Type", "application/xml"), ("Connection", "close")])
+    return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
+
+run_simple("127.0.0.1", int(sys.argv[1]), gate, threaded=True)
+"""
+
+
+def test_a_throttled_store_loses_nothing(serve):
+    import boto3
+
+    port = serve("-c", _THROTTLED)
+    boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}").create_bucket(Bucket="box")
+    place = place_of(f"s3://box/in?endpoint_override=http://127.0.0.1:{port}")
+    for number in range(2):
+        place.write(f"{number}.png", bytes([number]) * 1000)
+    assert [place.read(f"{number}.png")[-1] for number in range(2)] == [0, 1]
+    assert place.names() == {f"{number}.png" for number in range(2)}

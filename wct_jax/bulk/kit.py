@@ -5,13 +5,14 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from wct_jax.checks.arguments import described
 from wct_jax.networks.model_file import model_path
 from wct_jax.painting.options import Options
 from wct_jax.studio.jobs import plain_name
@@ -51,9 +52,9 @@ class Kit:
         """Read the files of looks, maps and model.
 
         Raises:
-            ValueError: One cannot be read.
+            ValueError: One cannot be read, or is no file.
         """
-        kit = cls(os.fspath(model), tuple(looks), options, **named)
+        kit = cls(os.fspath(model), tuple(map(_of_paths, looks)), options, **named)
         paths = [*kit.maps.values(), *(path for look in kit.looks for path in _paths(look))]
         if kit.model != "compact":
             paths.append(model_path(kit.model))
@@ -72,7 +73,7 @@ class Kit:
             places[path].parent.mkdir(parents=True, exist_ok=True)
             places[path].write_bytes(content)
         moved = {name: places[path] for name, path in self.maps.items()}
-        looks = tuple(_moved(look, places) for look in self.looks)
+        looks = tuple(_moved(look, places.__getitem__) for look in self.looks)
         model = self.model if self.model == "compact" else os.fspath(places[model_path(self.model)])
         return dataclasses.replace(self, model=model, looks=looks, maps=moved, files={})
 
@@ -120,13 +121,24 @@ class Kit:
         return "/".join([*parents, f"{name}__{mark.decode('ascii').lower()[:12]}"])
 
 
+def _of_paths(look: Look) -> Look:
+    return _moved(look, _path)
+
+
+def _path(source: Any) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(f"the styles and masks of a collection must be paths of files, got {described(source)}")
+    return Path(source)
+
+
 def _paths(look: Look) -> list[Path]:
     return [path for path in (*look.files, *look.style_masks, *look.masks) if path is not None]
 
 
-def _moved(look: Look, places: dict[Path, Path]) -> Look:
+def _moved(look: Look, place: Callable[[Any], Path]) -> Look:
     named: dict[str, Any] = {
-        name: tuple(path and places[path] for path in getattr(look, name)) for name in ("files", "style_masks", "masks")
+        name: tuple(None if path is None else place(path) for path in getattr(look, name))
+        for name in ("files", "style_masks", "masks")
     }
     return dataclasses.replace(look, **named)
 
