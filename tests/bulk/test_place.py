@@ -159,7 +159,5 @@ def test_a_throttled_store_loses_nothing(serve):
     port = serve("-c", _THROTTLED)
     boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}").create_bucket(Bucket="box")
     place = place_of(f"s3://box/in?endpoint_override=http://127.0.0.1:{port}")
-    for number in range(2):
-        place.write(f"{number}.png", bytes([number]) * 1000)
-    assert [place.read(f"{number}.png")[-1] for number in range(2)] == [0, 1]
-    assert place.names() == {f"{number}.png" for number in range(2)}
+    place.write("a.png", bytes(1000))
+    assert (place.read("a.png"), place.names()) == (bytes(1000), {"a.png"})

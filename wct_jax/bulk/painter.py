@@ -95,7 +95,7 @@ class Painter:
         self._target = None if target is None else place_of(target)
         self._attempts = attempts
         # One reads or writes while another paints; they take the memory of so many photos.
-        self._threads = 1 + min(3, cores or usable_cores())
+        self._threads = 1 + min(7, cores or usable_cores())
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Paint the photos of a batch.
@@ -110,9 +110,12 @@ class Painter:
         columns = {name: list(values) for name, values in batch.items()}
         photos = [Photo.of(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
         order = self._photos.ordered(photos, self.kit.options.content_size)
-        if self._attempts and photos and self._attempts("begin_block", photos[0].row):
+        begun = self._attempts("begin_block", photos[0].row) if self._attempts and photos else None
+        if begun:
             made = {index: self._carefully(photos[index]) for index in order}
         else:
+            if begun == 0:  # Nobody can have made their results, so there is no need to ask the store for each.
+                photos = [dataclasses.replace(photo, once=False) for photo in photos]
             with ThreadPoolExecutor(self._threads) as pool:
                 made = dict(zip(order, pool.map(self._paint, [photos[index] for index in order]), strict=True))
         columns.pop("image", None)
