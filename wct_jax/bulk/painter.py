@@ -4,10 +4,7 @@ import contextlib
 import dataclasses
 import io
 import os
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +17,7 @@ from wct_jax.bulk.attempts import MOST, Counting
 from wct_jax.bulk.kit import Kit
 from wct_jax.bulk.photos import Photo, Photos
 from wct_jax.bulk.place import Place
+from wct_jax.bulk.scratch import scratch_folder
 from wct_jax.painting.options import Options
 from wct_jax.pictures.output import write_picture
 from wct_jax.studio.limits import Limits
@@ -84,9 +82,8 @@ class Painter:
             os.environ["PJRT_NPROC"] = str(cores)
             os.environ.setdefault("OMP_NUM_THREADS", str(cores))
         kit = _kit(style, options, model=model, limits=limits, suffix=suffix)
-        folder = tempfile.mkdtemp(prefix="wct_jax-bulk-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        name, self.kit = kit.model, kit.unpack(Path(folder))
+        folder = scratch_folder(self)
+        name, self.kit = kit.model, kit.unpack(folder)
         limits = _share(kit.limits, cores)
         self.session = Session(self.kit.model, limits, folder=folder, keep_compiled=True)
         self.session.model_name = name  # As the command line has it, which is written into results.
