@@ -77,6 +77,7 @@ def test_mistakes_are_one_sentence(refused, photos, look, tmp_path, monkeypatch,
 
 
 def test_a_collection_is_repainted(command, run, photos, look, kept, tmp_path):
+    pytest.importorskip("ray")
     (photos / "broken.png").write_bytes(b"hello")
     out = tmp_path / "out"
     flags = [photos, *look, "--alpha", "0.5", "--output", out]
