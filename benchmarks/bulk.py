@@ -86,10 +86,11 @@ def rates(arguments):
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         photos = draw(Path(folder, "photos"), arguments.photos, arguments.side)
+        here = ("--address", "local")
         ways = {
             "stylize, all cores": ("stylize", "--content", photos),
-            "bulk, 1 worker of all cores": ("bulk", photos, "--workers", 1, "--cores-per-worker", cores),
-            f"bulk, {cores} workers of 1 core": ("bulk", photos, "--workers", cores),
+            "bulk, 1 worker of all cores": ("bulk", photos, *here, "--workers", 1, "--cores-per-worker", cores),
+            f"bulk, {cores} workers of 1 core": ("bulk", photos, *here, "--workers", cores),
         }
         found = {name: [] for name in ways}
         for number in range(arguments.rounds + 1):
@@ -167,7 +168,7 @@ def memory(arguments):
 
         thread = threading.Thread(target=sample)
         thread.start()
-        report = stylize_bulk(str(photos), str(Path(folder, "out")), kit, progress=progress)
+        report = stylize_bulk(str(photos), str(Path(folder, "out")), kit, address="local", progress=progress)
         ended.set()
         thread.join()
     print(f"{report.done} done, {len(report.failed)} failed, {report.done / report.seconds:.1f} photos/s")
@@ -224,7 +225,7 @@ def idle():
 
     from wct_jax.bulk.cluster import cluster
 
-    with cluster(None, 0) as ray:
+    with cluster("local", 0) as ray:
 
         def nothing(batch):
             return batch

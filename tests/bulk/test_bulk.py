@@ -76,6 +76,14 @@ def test_mistakes_are_one_sentence(refused, photos, look, tmp_path, monkeypatch,
     assert re.search(sentence, refused(main, *given[:1], *look, *given[1:]))
 
 
+def test_a_cluster_that_does_not_answer_is_named(command, photos, look, tmp_path):
+    pytest.importorskip("ray")
+    flags = [*look, "--output", tmp_path / "out", "--address", "127.0.0.1:1"]
+    status, told, said = command("bulk", photos, *flags)
+    assert (status, told) == (2, "")
+    assert "error: cannot join the Ray cluster 127.0.0.1:1: [Errno 111] Connection refused" in said
+
+
 def test_a_collection_is_repainted(command, run, photos, look, kept, tmp_path):
     pytest.importorskip("ray")
     (photos / "broken.png").write_bytes(b"hello")

@@ -176,7 +176,17 @@ def test_a_file_that_ends_its_reader_is_listed(command, collection, tmp_path):
         "sys.addaudithook(hook)\n"
     )
     paths = os.pathsep.join([str(tmp_path / "deadly"), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    arguments = ["bulk", tmp_path / "photos", *LOOK, "--output", tmp_path / "out", "--workers", "1"]
+    arguments = [
+        "bulk",
+        tmp_path / "photos",
+        *LOOK,
+        "--output",
+        tmp_path / "out",
+        "--workers",
+        "1",
+        "--address",
+        "local",
+    ]
     status, told, said = command(*arguments, PYTHONPATH=paths)
     assert status == 1, said
     assert "12 photos: 11 done, 0 skipped since they were there, 1 failed; " in told
@@ -233,7 +243,7 @@ def test_anybody_can_map_batches(collection, expected, monkeypatch):
     code = (
         "import glob, sys, ray, wct_jax\n"
         "from wct_jax import Options\n"
-        "ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)\n"
+        "ray.init('local', num_cpus=1, include_dashboard=False, log_to_driver=False)\n"
         "files = sorted(glob.glob(sys.argv[1] + '/d0/*.jpg'))[:6]\n"
         "ds = ray.data.from_items([{'source': file, 'id': n} for n, file in enumerate(files)])\n"
         "named = {'style': sys.argv[2], 'options': Options(method='cascade')}\n"

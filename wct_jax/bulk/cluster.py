@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import re
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -35,8 +37,8 @@ def cluster(address: str | None, shared: int) -> Iterator[Any]:
     """Join a cluster, or start one on this machine, and leave it at the end.
 
     Args:
-        address: Ray's address of a cluster; None for the one that `RAY_ADDRESS` or a `ray start` on this machine names,
-            or without one a cluster of this machine alone.
+        address: Ray's address of a cluster, or `local` for a new one of this machine alone; None for `RAY_ADDRESS`, or
+            `local` without it.
         shared: Bytes that all workers share.
 
     Yields:
@@ -68,22 +70,20 @@ def cluster(address: str | None, shared: int) -> Iterator[Any]:
 
 def _start(ray: Any, address: str | None, shared: int) -> None:
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-    store = _STORE + 2 * shared
+    where, store = address or os.environ.get("RAY_ADDRESS") or "local", _STORE + 2 * shared
     alone = {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": store}
     # JAX warns of processes that are forked from its threads; it is loaded here, but has none.
     warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
     try:
+        if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", where):
+            # Ray itself would wait for ever.
+            socket.create_connection((match[1], int(match[2])), timeout=20).close()
         with _silent():
-            if address or os.environ.get("RAY_ADDRESS"):
-                ray.init(address, **quiet)
-                return
-            with contextlib.suppress(ConnectionError):
-                ray.init("auto", **quiet)
-                return
-            ray.init("local", **alone, **quiet)
+            # Not "auto" by default, which joins any cluster here, and loses it when the run that started it ends.
+            ray.init(where, **quiet, **(alone if where == "local" else {}))
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"the cluster at {address or os.environ.get('RAY_ADDRESS') or 'this machine'}"
-        raise ValueError(f"cannot join {where}: {' '.join(str(error).split())[:300]}") from None
+        verb = "start" if where == "local" else "join"
+        raise ValueError(f"cannot {verb} the Ray cluster {where}: {' '.join(str(error).split())[:300]}") from None
 
 
 @contextlib.contextmanager

@@ -76,8 +76,8 @@ def stylize_bulk(
         image_column: The column of encoded pictures in Parquet files in the source; None to leave out such files.
         workers: Number of workers; None for one per GPU or, without GPUs, one per `cores_per_worker`.
         cores_per_worker: Cores of each; None for 1, or with GPUs up to 4.
-        address: Ray's address of the cluster; None for the one that `RAY_ADDRESS` names or that runs on this machine,
-            else one is started here.
+        address: Ray's address of the cluster, or `local` to start one of this machine alone; None for `RAY_ADDRESS`, or
+            `local` without it.
         dry_run: Whether to count only.
         progress: Called with "results", the number of results done or failed in this run, and the number to make.
         note: Told sentences as they come up, also those of the report.

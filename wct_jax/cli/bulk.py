@@ -63,7 +63,8 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     add = add_model(parser).add_argument
     add(
         "--address",
-        help="of the Ray cluster (default: $RAY_ADDRESS, or the one that runs on this machine, or else one is started)",
+        help="of the Ray cluster: auto for the one that runs here, local to start one of this machine alone (default: "
+        "$RAY_ADDRESS, or local)",
     )
     add(
         "--workers",
