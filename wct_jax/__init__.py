@@ -16,6 +16,7 @@ Import the public names from here. The modules behind them are in rooms, each im
 - `studio`: jobs over many files, and what is kept from one to the next
 - `video`: films frame by frame, their shots, steadiness, and films written with all else that they hold
 - `server`: the studio in the browser, and an HTTP API
+- `bulk`: the photos of a folder or bucket, on the machines of a Ray cluster
 - `cli`: the commands
 """
 
@@ -45,8 +46,10 @@ def __dir__() -> list[str]:
     return [*__all__, *_ROOMS]
 
 
-def _module_of(room: ModuleType, name: str) -> ModuleType:
+def _member_of(room: ModuleType, name: str) -> object:
     full = f"{room.__name__}.{name}"
+    if _HOME.get(name, "").startswith(f"{room.__name__}."):
+        return __getattr__(name)
     if name.startswith("_") or not importlib.util.find_spec(full):
         raise AttributeError(f"module {room.__name__!r} has no attribute {name!r}")
     return importlib.import_module(full)
@@ -70,6 +73,6 @@ for _room in (
     "server.routes",
 ):
     _module = importlib.import_module(f"{__name__}.{_room}")
-    # The modules in a room are imported as they are named: `wct_jax.kernels.conv`.
-    _module.__getattr__ = functools.partial(_module_of, _module)  # type: ignore[method-assign]
+    # The modules in a room are imported as they are named: `wct_jax.kernels.conv`. So are its public names.
+    _module.__getattr__ = functools.partial(_member_of, _module)  # type: ignore[method-assign]
     _module.__dir__ = functools.partial(_names_in, _module)  # type: ignore[method-assign]

@@ -1,3 +1,4 @@
+from wct_jax import bulk as bulk
 from wct_jax import checks as checks
 from wct_jax import cli as cli
 from wct_jax import convert as convert
@@ -13,6 +14,7 @@ from wct_jax import system as system
 from wct_jax import training as training
 from wct_jax import transform as transform
 from wct_jax import video as video
+from wct_jax.bulk.painter import Painter as Painter
 from wct_jax.networks.model import Model as Model
 from wct_jax.networks.model_file import load_model as load_model
 from wct_jax.networks.model_file import save_model as save_model

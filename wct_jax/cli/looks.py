@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wct_jax.cli.command import file_path, fraction, number, positive, whole
-from wct_jax.painting.options import COLORS, METHODS, TRANSFORMS
+from wct_jax.painting.options import COLORS, METHODS, PROTECTED, TRANSFORMS
 
 
 def add_styles(parser: argparse.ArgumentParser) -> Any:
@@ -108,6 +108,15 @@ def add_looks(parser: argparse.ArgumentParser) -> Any:
     add("--swap-layers", nargs="+", metavar="LAYER", help="rebuild these layers' features of patches of the picture's")
     add("--patch", type=whole(1, 32), metavar="N", help="side of a patch in the feature (default: 3)")
     add("--stride", type=whole(1, 32), metavar="N", help="from patch to patch (default: 1)")
+    return group
+
+
+def add_photographs(parser: argparse.ArgumentParser) -> Any:
+    """Add the options of photographs in the colours of another, and return their group."""
+    group = parser.add_argument_group("photographs")
+    add = group.add_argument
+    add("--photo", action="store_true", help="change only the photo's colours and light, and no edge")
+    add("--protect", nargs="+", choices=PROTECTED, help="colours that keep their hue with --photo: skin, neutrals")
     return group
 
 

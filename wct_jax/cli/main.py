@@ -11,6 +11,7 @@ from wct_jax.cli.command import Parser, run, start_jax, tell
 _VERBS = {
     "stylize": ("stylize", "repaint photos in the style of pictures"),
     "video": ("video", "repaint films"),
+    "bulk": ("bulk", "repaint the photos of a folder or bucket on a cluster"),
     "live": ("live", "paint what a camera sees"),
     "serve": ("serve", "serve a page for browsers, and an HTTP API"),
     "train": ("train", "train decoders"),

@@ -75,7 +75,7 @@ def order_of(arguments: argparse.Namespace) -> Order:
     contents += each_once(file for path in arguments.content or [] for file in _files(path, PICTURE_SUFFIXES, notes))
     look: Look | None = None
     if several:
-        looks = [Look((file,)) for file in _files(several[0], (*PICTURE_SUFFIXES, ".safetensors"), notes)]
+        looks = _each_alone(several[0], notes)
     else:
         look = _look(arguments, styles)
         looks = [look]
@@ -110,6 +110,25 @@ def order_of(arguments: argparse.Namespace) -> Order:
         jobs = _one_job(arguments, *pairs[0])
     _check_apart(arguments, jobs, maps)
     return Order(jobs, look, options, request, many, notes, _held([*contents, *styles, *maps]))
+
+
+def looks_of(arguments: argparse.Namespace, notes: list[str]) -> list[Look]:
+    """The looks of a command that paints all photos in each: one, or one for each file of a folder of styles.
+
+    Args:
+        arguments: The arguments.
+        notes: Sentences on files that are passed over are added here.
+
+    Raises:
+        ValueError: There is none, or the arguments contradict each other.
+    """
+    _check_styles(arguments)
+    folders = [path for path in arguments.style or [] if is_many(path)]
+    return _each_alone(folders[0], notes) if folders else [look_of(arguments)]
+
+
+def _each_alone(path: Path, notes: list[str]) -> list[Look]:
+    return [Look((file,)) for file in _files(path, (*PICTURE_SUFFIXES, ".safetensors"), notes)]
 
 
 def look_of(arguments: argparse.Namespace, films: Sequence[Path] = ()) -> Look:
@@ -198,19 +217,32 @@ def _check(arguments: argparse.Namespace) -> None:
         (a.lut and isinstance(a.strength, Path), "--lut takes a number as --strength, got a picture"),
         (a.save_lut and not (a.photo and a.content), "--save-lut keeps a change of colours: expected --photo"),
         (not styles and not a.whiten_only and not a.lut, "expected --style PICTURE, or --whiten-only, got neither"),
-        (folders and len(styles) > 1, f"--style takes files or one folder or pattern, got {len(styles)} names"),
-        (folders and masks, f"--mask needs a file for each style, got {alone}"),
-        (folders and a.style_mask, f"--style-mask needs a file for each style, got {alone}"),
-        (folders and a.style_weights, f"--style-weights needs a file for each style, got {alone}"),
         (folders and a.save_style, f"--save-style needs files, which it mixes, got {alone}"),
         (masks and a.save_style, "--save-style keeps one style and --mask has several: expected one"),
         (a.synthesize and a.pair, "--pair needs photos, and --synthesize has none"),
         (a.whiten_only and a.save_style, "--save-style needs a style, got --whiten-only"),
-        ((a.patch or a.stride) and not a.swap_layers, "--patch and --stride need --swap-layers"),
         ((a.pair or a.random) and not folders, "--pair and --random need a folder or pattern of styles"),
         (a.sheet and not (a.content or a.synthesize), "--sheet needs --content or --synthesize"),
         (a.seed is not None and not (a.random or a.synthesize), "--seed needs --random or --synthesize"),
         (not (a.content or a.synthesize) and a.output, "--output needs --content or --synthesize"),
+    ]
+    for broken, sentence in rules:
+        if broken:
+            raise ValueError(sentence)
+    _check_styles(a)
+
+
+def _check_styles(arguments: argparse.Namespace) -> None:
+    """Refuse styles that contradict the options about them."""
+    a, styles = arguments, arguments.style or []
+    folders = [path for path in styles if is_many(path)]
+    alone = "a folder or pattern of styles, of which each is taken alone"
+    rules = [
+        (folders and len(styles) > 1, f"--style takes files or one folder or pattern, got {len(styles)} names"),
+        (folders and a.mask, f"--mask needs a file for each style, got {alone}"),
+        (folders and a.style_mask, f"--style-mask needs a file for each style, got {alone}"),
+        (folders and a.style_weights, f"--style-weights needs a file for each style, got {alone}"),
+        ((a.patch or a.stride) and not a.swap_layers, "--patch and --stride need --swap-layers"),
     ]
     for broken, sentence in rules:
         if broken:

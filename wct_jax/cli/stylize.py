@@ -9,8 +9,8 @@ from pathlib import Path
 
 from wct_jax.checks.printable import printable
 from wct_jax.cli.command import Parser, file_path, memory, positive, run, seed
-from wct_jax.cli.looks import add_looks, add_model, add_styles, several
-from wct_jax.painting.options import PROTECTED, Options
+from wct_jax.cli.looks import add_looks, add_model, add_photographs, add_styles, several
+from wct_jax.painting.options import Options
 
 _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
@@ -114,9 +114,7 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_photographs(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("photographs").add_argument
-    add("--photo", action="store_true", help="change only the photo's colours and light, and no edge")
-    add("--protect", nargs="+", choices=PROTECTED, help="colours that keep their hue with --photo: skin, neutrals")
+    add = add_photographs(parser).add_argument
     add("--save-lut", type=file_path, metavar="FILE", help="keep the change of --photo as a table of colours, a .cube")
     add("--lut", type=file_path, metavar="FILE", help="instead of a style: change colours by the table in a .cube")
 

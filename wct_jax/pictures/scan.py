@@ -147,7 +147,7 @@ class _Search:
                 yield from self._fitting(subfolder, parts[1:])
         elif _SIGNS.search(parts[0]) and os.path.isdir(folder):
             for name in fnmatch.filter(self._names(folder), parts[0]):
-                if not _is_passed_over(name) or (name.startswith(".") and parts[0].startswith(".")):
+                if not is_passed_over(name) or (name.startswith(".") and parts[0].startswith(".")):
                     yield from self._fitting(folder / name, parts[1:])
 
     def _walk(self, root: Path) -> Iterator[tuple[Path, list[Path]]]:
@@ -157,7 +157,7 @@ class _Search:
             folder, files = waiting.pop(), []
             for name in self._names(folder):
                 path = folder / name
-                if _is_passed_over(name):
+                if is_passed_over(name):
                     continue
                 if not os.path.isdir(path):
                     files.append(path)
@@ -222,7 +222,8 @@ class _Search:
         return True
 
 
-def _is_passed_over(name: str) -> bool:
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that systems leave among a person's files, by its name."""
     return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 

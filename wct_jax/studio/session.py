@@ -138,6 +138,14 @@ class Session:
         metadata = dataclasses.replace(photo.metadata, settings=self._settings(request, options.method))
         return Picture(painted, photo.alpha, metadata, photo.notes, photo.bits if options.photo else 8)
 
+    def check(self, request: Request) -> None:
+        """Find out what is wrong with a request beside its photo, without painting.
+
+        Raises:
+            ValueError: The model has none of the layers, or a style cannot be read or is of another encoder.
+        """
+        self._styles.read(request.look, self.resolve(request))
+
     def frames(self, request: Request, sides: Sequence[int]) -> FramePainter:
         """The painter of a film's frames.
 
