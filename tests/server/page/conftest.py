@@ -33,7 +33,8 @@ def address(running, ready):
         yield process.address.rstrip("/")
 
 
-@pytest.fixture(scope="session")
+# Not of the session: while Playwright is open its event loop runs, and other tests cannot run theirs.
+@pytest.fixture(scope="module")
 def browser(address):
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
