@@ -14,6 +14,7 @@ Import the public names from here. The modules behind them are in rooms, each im
 - `convert`: models from published weights, one module per format
 - `training`: data, the loop, a run's folder, the steps that train a decoder, a painter or a student
 - `studio`: jobs over many files, and what is kept from one to the next
+- `evaluation`: methods compared: the judge, the run, the report and the votes
 - `video`: films frame by frame, their shots, steadiness, and films written with all else that they hold
 - `cli`: the commands
 """

@@ -14,6 +14,7 @@ _VERBS = {
     "live": ("live", "paint what a camera sees"),
     "train": ("train", "train decoders"),
     "distill": ("distill", "make a small model from larger ones"),
+    "evaluate": ("evaluate", "compare methods in figures, pictures and votes"),
     "convert": ("convert_vgg", "make a model file of published weights"),
 }
 

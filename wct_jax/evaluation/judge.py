@@ -11,12 +11,12 @@ from jax import Array
 from wct_jax.kernels.compilation import compiled
 from wct_jax.measures.calm import calm
 from wct_jax.measures.colors import color_distance
-from wct_jax.measures.losses import covariance_error
 from wct_jax.measures.metrics import psnr, ssim
 from wct_jax.measures.self_similarity import self_similarity_distance
 from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model
 from wct_jax.networks.vgg import VGG19_WIDTHS
+from wct_jax.transform.statistics import frobenius, moments
 
 JUDGED = ("relu1_1", "relu2_1", "relu3_1")
 _NOTE = (
@@ -32,12 +32,12 @@ class Seen(NamedTuple):
 
     Attributes:
         pixels: `[H, W, 3]` in 0..1.
-        features: Layer to feature, `[H', W', C]`.
+        covariances: Those of the features at relu1_1, relu2_1 and relu3_1, `[C, C]`.
         signed: The feature of conv3_1 before its ReLU.
     """
 
     pixels: np.ndarray
-    features: dict[str, Array]
+    covariances: list[Array]
     signed: Array
 
 
@@ -70,8 +70,8 @@ class Judge:
 
     def see(self, pixels: np.ndarray) -> Seen:
         """Look at a picture `[H, W, 3]` in 0..1."""
-        *features, signed = _see(self._model, jnp.asarray(pixels, jnp.float32))
-        return Seen(pixels, dict(zip(JUDGED, features, strict=True)), signed)
+        *covariances, signed = _see(self._model, jnp.asarray(pixels, jnp.float32))
+        return Seen(pixels, covariances, signed)
 
     def compare(self, result: Seen, content: Seen, style: Seen) -> dict[str, float]:
         """The figures of a result.
@@ -88,7 +88,7 @@ class Judge:
             sizes = [f"{x.pixels.shape[1]} x {x.pixels.shape[0]}" for x in (content, result)]
             raise ValueError(f"expected a result of the photo's {sizes[0]} pixels, got {sizes[1]}")
         return {
-            "style_distance": float(_style_distance(result.features, style.features)),
+            "style_distance": float(_style_distance(result.covariances, style.covariances)),
             "ssim": float(ssim(result.pixels, content.pixels)),
             "cfsd": float(_structure(content.signed, result.signed)),
             "color_distance": color_distance(result.pixels, style.pixels),
@@ -102,9 +102,8 @@ def rebuilt(result: np.ndarray, content: np.ndarray) -> dict[str, float]:
 
 
 def _with_signed(model: Model) -> Model:
-    """The encoder alone, with the channels of conv3_1 a second time and negated: before the ReLU, x = max(x, 0) -
-    max(-x, 0).
-    """
+    """The encoder alone, with the channels of conv3_1 a second time and negated."""
+    # So that before the ReLU x = max(x, 0) - max(-x, 0).
     own = model.encoders.get(JUDGED[-1], model.encoder)
     both = {name: jnp.concatenate([value, -value], axis=-1) for name, value in own["conv3_1"].items()}
     encoders = {**model.encoders, JUDGED[-1]: {**own, "conv3_1": both}}
@@ -114,13 +113,13 @@ def _with_signed(model: Model) -> Model:
 @compiled()
 def _see(model: Model, image: Array) -> tuple[Array, ...]:
     features = model.encode(image, JUDGED)
-    positive, negative = jnp.split(features.pop(JUDGED[-1]), 2, axis=-1)
-    return (*(features[layer] for layer in JUDGED[:-1]), positive, positive - negative)
+    features[JUDGED[-1]], negative = jnp.split(features[JUDGED[-1]], 2, axis=-1)
+    return (*(moments(features[layer]).covariance for layer in JUDGED), features[JUDGED[-1]] - negative)
 
 
 @compiled()
-def _style_distance(result: dict[str, Array], style: dict[str, Array]) -> Array:
-    return jnp.stack([covariance_error(result[layer], style[layer]) for layer in JUDGED]).mean()
+def _style_distance(result: list[Array], style: list[Array]) -> Array:
+    return jnp.stack([frobenius(x - y) / frobenius(y) for x, y in zip(result, style, strict=True)]).mean()
 
 
 _structure = compiled()(self_similarity_distance)

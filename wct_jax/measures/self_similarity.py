@@ -11,7 +11,7 @@ _ROWS = 256
 
 
 def self_similarity_distance(x: Array, y: Array) -> Array:
-    """CFSD, the content feature structural distance: KL divergences between self-similarities, the mean over all places.
+    """CFSD, the content feature structural distance: the mean KL divergence between self-similarities.
 
     With features f at n places of C channels, S_i = softmax_j(f_i . f_j / C²), and the distance is the mean over i of
     KL(S_i(x) || S_i(y)): Chung, Hyun and Heo, "Style Injection in Diffusion", CVPR 2024. Their program divides features
@@ -34,14 +34,14 @@ def self_similarity_distance(x: Array, y: Array) -> Array:
 
     def part(start_and_fresh: tuple[Array, Array]) -> Array:
         start, known = start_and_fresh
-        s, t = (
-            jnp.matmul(jax.lax.dynamic_slice_in_dim(f, start, rows), f.T, precision=HIGHEST) for f in (a, b)
-        )
-        share, apart = jax.nn.softmax(s, axis=-1), s - t
-        # KL = Σ p d + log Σ p exp(-d) with d = s - t, which about d's mean is all of second order: the difference of
-        # two logarithms of sums would be lost in rounding where the similarities are almost even.
-        apart = apart - (share * apart).sum(-1, keepdims=True)
-        divergence = jnp.log1p((share * _exp_less_line(-apart)).sum(-1))
+        s, t = (jnp.matmul(jax.lax.dynamic_slice_in_dim(f, start, rows), f.T, precision=HIGHEST) for f in (a, b))
+        shares, apart = jax.nn.log_softmax(s, axis=-1), s - t
+        # KL = Σ p d + log Σ p exp(-d) with d = s - t, or about d's mean, log Σ p exp(-d). Where the similarities are
+        # almost even that is of second order in d, and would be lost in rounding if 1 - d were not taken off.
+        apart = apart - (jnp.exp(shares) * apart).sum(-1, keepdims=True)
+        wide = jax.nn.logsumexp(shares - apart, axis=-1)
+        narrow = jnp.log1p((jnp.exp(shares) * _exp_less_line(-apart.clip(-1, 1))).sum(-1))
+        divergence = jnp.where(jnp.abs(apart).max(-1) > 1, wide, narrow)
         return jnp.where(jnp.arange(rows) < known, 0, divergence).sum()
 
     return jax.lax.map(part, (starts, fresh)).sum() / count
