@@ -100,10 +100,9 @@ def _compare(arguments: argparse.Namespace, program: str) -> None:
             raise ValueError(f"expected `content`, `style` and `output`, or `votes`, got no `{name}`")
     notes: list[str] = []
     contents, styles = (_files(path, notes) for path in (a.content, a.style))
-    if a.pair:
-        pairs = [(photo, look.files[0]) for photo, look in by_name(contents, [Look((style,)) for style in styles])]
-    else:
-        pairs = [(photo, look.files[0]) for photo, look in grid(contents, [Look((style,)) for style in styles])]
+    looks = [Look((style,)) for style in styles]
+    found = by_name(contents, looks) if a.pair else grid(contents, looks)
+    pairs = [(content, look.files[0]) for content, look in found if content]
     check_folder(a.output, [path for path in (a.content, a.style, *(a.results or ())) if os.path.isdir(path)])
     methods = _methods(a)
     for text in notes:

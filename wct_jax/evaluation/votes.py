@@ -42,7 +42,8 @@ def read_votes(paths: Sequence[Path]) -> Votes:
     """
     methods: dict[str, None] = {}
     votes: list[tuple[str, str, float]] = []
-    report, seen = None, {}
+    report = None
+    seen: dict[bytes, Path] = {}
     for path in paths:
         try:
             text = path.read_bytes()
