@@ -1,3 +1,4 @@
+from wct_jax import baselines as baselines
 from wct_jax import checks as checks
 from wct_jax import cli as cli
 from wct_jax import convert as convert
