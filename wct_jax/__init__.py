@@ -11,9 +11,11 @@ Import the public names from here. The modules behind them are in rooms, each im
 - `painting`: styles, regions, the cascade, the one pass, textures; in `painting.tiles`, images of any size
 - `photo`: photographs in the colours of another, look-up tables
 - `measures`: losses and metrics
+- `baselines`: the methods of others that ours are compared with: Gatys et al., Elad and Milanfar
 - `convert`: models from published weights, one module per format
 - `training`: data, the loop, a run's folder, the steps that train a decoder, a painter or a student
 - `studio`: jobs over many files, and what is kept from one to the next
+- `evaluation`: methods compared: the judge, the run, the report and the votes
 - `video`: films frame by frame, their shots, steadiness, and films written with all else that they hold
 - `server`: the studio in the browser, and an HTTP API
 - `bulk`: the photos of a folder or bucket, on the machines of a Ray cluster

@@ -1,7 +1,9 @@
+from wct_jax import baselines as baselines
 from wct_jax import bulk as bulk
 from wct_jax import checks as checks
 from wct_jax import cli as cli
 from wct_jax import convert as convert
+from wct_jax import evaluation as evaluation
 from wct_jax import kernels as kernels
 from wct_jax import measures as measures
 from wct_jax import networks as networks

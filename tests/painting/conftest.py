@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wct_jax import extract_style, load_model, stylize, stylize_tiled
-from wct_jax.painting.options import METHODS
+from wct_jax.painting.options import PAINTERS
 
 LAYERS = ["relu2_1", "relu1_1"]
 
@@ -18,7 +18,7 @@ def compact():
     return dataclasses.replace(model, painter=model.painter or model.decoders["relu4_1"])
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=PAINTERS)
 def method(request):
     return request.param
 

@@ -65,7 +65,7 @@ def test_names_are_those_of_the_library():
         ({"alpha": 1.5}, "alpha must be in 0..1, got 1.5"),
         ({"alpha": [0.5, "1"]}, "alpha must be a number, got str"),
         ({"strength": float("nan")}, "strength must be in 0..1, got nan"),
-        ({"method": "two-pass"}, "method must be one of cascade, one-pass, got 'two-pass'"),
+        ({"method": "two-pass"}, "method must be one of cascade, one-pass, gatys, elad-milanfar, got 'two-pass'"),
         (
             {"structure": 0.5, "method": "cascade"},
             "`structure` needs `method` one-pass, got the cascade",

@@ -162,7 +162,7 @@ def test_half_precision_on_request(model, pictures, style, method, dtype):
         ({"structure": -1, "method": "one-pass"}, r"structure must be in 0\.\.1, got -1"),
         ({"structure_map": np.ones((2, 2)), "method": "one-pass"}, r"structure_map must broadcast to \(21, 18\)"),
         ({"shrinkage": 1.5}, r"shrinkage must be in 0\.\.1, got 1\.5"),
-        ({"method": "two-pass"}, "method must be one of cascade, one-pass, got 'two-pass'"),
+        ({"method": "two-pass"}, "method must be one of cascade, one-pass, gatys, elad-milanfar, got 'two-pass'"),
         ({"alpha": [1.0, 0.5]}, "one for each of 5 layers, got 2"),
         ({"content_weights": np.ones((2, 2), np.float32)}, "weights must broadcast"),
         ({"content": np.zeros((4, 4, 3), np.uint8)}, "content must be floating point"),

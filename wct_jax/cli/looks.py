@@ -49,7 +49,7 @@ def add_looks(parser: argparse.ArgumentParser) -> Any:
         choices=METHODS,
         help="one pass, which is fast and keeps the photo whole, or the paper's cascade, which decodes and encodes "
         "again at each layer and paints over more of it (default: one-pass if the model has a painter that reaches "
-        "--layers)",
+        "--layers); to compare: gatys, which optimises the photo, and elad-milanfar, which takes the picture's patches",
     )
     add("--one-pass", dest=how.dest, action="store_const", const="one-pass", help="short for --method one-pass")
     add(
@@ -86,6 +86,7 @@ def add_looks(parser: argparse.ArgumentParser) -> Any:
         help="shrink the covariances towards equal variances, from 0 to 1: calms noise in photographs (default: 0)",
     )
     add("--passes", type=whole(1, 1000), metavar="N", help="rounds of all layers (default: 1; of a texture 3)")
+    add("--steps", type=whole(1, 100_000), metavar="N", help="steps of --method gatys (default: 200)")
     add(
         "--margin",
         type=whole(0, 256),

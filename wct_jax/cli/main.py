@@ -16,6 +16,7 @@ _VERBS = {
     "serve": ("serve", "serve a page for browsers, and an HTTP API"),
     "train": ("train", "train decoders"),
     "distill": ("distill", "make a small model from larger ones"),
+    "evaluate": ("evaluate", "compare methods in figures, pictures and votes"),
     "convert": ("convert_vgg", "make a model file of published weights"),
 }
 

@@ -14,7 +14,7 @@ from wct_jax.checks.arguments import as_names
 from wct_jax.checks.arrays import as_feature, as_image
 from wct_jax.kernels.canvas import halved
 from wct_jax.kernels.conv import Kernel, conv3x3
-from wct_jax.networks.vgg import LAYERS, convolution_of, deepest, depth_of, table_to, tap_of
+from wct_jax.networks.vgg import CONTENT_LAYER, LAYERS, convolution_of, depth_of, read_after, table_through, table_to
 from wct_jax.transform.mesh import has_rows_apart
 
 Parameters = Mapping[str, Mapping[str, Array]]
@@ -37,7 +37,7 @@ def encode(
     Args:
         parameters: Convolution name to `kernel` `[3, 3, in, out]` and `bias` `[out]`.
         images: `[..., H, W, 3]`, RGB in 0..1, any size from 1x1.
-        layers: Taps to return; None for all that the encoder has.
+        layers: Taps to return, and `CONTENT_LAYER` if asked for; None for all taps that the encoder has.
         size: Rows and columns of the images, int32 `[2]`, if they lie on a larger canvas.
 
     Returns:
@@ -48,7 +48,9 @@ def encode(
     """
     available = [layer for layer in LAYERS if convolution_of(layer) in parameters]
     wanted = available if layers is None else as_names("layers", layers)
-    if not wanted or not set(wanted) <= set(available):
+    if not wanted or not {*wanted} - ({CONTENT_LAYER} if read_after(CONTENT_LAYER) in parameters else set()) <= {
+        *available
+    }:
         raise ValueError(f"the encoder has layers {', '.join(available)}, got {', '.join(wanted) or 'none'}")
     images = as_image("images", images)
     if has_rows_apart(images):
@@ -56,17 +58,17 @@ def encode(
             "images must not be spread over explicit axes of a mesh by rows or columns, got "
             f"{jax.typeof(images).sharding.spec}: stylize and extract_style take them"
         )
-    names = table_to(deepest(wanted))
-    taps, x, kept = {}, images, [name for name in names if tap_of(name) in wanted]
-    steps = list(_in_pairs(names, kept))
+    kept = {read_after(layer): layer for layer in wanted}
+    taps, x = {}, images
+    steps = list(_in_pairs(table_through(kept), [*kept]))
     for (name, second), (following, _) in zip(steps, [*steps[1:], ("", None)], strict=True):
         if name == "pool":
             size = halved(size)
             continue
         then = _kernel(parameters, second) if second else None
         x = conv3x3(x, *_kernel(parameters, name), then=then, size=size, relu=True, pool=following == "pool")
-        if (tap := tap_of(name)) and tap in wanted:
-            taps[tap] = x
+        if name in kept:
+            taps[kept[name]] = x
     return taps
 
 

@@ -17,6 +17,8 @@ _BLOCKS = (
 )
 # The taps, shallowest first: each is the ReLU after its block's first convolution.
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+# Read beside the taps, and never painted: the content of Gatys et al., CVPR 2016.
+CONTENT_LAYER = "relu4_2"
 #: The places of all sixteen convolutions, (block, index within it), in the order they are applied.
 PLACES = tuple((block, index) for block, names in enumerate(_BLOCKS, 1) for index in range(1, len(names) + 1))
 
@@ -66,6 +68,11 @@ def convolution_of(layer: str) -> str:
     return _BLOCKS[depth_of(layer) - 1][0]
 
 
+def read_after(layer: str) -> str:
+    """The convolution that a layer is read after, of a tap or of `CONTENT_LAYER`."""
+    return "conv4_2" if layer == CONTENT_LAYER else convolution_of(layer)
+
+
 def table_to(layer: str) -> tuple[str, ...]:
     """The convolutions from the image to a tap, with "pool" between the blocks.
 
@@ -74,6 +81,12 @@ def table_to(layer: str) -> tuple[str, ...]:
     """
     before = (row for block in _BLOCKS[: depth_of(layer) - 1] for row in (*block, "pool"))
     return (*before, convolution_of(layer))
+
+
+def table_through(convolutions: Iterable[str]) -> tuple[str, ...]:
+    """The convolutions from the image to the deepest of these, with "pool" between the blocks."""
+    names = table_to(LAYERS[-1])
+    return names[: max(map(names.index, convolutions)) + 1]
 
 
 def encoder_shapes(widths: Sequence[int]) -> dict[str, tuple[int, int]]:

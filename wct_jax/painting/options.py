@@ -20,8 +20,13 @@ from wct_jax.checks.arguments import (
 TRANSFORMS = ("zca", "ot", "cholesky", "adain")
 """The names in `wct_jax.transform.maps.TRANSFORMS`."""
 
-METHODS = ("cascade", "one-pass")
+PAINTERS = ("cascade", "one-pass")
 """The networks that paint: a decoder for each layer, or the painter, see `wct_jax.painting.one_pass`."""
+
+BASELINES = ("gatys", "elad-milanfar")
+"""The methods of others that these are compared with, see `wct_jax.baselines`."""
+
+METHODS = (*PAINTERS, *BASELINES)
 
 STRUCTURE_OF_THE_CASCADE = "`structure` needs `method` one-pass, got the cascade"
 
@@ -33,6 +38,12 @@ PROTECTED = ("skin", "neutrals")
 
 _OF_PHOTOS = ("photo", "protect", "strength", "content_size", "style_size")
 
+# The options that the methods of `BASELINES` take.
+_OF_BASELINES = ("method", "strength", "preserve_color", "content_size", "style_size")
+_OF_GATYS = ("layers", "steps")
+
+# More than an optimizer of a photo is ever given.
+MOST_STEPS = 100_000
 # After three passes no change can be seen.
 MOST_PASSES = 1000
 
@@ -49,7 +60,8 @@ class Options:
 
     Attributes:
         method: A name in `METHODS`; None for one pass if the model has a painter that reaches `layers`, and the cascade
-            if not.
+            if not. One of `BASELINES` takes only `strength`, `preserve_color` and the sizes, and gatys `layers` and
+            `steps`.
         structure: Share of the photo's own features in 0..1, in one pass: one number, or one for each of `layers`.
         layers: Layers to use; None for all that model and style have.
         alpha: Blend of features in 0..1: one number, or one for each of `layers` (deepest first without them).
@@ -63,6 +75,7 @@ class Options:
         patch: Side of these patches, in pixels of the feature.
         stride: Step from patch to patch, at most `patch`.
         passes: Rounds of all layers; None for 1, or 3 for a texture.
+        steps: Steps of the optimizer with `method` gatys; None for 200.
         margin: Mirrored pixels painted on each side and cut off.
         preserve_color: A name in `COLORS`, see `wct_jax.preserve_color`; None for the style's colours.
         content_size: Length in pixels to which a photo's short side is resized; None for its own.
@@ -85,6 +98,7 @@ class Options:
     patch: int = 3
     stride: int = 1
     passes: int | None = None
+    steps: int | None = None
     margin: int = 0
     preserve_color: str | None = None
     content_size: int | None = None
@@ -113,6 +127,7 @@ class Options:
             "patch": patch,
             "stride": stride,
             "passes": None if self.passes is None else as_integer("passes", self.passes, 1, MOST_PASSES),
+            "steps": None if self.steps is None else as_integer("steps", self.steps, 1, MOST_STEPS),
             "margin": as_integer("margin", self.margin, 0),
         }
         if (layers := plain["layers"]) is not None and not layers:
@@ -140,6 +155,18 @@ class Options:
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         self._check_photo()
+        self._check_baseline()
+
+    def _check_baseline(self) -> None:
+        if self.method not in BASELINES:
+            if self.steps is not None and not self.photo:
+                raise ValueError("`steps` needs `method` gatys, got it without")
+            return
+        taken = (*_OF_BASELINES, *(_OF_GATYS if self.method == "gatys" else ()))
+        for field in dataclasses.fields(self):
+            one_round = field.name == "passes" and self.passes == 1
+            if field.name not in taken and getattr(self, field.name) != field.default and not one_round:
+                raise ValueError(f"`method` {self.method} takes no `{field.name}`: expected it without")
 
     def _check_photo(self) -> None:
         if not isinstance(self.photo, bool):

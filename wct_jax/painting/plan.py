@@ -13,7 +13,7 @@ from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import depth_of
 from wct_jax.painting.level import Level
 from wct_jax.painting.memory import Memory
-from wct_jax.painting.options import STRUCTURE_OF_THE_CASCADE, Options
+from wct_jax.painting.options import BASELINES, PAINTERS, STRUCTURE_OF_THE_CASCADE, Options
 from wct_jax.painting.style import Style
 
 
@@ -78,6 +78,10 @@ def make_plan(model: Model, styles: Sequence[Style], options: Options, settings:
             encoder, style swap lacks the features of a style, or layers and numbers do not fit.
     """
     check_kind("model", model, Model, "load_model")
+    if options.method in BASELINES:
+        raise ValueError(
+            f"method must be one of {', '.join(PAINTERS)} here, got {options.method!r}: see wct_jax.Session"
+        )
     for style in styles:
         if style.digest != model.digest:
             raise ValueError(

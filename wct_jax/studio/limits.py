@@ -10,7 +10,7 @@ import jax
 
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import deepest
-from wct_jax.painting.options import Options
+from wct_jax.painting.options import PAINTERS, Options
 from wct_jax.painting.tiles.tile import choose_tile, is_one, least_tile
 from wct_jax.system.machine import Memory, usable_memory
 
@@ -57,8 +57,28 @@ class Limits:
             )
         return tile
 
+    def check_whole(self, sides: Sequence[int], method: str, each: float) -> None:
+        """Check that a photo can be repainted whole.
+
+        Args:
+            sides: Height and width of the photo.
+            method: What repaints it, for messages.
+            each: Bytes that a pixel takes.
+
+        Raises:
+            ValueError: There is too little memory, or tiles are asked for.
+        """
+        height, width = sides
+        present = self.memory or _present_memory().most
+        if (self.tile and not is_one(sides, self.tile)) or height * width * each > present:
+            raise ValueError(
+                f"the photo has {width} x {height} pixels, too many for {method}, which is not done in tiles: make it "
+                "smaller, as with `content_size` 512"
+            )
+
     def _tile_of(self, sides: Sequence[int], name: str, model: Model, options: Options) -> int | None:
         layers = options.layers or ()
+        method = options.method if options.method in PAINTERS else "cascade"
         if self.tile:
             least = least_tile(layers)
             if self.tile < least:
@@ -68,9 +88,9 @@ class Limits:
         # If half is too little, take all that others leave, and at last what they may give back.
         for share in () if self.memory else (min(present.most / 2, present.free), present.free):
             with contextlib.suppress(ValueError):
-                return choose_tile(sides, model, layers, share, options.method or "cascade")
+                return choose_tile(sides, model, layers, share, method)
         try:
-            return choose_tile(sides, model, layers, present.most, options.method or "cascade")
+            return choose_tile(sides, model, layers, present.most, method)
         except ValueError as error:
             raise ValueError(f"there is too little memory for {name}: {error}") from None
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from wct_jax.checks.arguments import as_integer, as_numbers, check_kind, described
-from wct_jax.painting.options import STRUCTURE_OF_THE_CASCADE, Options
+from wct_jax.painting.options import BASELINES, STRUCTURE_OF_THE_CASCADE, Options
 from wct_jax.studio.sources import Source
 
 
@@ -117,18 +117,27 @@ class Request:
         strong = self.strength is None and options.strength == 1
         structured = self.structure is not None or np.any(options.structure)
         mixed = len(look.files) > 1 and not look.masks
+        of_patches = options.method == "elad-milanfar"
+        baseline = options.method in BASELINES
+        guides = [name for name in ("alpha_map", "structure") if getattr(self, name) is not None]
+        refused = f"`method` {options.method} repaints a photo"
         rules: list[tuple[Any, str]] = [
             (white and look.files, "`whiten_only` takes no `style`: expected one of them"),
             (white and look.masks, "`mask` needs styles, got `whiten_only`"),
             (not white and not look.files, "expected a `style`, or `whiten_only`, got neither"),
             (texture and options.preserve_color, "a texture has no photo whose colours `preserve_color` could keep"),
             (texture and not strong, "`strength` keeps some of the photo, and `synthesize` has none"),
+            (baseline and look.masks, f"{refused} in one style: expected no `mask`"),
+            (baseline and texture, f"{refused}, and `synthesize` has none"),
+            (baseline and guides, f"{refused} without maps: expected no `{'`, `'.join(guides)}`"),
             (self.structure is not None and options.method == "cascade", STRUCTURE_OF_THE_CASCADE),
             (texture and structured, "`structure` keeps that of the photo, and `synthesize` has none"),
             (texture and options.content_size, "`content_size` resizes photos, and `synthesize` has none"),
             (texture and options.photo, "`photo` changes the colours of a photo, and `synthesize` has none"),
             (options.photo and self.alpha_map is not None, "`alpha_map` cannot guide `photo`: expected `strength`"),
             (options.photo and self.structure is not None, "`structure` cannot guide `photo`: expected `strength`"),
+            (of_patches and mixed, "`method` elad-milanfar takes the patches of one picture, got several styles"),
+            (of_patches and look.style_masks, "`method` elad-milanfar takes a whole picture: expected no `style_mask`"),
             (options.swap_layers and mixed, "`swap_layers` needs the patches of one picture: mixed styles have none"),
         ]
         for broken, sentence in rules:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 import wct_jax
@@ -16,8 +17,9 @@ from wct_jax.networks.model import Model
 from wct_jax.networks.model_file import load_model
 from wct_jax.networks.parts import require_decoders, require_painter
 from wct_jax.painting.color import preserve_color
-from wct_jax.painting.options import Options
+from wct_jax.painting.options import BASELINES, Options
 from wct_jax.painting.plan import Settings, method_of
+from wct_jax.painting.strength import blend
 from wct_jax.painting.style import Style, layers_of
 from wct_jax.painting.stylization import stylize
 from wct_jax.painting.texture import PASSES, noise
@@ -25,6 +27,7 @@ from wct_jax.painting.tiles.tiling import stylize_tiled
 from wct_jax.photo.lut import Lut, fit_lut
 from wct_jax.photo.transfer import transfer_photo
 from wct_jax.pictures.picture import Picture
+from wct_jax.studio.comparison import layers_compared, paint_compared, patches_of
 from wct_jax.studio.frames import FramePainter
 from wct_jax.studio.kept import keep_compilations
 from wct_jax.studio.limits import Limits
@@ -130,10 +133,15 @@ class Session:
         options = self.resolve(request)
         photo = self._read_photo(request.photo, options)
         guides = self._guides(request, options, photo.pixels.shape[:2])
-        styles = self._styles.read(request.look, options)
+        style: Any = None
+        if options.method == "elad-milanfar":
+            style = patches_of(request.look, self._reader, options)
+        else:
+            styles = self._styles.read(request.look, options)
         with self._painting:
             stop("its turn", 0, 0)  # Others may have taken long.
-            style = self._styles.of(request.look, styles, options, report)
+            if style is None:
+                style = self._styles.of(request.look, styles, options, report)
             painted = self._painted(photo, style, options, guides, report)
         metadata = dataclasses.replace(photo.metadata, settings=self._settings(request, options.method))
         return Picture(painted, photo.alpha, metadata, photo.notes, photo.bits if options.photo else 8)
@@ -159,6 +167,10 @@ class Session:
         options = self.resolve(request)
         if options.photo:
             raise ValueError("`photo` changes single photos: expected a film to be painted")
+        if options.method in BASELINES:
+            raise ValueError(
+                f"`method` {options.method} repaints single photos: expected cascade or one-pass for a film"
+            )
         wide = tuple(side + 2 * options.margin for side in sides)
         if self.limits.tile_of(wide, "a frame", self.model, options) is not None:
             size = f"{sides[1]} x {sides[0]} pixels"
@@ -208,6 +220,8 @@ class Session:
         Raises:
             ValueError: The styles cannot be read or mixed, or have masks.
         """
+        if options.method == "elad-milanfar":
+            raise ValueError("`method` elad-milanfar takes the patches of a picture, and a style has none")
         if options.layers is None and options.method is None and not options.photo:
             layers: tuple[str, ...] | None = layers_of(self.model, None)  # Whichever method takes the style later.
         else:
@@ -238,7 +252,9 @@ class Session:
     def _method(self, options: Options) -> str:
         return method_of(self.model, options, Settings(options.alpha, structure=options.structure))
 
-    def _layers(self, options: Options, method: str) -> tuple[str, ...]:
+    def _layers(self, options: Options, method: str) -> tuple[str, ...] | None:
+        if method in BASELINES:
+            return layers_compared(self.model, options)
         in_one, wanted = method == "one-pass", options.layers
         if wanted is None and options.whiten_only:
             have = self.model.painter_layers if in_one else self.model.layers
@@ -255,11 +271,20 @@ class Session:
     def _painted(
         self,
         photo: Picture,
-        style: Style | list[Style | None],
+        style: Any,
         options: Options,
         guides: dict[str, Any],
         report: Progress,
     ) -> np.ndarray:
+        image: Any
+        if options.method in BASELINES:
+            image = paint_compared(self.model, photo, style, options, self.limits, report)
+            strength = np.asarray(guides["strength"], np.float32)
+            if (strength != 1).any():
+                image = np.asarray(
+                    blend(jnp.asarray(photo.pixels, jnp.float32), jnp.asarray(image), jnp.asarray(strength))
+                )
+            return self._colored(image, photo, options, guides)
         if options.photo:
             more: dict[str, Any] = {name: guides[name] for name in ("mask", "strength")}
             more |= {"content_weights": photo.alpha, "protect": options.protect}
@@ -279,9 +304,12 @@ class Session:
         else:
             more |= {"tile": tile, "folder": self._folder, "progress": report}
             image = stylize_tiled(self.model, photo.pixels, style, options.alpha, **more)
+        return self._colored(image, photo, options, guides)
+
+    def _colored(self, image: np.ndarray, photo: Picture, options: Options, guides: dict[str, Any]) -> np.ndarray:
         if options.preserve_color:
             out = image if image.flags.writeable else None
-            more = {"weights": photo.alpha, "strength": guides["strength"], "out": out}
+            more: dict[str, Any] = {"weights": photo.alpha, "strength": guides["strength"], "out": out}
             image = preserve_color(image, photo.pixels, options.preserve_color, **more)
         return image
 

@@ -10,7 +10,7 @@ import pytest
 
 from wct_jax import extract_style, extract_style_tiled, stylize, stylize_tiled
 from wct_jax.measures.metrics import psnr
-from wct_jax.painting.options import METHODS
+from wct_jax.painting.options import PAINTERS
 from wct_jax.painting.tiles.tile import choose_tile, least_tile
 from wct_jax.system import sheet
 
@@ -56,7 +56,7 @@ def assert_alike(image, expected, least=ALIKE):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("directly")
-@pytest.mark.parametrize("options", [{"method": "cascade"}, {"method": "one-pass", "structure": 0.3}], ids=METHODS)
+@pytest.mark.parametrize("options", [{"method": "cascade"}, {"method": "one-pass", "structure": 0.3}], ids=PAINTERS)
 def test_tiles_are_the_whole(compact, pictures, style, options, on_disk, tmp_path):
     told, tell = listener()
     result = stylize_tiled(compact, pictures[0], style, tile=224, folder=tmp_path, progress=tell, **options)

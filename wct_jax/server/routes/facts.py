@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 import wct_jax
-from wct_jax.painting.options import COLORS, METHODS, PROTECTED, TRANSFORMS
+from wct_jax.painting.options import COLORS, PAINTERS, PROTECTED, TRANSFORMS
 from wct_jax.server import schemas
 from wct_jax.server.refusal import Refused
 from wct_jax.server.routes import films
@@ -39,7 +39,7 @@ def add(app: FastAPI, service: Service, name: str) -> None:
             name=name,
             default=True,
             layers=list(model.layers),
-            methods=[method for method in METHODS if method == "cascade" or model.painter_layers],
+            methods=[method for method in PAINTERS if method == "cascade" or model.painter_layers],
             transforms=list(TRANSFORMS),
             colors=list(COLORS),
             protected=list(PROTECTED),
