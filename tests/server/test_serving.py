@@ -120,7 +120,7 @@ def test_mistakes(refuse, model_file, tmp_path, monkeypatch):
 
 
 def test_without_the_extra(refuse, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("wct_jax.server")]:
+    for name in [name for name in sys.modules if name.startswith("wct_jax.server.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert 'pip install "wct_jax[web]"' in refuse()

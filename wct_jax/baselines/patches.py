@@ -6,7 +6,7 @@ import numpy as np
 
 # The style's patches that are searched, and those from which the principal components are learned.
 _MOST_PATCHES, _LEARNED_FROM = 2**16, 1500
-# Share of the variance that the principal components keep: Elad and Milanfar, section IV.
+# Share of the variance that the principal components keep, as in public programs of the method.
 _ENERGY = 0.95
 # Distances computed at a time.
 _AT_ONCE = 2**24
@@ -91,7 +91,7 @@ def _components(sample: np.ndarray) -> np.ndarray:
 def aggregate(image: np.ndarray, matched: np.ndarray, of: np.ndarray, power: float, rounds: int) -> np.ndarray:
     """The image x with the least Σ ‖R x - z‖^r over patches R x and their matches z, by reweighted least squares.
 
-    Elad and Milanfar, section III-B, after Kwatra et al., "Texture Optimization for Example-based Synthesis", SIGGRAPH
+    Elad and Milanfar, after Kwatra et al., "Texture Optimization for Example-based Synthesis", SIGGRAPH
     2005, section 3.2: in each round the weight of a match is ‖R x - z‖^(r-2), and x is the weighted mean of all matches
     at each pixel.
 

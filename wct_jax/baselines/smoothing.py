@@ -23,7 +23,7 @@ def with_colors_of(image: np.ndarray, picture: np.ndarray) -> np.ndarray:
 def mask_of_edges(photo: np.ndarray) -> np.ndarray:
     """Where a photo has something to keep, `[H, W]` in 0..1: near its edges, and inside those that are closed.
 
-    Elad and Milanfar, section III-D, segment by hand, by faces or by edges. Edges here are Sobel magnitudes of the
+    Elad and Milanfar segment by hand, by faces or by edges. Edges here are Sobel magnitudes of the
     smoothed luma beyond Otsu's threshold ("A Threshold Selection Method from Gray-Level Histograms", 1979).
     """
     luma = ndimage.gaussian_filter(photo @ np.asarray([0.299, 0.587, 0.114], np.float32), 1.5, mode="nearest")
