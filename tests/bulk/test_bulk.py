@@ -84,6 +84,7 @@ def test_a_cluster_that_does_not_answer_is_named(command, photos, look, tmp_path
     assert "error: cannot join the Ray cluster 127.0.0.1:1: [Errno 111] Connection refused" in said
 
 
+@pytest.mark.slow
 def test_a_collection_is_repainted(command, run, photos, look, kept, tmp_path):
     pytest.importorskip("ray")
     (photos / "broken.png").write_bytes(b"hello")

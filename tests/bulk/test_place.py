@@ -153,6 +153,7 @@ run_simple("127.0.0.1", int(sys.argv[1]), gate, threaded=True)
 """
 
 
+@pytest.mark.slow
 def test_a_throttled_store_loses_nothing(serve):
     import boto3
 

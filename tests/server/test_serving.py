@@ -58,7 +58,7 @@ def test_the_port_answers_before_jax_is_loaded():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("which", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_end_in_the_middle_of_a_job(running, ready, model_file, order, encoded, tmp_path, which):
     environment = {"TMPDIR": str(tmp_path)}
     with running("--model", model_file, environment=environment) as process:

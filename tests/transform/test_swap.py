@@ -34,7 +34,7 @@ def by_loops(content, style, patch, stride, usable=None):
     ("patch", "stride", "at_once"),
     [
         (3, 2, 1024),
-        (9, 1, 20),
+        pytest.param(9, 1, 20, marks=pytest.mark.slow),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
             for each in [(1, 1, 1024), (3, 1, 1024), (4, 3, 20), (9, 1, 1024)]

@@ -47,6 +47,7 @@ def test_the_camera(visit):
     assert page.title().startswith("camera.jpg")
 
 
+@pytest.mark.slow
 def test_files_that_are_pasted_and_dropped(visit, photo):
     page = visit()
     page.style("ink")
@@ -84,6 +85,7 @@ def test_a_file_that_is_no_picture(visit, tmp_path):
     expect(page.locator("#paint")).to_be_disabled()
 
 
+@pytest.mark.slow
 def test_own_styles_stay_between_visits(visit, photo, examples):
     page = visit()
     page.open(photo)
