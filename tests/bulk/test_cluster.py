@@ -18,7 +18,8 @@ from wct_jax.bulk.address import place_of
 
 ray = pytest.importorskip("ray")
 pq = pytest.importorskip("pyarrow.parquet")
-pytestmark = pytest.mark.slow
+# Ray forks this process, in which other tests may have started JAX.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
 
 COUNT = 300
 ROOT = Path(__file__).resolve().parents[2]

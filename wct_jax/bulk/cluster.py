@@ -74,6 +74,9 @@ def _start(ray: Any, address: str | None, shared: int) -> None:
     alone = {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": store}
     # JAX warns of processes that are forked from its threads; it is loaded here, but has none.
     warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+    # Ray prints on standard output which tasks it tries again; it has no option for that.
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *what, **how: None
     try:
         if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", where):
             # Ray itself would wait for ever.
