@@ -201,3 +201,14 @@ def test_what_is_not(error):
 def test_other_errors_are_told_in_full():
     with pytest.raises(jax.errors.JaxRuntimeError, match="RET_CHECK"):
         command.run(command.Parser("Test."), Mock(side_effect=jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK")))
+
+
+@pytest.mark.parametrize(("package", "extra"), [("starlette", "web"), ("pyarrow", "bulk")])
+def test_a_package_of_an_extra_is_named_with_it(package, extra, capsys):
+    def body():
+        raise ModuleNotFoundError(name=package)
+
+    with pytest.raises(SystemExit) as ended:
+        command.run(command.Parser("", prog="wct-jax"), body)
+    assert ended.value.code == 2
+    assert f'this needs the package {package}: pip install "wct_jax[{extra}]"' in capsys.readouterr().err

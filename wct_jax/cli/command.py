@@ -16,6 +16,9 @@ from wct_jax.cli.terms import in_flags
 from wct_jax.system.atomic import discard_unfinished
 from wct_jax.system.shortage import is_out_of_memory as is_out_of_memory
 
+# Packages that come with an extra.
+_EXTRAS = {"starlette": "web", "fastapi": "web", "uvicorn": "web", "pyarrow": "bulk", "ray": "bulk"}
+
 
 class Parser(argparse.ArgumentParser):
     """An `argparse` parser that reports a mistake in one sentence, without the usage."""
@@ -55,6 +58,8 @@ def run(parser: Parser, body: Callable[[], None], remedy: str = "") -> None:
         if is_out_of_memory(error):
             parser.error(f"there is not enough memory{remedy}")
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("wct_jax"):
+            if extra := _EXTRAS.get((error.name or "").partition(".")[0]):
+                parser.error(f'this needs the package {error.name}: pip install "wct_jax[{extra}]"')
             parser.error(
                 f"this Python, {sys.executable}, does not have the package {(error.name or '').partition('.')[0]}: "
                 "expected the environment that wct_jax was installed into (activate it), or python -m pip install . "
