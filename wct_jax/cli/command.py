@@ -17,7 +17,10 @@ from wct_jax.system.atomic import discard_unfinished
 from wct_jax.system.shortage import is_out_of_memory as is_out_of_memory
 
 # Packages that come with an extra.
-_EXTRAS = {"starlette": "web", "fastapi": "web", "uvicorn": "web", "pyarrow": "bulk", "ray": "bulk"}
+_EXTRAS = {
+    **dict.fromkeys(("fastapi", "python_multipart", "starlette", "uvicorn"), "web"),
+    **dict.fromkeys(("pyarrow", "ray"), "bulk"),
+}
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import Parser, number, positive, run, say, whole
 from wct_jax.cli.looks import add_model, several
+from wct_jax.system.heap import share_heap
 
 if TYPE_CHECKING:
     from wct_jax.server.guard import Door
@@ -81,16 +82,13 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 def _serve(arguments: argparse.Namespace, program: str) -> None:
     door, token = _door(arguments)
-    try:
-        from wct_jax.server.serving import bind, serve
-    except ModuleNotFoundError as error:
-        if error.name in ("fastapi", "uvicorn", "starlette", "python_multipart"):
-            raise ValueError('serve needs FastAPI and uvicorn: pip install "wct_jax[web]"') from None
-        raise
     from wct_jax.server.bounds import Bounds
     from wct_jax.server.painting import warm
     from wct_jax.server.service import Service
+    from wct_jax.server.serving import bind, serve
     from wct_jax.server.workers import Workers
+
+    share_heap()
 
     million = 10**6
     bounds = Bounds(

@@ -5,11 +5,8 @@ import dataclasses
 import functools
 import hashlib
 import os
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,7 +20,7 @@ from wct_jax.painting.options import Options
 from wct_jax.painting.style import Style
 from wct_jax.pictures.pixels import resized
 from wct_jax.studio.frames import FramePainter
-from wct_jax.studio.progress import Cancelled, Progress, reporter
+from wct_jax.studio.progress import Progress, reporter
 from wct_jax.studio.request import Look, Request
 from wct_jax.studio.session import Session
 from wct_jax.studio.sources import Source
@@ -34,13 +31,13 @@ from wct_jax.video.files.film import Film, Frame, open_film
 from wct_jax.video.files.form import Form
 from wct_jax.video.files.frames import Glance
 from wct_jax.video.files.joining import join
-from wct_jax.video.files.segments import write_segment
 from wct_jax.video.files.sequence import check_apart
-from wct_jax.video.flow import opencv
 from wct_jax.video.masks import masked, open_mask
+from wct_jax.video.sizes import glances, sized
 from wct_jax.video.survey import Segment, Survey, survey
 from wct_jax.video.turns import Turns
 from wct_jax.video.unfinished import Unfinished
+from wct_jax.video.writing import write_segments
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def stylize_video(
             steadiness = dataclasses.replace(steadiness, seconds=1.0)
         settings = {"part": repr((part, start, style_at)), "form": repr(form), "steadiness": repr(steadiness)}
         unfinished = Unfinished(target, settings | _identity([film, *masks], turns.painters), resume)
-        known = _surveyed(_glances(film, size, masks), film, turns.painters[0], steadiness, unfinished, tell)
+        known = _surveyed(glances(film, size, masks), film, turns.painters[0], steadiness, unfinished, tell)
         segments = known.segments
         paths = [unfinished.segment(number) for number in range(len(segments))]
         done = next((number for number, path in enumerate(paths) if not path.is_file()), len(paths))
@@ -161,16 +158,23 @@ def stylize_video(
         after = known.times[begin] if 0 < begin < len(known.times) else start
         with (
             open_film(source, start=after, **part) as rest,
-            contextlib.closing(ahead(masked(_sized(rest, size), masks, begin))) as frames,
+            contextlib.closing(ahead(masked(sized(rest, size), masks, begin))) as frames,
         ):
             made = (
-                # Its state before the segment itself, so that a run which finds the segment can go on.
-                functools.partial(
-                    _painted, brush, segments[number], frames, functools.partial(unfinished.write_state, number)
+                (
+                    paths[number],
+                    _painted(
+                        brush,
+                        segments[number],
+                        frames,
+                        lambda n: tell("frames", n, len(known.times)),
+                        # Its state before the segment itself, so that a run which finds the segment can go on.
+                        functools.partial(unfinished.write_state, number),
+                    ),
                 )
                 for number in range(done, len(segments))
             )
-            _write(zip(paths[done:], made, strict=True), form, lambda n: tell("frames", n, len(known.times)))
+            write_segments(made, form)
         # In the folder, so that what a killed run leaves goes with it.
         whole = target if form.sequence else unfinished.folder / os.path.basename(target)
         notes = (*unfinished.notes, *film.notes, *join(paths, film, whole, form))
@@ -211,83 +215,15 @@ def _surveyed(
     return known
 
 
-def _sized(film: Film, size: tuple[int, int]) -> Iterator[Frame]:
-    """The frames of a film, resized to a width and a height."""
-    for frame in film:
-        alpha = None if frame.alpha is None else _fitted(frame.alpha, size)
-        yield dataclasses.replace(frame, pixels=_fitted(frame.pixels, size), alpha=alpha)
-
-
-def _glances(film: Film, size: tuple[int, int], masks: Sequence[Film]) -> Iterator[Glance]:
-    """Glance at a film whose frames are loaded in a size; with masks, look through these, too."""
-    for frame in masked(_sized(film, size), masks) if masks else ():
-        yield Glance(frame.time, frame.pixels, functools.partial(np.asarray, frame.pixels))
-    for glance in () if masks else film.glances():
-        yield glance._replace(load=functools.partial(_loaded, glance, size))
-
-
-def _loaded(glance: Glance, size: tuple[int, int]) -> np.ndarray:
-    return _fitted(glance.load(), size)
-
-
-def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if image.shape[1::-1] == size:
-        return image
-    cv2 = opencv()
-    how = cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_CUBIC
-    return np.clip(cv2.resize(image, size, interpolation=how), 0, 1)
-
-
-def _write(
-    segments: Iterable[tuple[os.PathLike[str], Callable[[Callable[[int], None]], Iterator[Frame]]]],
-    form: Form,
-    tell: Callable[[int], None],
-) -> None:
-    """Write segments one after the other, each painted while the last frames of the one before are encoded."""
-    stopped, written = threading.Event(), deque[Future[None]]()
-
-    def write(path: os.PathLike[str], frames: Iterator[Frame]) -> None:
-        with contextlib.closing(ahead(frames)) as made:
-            write_segment(path, made, form)
-
-    def follow(frames: Iterator[Frame], painted: Future[None]) -> Iterator[Frame]:
-        for frame in frames:
-            if stopped.is_set():
-                raise Cancelled
-            yield frame
-        painted.set_result(None)
-
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            for path, frames in segments:
-                painted: Future[None] = Future()
-                written.append(pool.submit(write, path, follow(frames(tell), painted)))
-                written[-1].add_done_callback(lambda done, painted=painted: _fail(painted, done))  # type: ignore[misc]
-                painted.result()
-                if len(written) > 1:
-                    written.popleft().result()
-            for each in written:
-                each.result()
-        finally:
-            stopped.set()
-
-
-def _fail(painted: "Future[None]", written: "Future[None]") -> None:
-    """Say of a segment that is not painted to its end why it is not written."""
-    if not painted.done():
-        painted.set_exception(written.exception())
-
-
 def _painted(
     brush: Brush,
     segment: Segment,
     frames: Iterator[Frame],
-    keep: Callable[[dict[str, np.ndarray]], None],
     tell: Callable[[int], None],
-) -> Iterator[Frame]:
+    keep: Callable[[dict[str, np.ndarray]], None],
+) -> Generator[Frame]:
     if segment.is_fresh:
         brush.begin()
-
     own = (next(frames) for _ in range(segment.first, segment.last))
     # The next frame is painted while one is made steady.
     with contextlib.closing(ahead(brush.paint_all(own, segment.shot), waiting=1)) as painted:
