@@ -1,8 +1,8 @@
 """Elad and Milanfar, "Style Transfer via Texture Synthesis", IEEE TIP 2017 (arXiv:1609.03057): patches of the style.
 
 From coarse to fine scales, and at each from large to small patches, the image takes on patches of the style's picture,
-mixes with the photo where that matters, and takes on the picture's colours. No network is
-used. The picture's patches are not rotated, and the photo's segmentation is by edges unless a mask is given.
+mixes with the photo where that matters, and takes on the picture's colours. No network is used. The picture's patches
+are not rotated, and the photo's segmentation is by edges unless a mask is given.
 """
 
 from collections.abc import Callable
