@@ -16,7 +16,11 @@ function make(tag, attributes = {}, ...children) {
   return node
 }
 
-const round = (value, name) => value.toFixed(R.figures[name].digits)
+// A value too small for its digits has two that count.
+function round(value, name) {
+  const digits = R.figures[name].digits
+  return value && Math.abs(value) < 10 ** (1 - digits) ? value.toPrecision(2) : value.toFixed(digits)
+}
 
 function drawHead() {
   const size = R.about.size ? `short side ${R.about.size} pixels` : "pictures as large as they are"
