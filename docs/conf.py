@@ -23,7 +23,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
-suppress_warnings = ["toc.empty_glob"]
 
 # Markdown as GitHub shows it: links to headings, one page to another by its file.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
