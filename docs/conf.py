@@ -19,10 +19,23 @@ extensions = [
     "myst_nb",
     "sphinx_copybutton",
     "sphinx_design",
+    "commands",
+    "elsewhere",
     "mathml",
+    "routes",
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
+
+# Docstrings put names and code in single backticks: links where they name something documented, code where they do not.
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", ".*")]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+python_use_unqualified_type_names = True
 
 # Markdown as GitHub shows it: links to headings, one page to another by its file.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -38,6 +51,8 @@ html_theme = "sphinx_book_theme"
 html_title = "wct_jax"
 html_copy_source = False
 html_show_sphinx = False
+html_favicon = "../wct_jax/server/page/icon.svg"
+html_context = {"default_mode": "auto"}
 html_theme_options = {"show_toc_level": 2, "use_download_button": False}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
