@@ -26,6 +26,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
+smartquotes = False  # They make one dash of the two of an option.
 
 # Docstrings put names and code in single backticks: links where they name something documented, code where they do not.
 default_role = "py:obj"
@@ -53,7 +54,9 @@ html_copy_source = False
 html_show_sphinx = False
 html_favicon = "../wct_jax/server/page/icon.svg"
 html_context = {"default_mode": "auto"}
-html_theme_options = {"show_toc_level": 2, "use_download_button": False}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {"navbar_persistent": [], "show_toc_level": 2, "use_download_button": False}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

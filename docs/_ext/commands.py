@@ -54,15 +54,15 @@ class Verbs(SphinxDirective):
 
 
 def _described(parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield from (_plain(parser.description or ""), "", ".. code-block:: text", "", f"   {_usage(parser)}", "")
-    yield from (_plain(parser.epilog or ""), "", f".. program:: {parser.prog}", "")
-    # Those in no group of ours come first: of the two groups of argparse only the titles are left out.
-    own = [group for group in parser._action_groups if group._group_actions]
-    for group in own:
-        if group not in (parser._positionals, parser._optionals):
-            title = f"{group.title}"
-            yield from (title[0].upper() + title[1:], "-" * len(title), "")
-        for action in group._group_actions:
+    yield from (f".. program:: {parser.prog}", "", _plain(parser.description or ""), "")
+    yield from (".. code-block:: text", "", f"   {_usage(parser)}", "", _linked(parser.epilog or ""), "")
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.dest not in ("help", "version")]
+        # The two groups of argparse itself come first, without a title.
+        if actions and group not in (parser._positionals, parser._optionals):
+            title = _sentence(group.title or "")
+            yield from (title, "-" * len(title), "")
+        for action in actions:
             yield from _option(parser, action)
 
 
@@ -74,10 +74,8 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 
 def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> Iterator[str]:
-    if action.help == argparse.SUPPRESS:
-        return
     about = parser._get_formatter()._expand_help(action) if action.help else ""
-    yield from (f".. option:: {', '.join(_forms(action))}", "", f"   {_linked(about)}", "")
+    yield from (f".. option:: {', '.join(_forms(action))}", "", f"   {_linked(_sentence(about))}", "")
 
 
 def _forms(action: argparse.Action) -> list[str]:
@@ -92,6 +90,10 @@ def _values(action: argparse.Action) -> str:
     choices = "{" + ",".join(map(str, action.choices or ())) + "}"
     value = action.metavar or (choices if action.choices else action.dest.upper())
     return {"?": f"[{value}]", "+": f"{value} ...", "*": f"[{value} ...]"}.get(str(action.nargs), f"{value}")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _plain(text: str) -> str:

@@ -79,7 +79,8 @@ def _kind(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return " or ".join(f"``{value}``" for value in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
-        return f"list of {_kind(schema['items'])}"
+        kind = _kind(schema["items"])
+        return f"{kind}s" if kind.isalpha() else f"list of {kind}"
     if schema.get("format") == "binary":
         return "file"
     return "JSON" if "contentMediaType" in schema else schema.get("type", "object")
