@@ -97,7 +97,7 @@ def _sentence(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_|])", r"\\\1", text)
+    return re.sub(r"([\\`*_|]|:(?=//))", r"\\\1", text)
 
 
 def _linked(text: str) -> str:
