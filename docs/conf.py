@@ -11,7 +11,8 @@ import wct_jax  # noqa: E402 - only found now
 
 project = "wct_jax"
 version = release = wct_jax.__version__
-copyright = "the authors of wct_jax, Apache License 2.0"
+author = "the authors of wct_jax"
+copyright = f"{author}, Apache License 2.0"
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -19,6 +20,7 @@ extensions = [
     "myst_nb",
     "sphinx_copybutton",
     "sphinx_design",
+    "attributes",
     "commands",
     "elsewhere",
     "mathml",
@@ -26,7 +28,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
-smartquotes = False  # They make one dash of the two of an option.
+smartquotes_action = "D"  # Dashes alone: quotes are there to be copied.
 
 # Docstrings put names and code in single backticks: links where they name something documented, code where they do not.
 default_role = "py:obj"
@@ -36,6 +38,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 
 # Markdown as GitHub shows it: links to headings, one page to another by its file.

@@ -35,7 +35,7 @@ def _described(api: dict[str, Any]) -> Iterator[str]:
             yield from (f"{route['summary']}.", "")
             for media, body in route.get("requestBody", {}).get("content", {}).items():
                 yield from _table(f"Fields, as {media}", (2, 2, 6), _fields(body["schema"], api))
-            yield from _table("Answers", (1, 6, 3), map(_answer, route["responses"].items()))
+            yield from _table("Answers", (1, 5, 4), map(_answer, route["responses"].items()))
     yield from _title("Objects", "-")
     for name, schema in api["components"]["schemas"].items():
         if not name.startswith(("Body_", "HTTPValidation", "Validation")):
@@ -61,7 +61,7 @@ def _fields(schema: dict[str, Any], api: dict[str, Any]) -> Iterator[_Row]:
     for name, field in schema["properties"].items():
         about = [field.get("description", "")]
         if "minimum" in field and "maximum" in field:
-            about.append(f"from {field['minimum']} to {field['maximum']}")
+            about.append(f"from {field['minimum']:.0f} to {field['maximum']:.0f}")
         if "default" in field:
             about.append(f"by default ``{str(field['default']).lower()}``")
         if name in schema.get("required", ()):
