@@ -11,7 +11,8 @@ import wct_jax  # noqa: E402 - only found now
 
 project = "wct_jax"
 version = release = wct_jax.__version__
-copyright = "the authors of wct_jax, Apache License 2.0"
+author = "the authors of wct_jax"
+copyright = f"{author}, Apache License 2.0"
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -19,10 +20,26 @@ extensions = [
     "myst_nb",
     "sphinx_copybutton",
     "sphinx_design",
+    "attributes",
+    "commands",
+    "elsewhere",
     "mathml",
+    "routes",
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
+smartquotes_action = "D"  # Dashes alone: quotes are there to be copied.
+
+# Docstrings put names and code in single backticks: links where they name something documented, code where they do not.
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", ".*")]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+python_use_unqualified_type_names = True
 
 # Markdown as GitHub shows it: links to headings, one page to another by its file.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -38,7 +55,11 @@ html_theme = "sphinx_book_theme"
 html_title = "wct_jax"
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {"show_toc_level": 2, "use_download_button": False}
+html_favicon = "../wct_jax/server/page/icon.svg"
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {"navbar_persistent": [], "show_toc_level": 2, "use_download_button": False}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
