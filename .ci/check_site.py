@@ -3,6 +3,7 @@
 import functools
 import http.server
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def faults_in_browser(site: Path) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for width, height, scheme in SCREENS:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             found: list[str] = []

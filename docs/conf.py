@@ -28,6 +28,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
+highlight_language = "none"  # Where a docstring or a directive names no language.
 smartquotes_action = "D"  # Dashes alone: quotes are there to be copied.
 
 # Docstrings put names and code in single backticks: links where they name something documented, code where they do not.
@@ -59,7 +60,13 @@ html_favicon = "../wct_jax/server/page/icon.svg"
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {"navbar_persistent": [], "show_toc_level": 2, "use_download_button": False}
+html_theme_options = {
+    "navbar_persistent": [],
+    "repository_url": "https://github.com/wct-jax/wct_jax",
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_repository_button": True,
+}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -1,36 +1,14 @@
 """Directives that describe the commands by their parsers."""
 
 import argparse
-import importlib
 import re
 from collections.abc import Iterator
-from unittest import mock
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from wct_jax.cli import main
-from wct_jax.cli.command import Parser
-
-
-class _Made(Exception):  # noqa: N818 (it carries a parser)
-    pass
-
-
-def _parser_of(verb: str) -> argparse.ArgumentParser:
-    """The parser with which a command would read its arguments."""
-
-    def parse_args(parser: Parser, *_: object) -> None:
-        raise _Made(parser)
-
-    module = importlib.import_module(f"wct_jax.cli.{main._VERBS[verb][0]}")
-    with mock.patch.object(Parser, "parse_args", parse_args):
-        try:
-            module.main([], f"wct-jax {verb}")
-        except _Made as made:
-            return made.args[0]
-    raise ValueError(f"wct-jax {verb} parses no arguments")
 
 
 class Command(SphinxDirective):
@@ -40,7 +18,8 @@ class Command(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Describe the command."""
-        text = "\n".join(_described(_parser_of(self.arguments[0])))
+        verb = self.arguments[0]
+        text = "\n".join(_described(main._module(verb).make_parser(f"wct-jax {verb}")))
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
@@ -54,23 +33,21 @@ class Verbs(SphinxDirective):
 
 
 def _described(parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield from (f".. program:: {parser.prog}", "", _plain(parser.description or ""), "")
-    yield from (".. code-block:: text", "", f"   {_usage(parser)}", "", _linked(parser.epilog or ""), "")
+    # The description ends in a block of examples, a sentence and a command by turns.
+    about, _, examples = (parser.description or "").replace("%(prog)s", parser.prog).partition("\n\nexamples:\n")
+    yield from (f".. program:: {parser.prog}", "", _plain(about), "", "::", "")
+    usage = (parser.usage or "") % {"prog": parser.prog}
+    yield from (*(f"   {line.strip()}" for line in usage.splitlines()), "", _linked(parser.epilog or ""), "")
+    for line in examples.splitlines():
+        yield from ("", "::", "", line, "") if line.startswith("    ") else ("", f"{_plain(_sentence(line.strip()))}:")
+    yield ""
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.dest not in ("help", "version")]
-        # The two groups of argparse itself come first, without a title.
-        if actions and group not in (parser._positionals, parser._optionals):
+        if actions:
             title = _sentence(group.title or "")
             yield from (title, "-" * len(title), "")
         for action in actions:
             yield from _option(parser, action)
-
-
-def _usage(parser: argparse.ArgumentParser) -> str:
-    if parser.usage:
-        return parser.usage % {"prog": parser.prog}
-    named = [_forms(action)[-1] for action in parser._actions if action.required or not action.option_strings]
-    return " ".join([parser.prog, *named, "[options]"])
 
 
 def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> Iterator[str]:
