@@ -1,6 +1,7 @@
 """The files that the pages speak of, small, and where the walk of a page finds them."""
 
 import importlib.util
+import json
 import runpy
 import shutil
 import stat
@@ -88,8 +89,15 @@ def weights(folder):
     for level, depth in enumerate((1, 3, 5, 9, 13), 1):
         files[f"feature_invertor_conv{level}_1.t7"] = checkpoints.random_decoder(depth)
     for name, convolutions in files.items():
-        modules = [torch7.convolution(*convolution) for convolution in convolutions]
+        modules = [torch7.convolution(kernel / (kernel.size / 9) ** 0.5, bias) for kernel, bias in convolutions]
         (folder / name).write_bytes(torch7.dumps(torch7.sequential(modules)))
+
+
+def votes(folder):
+    """A file of one vote, as the page of votes saves it."""
+    vote = {"content": "a", "style": "x", "left": "cascade", "right": "one-pass", "choice": "left"}
+    file = {"format": "wct_jax votes 1", "report": "1", "voter": 1, "methods": ["cascade", "one-pass"], "votes": [vote]}
+    (folder / "votes-1.json").write_text(json.dumps(file))
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +107,7 @@ def cast(tmp_path_factory, random_model):
     draw(folder)
     film(folder)
     weights(folder)
+    votes(folder)
     save_model(folder / "vgg19.safetensors", random_model((4, 5, 6, 7, 8), ()))
     save_model(folder / "small.safetensors", random_model((4, 6, 8, 8, 8)))
     return folder

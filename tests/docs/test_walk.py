@@ -40,12 +40,13 @@ def test_snippets_are_walked_or_only_shown(page):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if kinds(page) & WALKED])
 def test_walk(page, folder, home, subtests):
-    environment = os.environ | {
+    # Without what the tests set for themselves.
+    ours = {"XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
         "HOME": str(home),
         "WCT_JAX_HOME": str(home / "models"),
         "PATH": os.pathsep.join([str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
-    del environment["XLA_FLAGS"]  # The tests' own.
     # Two pages do not serve at one address at once.
     serves = "<!-- background:" in read(page)
     with filelock.FileLock(home.parents[1] / "served.lock") if serves else contextlib.nullcontext():
