@@ -23,7 +23,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer
 
-# Seconds until a server must answer.
+# Seconds until a block must have ended, or its server answer.
 PATIENCE = 120
 
 
@@ -38,7 +38,7 @@ class Shell:
         """Run a block of commands, or start it if the block before said so."""
         command = ["bash", "-euo", "pipefail", "-c", example.parsed]
         if self.address is None:
-            subprocess.run(command, check=True)
+            subprocess.run(["timeout", str(PATIENCE), *command], check=True)
             return
         address, self.address = self.address, None
         self.servers.append(subprocess.Popen(command, start_new_session=True))
