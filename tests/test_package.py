@@ -147,10 +147,10 @@ def test_the_metadata_takes_its_version_from_the_package():
         assert importlib.metadata.version("wct_jax") == wct_jax.__version__
 
 
-def test_pyproject_holds_the_build_system_and_ruff_only():
+def test_pyproject_holds_the_build_system_and_checkers_only():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert set(project) == {"build-system", "tool"}
-    assert set(project["tool"]) == {"ruff"}
+    assert set(project["tool"]) == {"repo-review", "ruff"}
 
 
 def test_rooms_are_empty_and_described():

@@ -17,7 +17,6 @@ _PAGES = {
     "optax.GradientTransformation": "https://optax.readthedocs.io/en/latest/api/transformations.html",
     "grain.DatasetIterator": "https://google-grain.readthedocs.io/en/latest/",
     "rich.console.Console": "https://rich.readthedocs.io/en/stable/reference/console.html#rich.console.Console",
-    "asgiref.typing.ASGIApp": "https://asgi.readthedocs.io/en/latest/specs/main.html#applications",
 } | {
     name: _PYTHON.format(name.rpartition(".")[0], name)
     for name in (
@@ -25,7 +24,7 @@ _PAGES = {
         "os.PathLike",
         "pathlib.Path",
         *(f"collections.abc.{name}" for name in ("Callable", "Collection", "Iterable", "Iterator", "Mapping")),
-        *("collections.abc.Sequence", "collections.abc.Generator"),
+        "collections.abc.Sequence",
     )
 }
 # The modules in which these libraries define their public names.
