@@ -274,7 +274,7 @@ def test_the_help_names_every_flag_in_eighty_columns(run, monkeypatch):
     status, out, err = run(main, "--help")
     assert (status, err) == (0, "")
     assert max(map(len, out.splitlines())) < 80
-    described = out.partition("options:")[2].splitlines()
+    described = out.partition("what is trained")[2].splitlines()
     for flag in ("layer", "model", "data", "steps", "batch-size", "crop", "learning-rate", "pixel-weight"):
         assert any(line.startswith(f"  --{flag} ") for line in described)
     assert "Ctrl-C" in out

@@ -17,7 +17,25 @@ _EPILOG = """\
 A place is a folder, which all machines of a cluster must share, or s3://BUCKET/PREFIX, gs://... or abfs://.... A run
 that was broken off goes on where it was when the same command is given again. Exit status 1 says that some photos have
 no result, and the manifest beside the results why."""
+_USAGE = "SOURCE --style PICTURE ... --output TARGET [options]"
+_EXAMPLES = (
+    ("a folder of photos, by all cores of this machine", "photos --style painting.jpg --output results"),
+    ("how many there are, and how many are still to be made", "photos --style art --output results --dry-run"),
+    ("a bucket, by the cluster here", "s3://in --style art.jpg --output s3://out --address auto"),
+)
 _SHOWN = 20
+
+
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    description = "Repaint the photos of a folder or bucket on all machines of a Ray cluster."
+    parser = Parser(description, _EPILOG, prog, usage=_USAGE, examples=_EXAMPLES)
+    _add_places(parser)
+    add_styles(parser)
+    add_looks(parser)
+    add_photographs(parser)
+    _add_cluster(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
@@ -27,13 +45,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         argv: Arguments; None for the arguments of the process.
         prog: Name of the command; None for the name of the process.
     """
-    parser = Parser("Repaint the photos of a folder or bucket on all machines of a Ray cluster.", _EPILOG, prog=prog)
-    parser.usage = "%(prog)s SOURCE --style PICTURE ... --output TARGET [options]"
-    _add_places(parser)
-    add_styles(parser)
-    add_looks(parser)
-    add_photographs(parser)
-    _add_cluster(parser)
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(_repaint, arguments, parser))
 

@@ -7,11 +7,12 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 import wct_jax
+from wct_jax.cli.manual import Example, Manual, manual
 from wct_jax.cli.terms import in_flags
 from wct_jax.system.atomic import discard_unfinished
 from wct_jax.system.shortage import is_out_of_memory as is_out_of_memory
@@ -24,12 +25,44 @@ _EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An `argparse` parser that reports a mistake in one sentence, without the usage."""
+    """An `argparse` parser whose help is a manual page, and that reports a mistake in one sentence, without the usage.
 
-    def __init__(self, description: str, epilog: str | None = None, prog: str | None = None) -> None:
+    Args:
+        description: What the command does, in a sentence.
+        epilog: What there is to say after the options.
+        prog: Name of the command; None for the name of the process.
+        usage: The arguments that the usage shows; None for all options.
+        examples: Examples of its use.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        epilog: str | None = None,
+        prog: str | None = None,
+        *,
+        usage: str | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
         _open_standard_streams()
-        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
-        self.add_argument("--version", action="version", version=f"wct_jax {wct_jax.__version__}")
+        super().__init__(
+            prog=prog,
+            usage=usage and f"%(prog)s {usage}",
+            description=manual(description, examples),
+            epilog=epilog,
+            formatter_class=Manual,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self._optionals.title = "about the command"
+        self.add_argument("-h", "--help", action="help", help="print this text, and exit")
+        version = f"wct_jax {wct_jax.__version__}"
+        self.add_argument("--version", action="version", version=version, help="print the version, and exit")
+
+    def format_help(self) -> str:
+        """The help, with the options that all commands have last."""
+        self._action_groups.sort(key=lambda group: group is self._optionals)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and exit with 2."""

@@ -20,16 +20,25 @@ of style transfer as .pth, .safetensors or Torch7 .t7, the compressed encoders a
 file to add decoders or encoders to. PyTorch is not needed, and nothing that a file holds is run.
 """
 
+_USAGE = "SOURCE ... [--decoder FILE ...] [-o MODEL] [options]\n       %(prog)s --download"
+_EXAMPLES = (
+    ("the weights that Keras publishes, as the model called vgg19", "--download"),
+    ("an encoder and its decoders, as of Li et al.", "encoder.t7 --decoder decoder*.t7 --output vgg19"),
+    ("weights from torchvision, without decoders", "vgg19-dcbb9e9d.pth --output encoder.safetensors"),
+)
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and convert; None stands for the arguments and the name of the process."""
-    parser = Parser("Make a model file of published VGG-19 weights and decoders.", _FORMATS, prog=prog)
+
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    description = "Make a model file of published VGG-19 weights and decoders."
+    parser = Parser(description, _FORMATS, prog, usage=_USAGE, examples=_EXAMPLES)
+    add = parser.add_argument_group("what is converted, and where the model goes").add_argument
     source_help = "the encoder's weights; of several encoders each is for the layer that it ends at"
-    parser.add_argument("source", nargs="*", type=file_path, metavar="SOURCE", help=source_help)
-    parser.add_argument(
-        "--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders"
-    )
-    parser.add_argument(
+    add("source", nargs="*", type=file_path, metavar="SOURCE", help=source_help)
+    add("--decoder", nargs="+", action="extend", default=[], type=file_path, metavar="FILE", help="its decoders")
+    download_help = "fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE"
+    add("--download", action="store_true", help=download_help)
+    add(
         "-o",
         "--output",
         type=file_path,
@@ -37,17 +46,22 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         help="the model file to write, or the name vgg19 (default: SOURCE's name with .safetensors, here; "
         "vgg19 with --download)",
     )
-    photos_help = "photos over which weights that are not normalised are scaled (default: a small set of our own)"
-    parser.add_argument("--photos", type=file_path, metavar="DIR", help=photos_help)
-    parser.add_argument(
+    add("--overwrite", action="store_true", help="replace the output if it exists")
+    add = parser.add_argument_group("how the weights are read").add_argument
+    add(
         "--preprocessing",
         metavar="NAME",
         help="what SOURCE's weights expect, where that cannot be told: caffe (BGR 0..255 less the means), caffe-rgb, "
         "torchvision, or none (RGB 0..1)",
     )
-    download_help = "fetch the ImageNet VGG-19 that Keras publishes (80 MB) instead of reading a SOURCE"
-    parser.add_argument("--download", action="store_true", help=download_help)
-    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    photos_help = "photos over which weights that are not normalised are scaled (default: a small set of our own)"
+    add("--photos", type=file_path, metavar="DIR", help=photos_help)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parse the command line and convert; None stands for the arguments and the name of the process."""
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
     if arguments.download and arguments.preprocessing:
         parser.error("--preprocessing is for a SOURCE: what --download fetches is known")

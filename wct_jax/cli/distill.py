@@ -4,41 +4,61 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wct_jax.cli.command import file_path, positive, tell
+from wct_jax.cli.command import file_path, number, positive, tell
 from wct_jax.cli.photos import open_photos
-from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summary
+from wct_jax.cli.training import SCORE, TrainingParser, add_judges, explained, prepare, summary
 from wct_jax.networks.vgg import LAYERS, encoder_shapes
 
 _WIDTHS = (16, 32, 64, 128, 128)
 _MOST_CHANNELS = 4096
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and distill a model; None stands for the arguments and the name of the process."""
-    parser = TrainingParser(
+_USAGE = "--teachers MODEL ... [--data DIR] [--out DIR] [options]"
+_EXAMPLES = (
+    ("a small model that learns from VGG-19", "--teachers vgg19 --data photos --val others"),
+    ("of three blocks only, and narrower", "--teachers vgg19 --data photos --widths 8 16 32"),
+    ("its last two blocks anew", "--teachers vgg19 --model a.safetensors --from relu4_1"),
+)
+
+
+def make_parser(prog: str | None = None) -> TrainingParser:
+    """The command's parser, for a command of this name or that of the process."""
+    description = (
         "Make a small model: an encoder from whose features those of larger ones can be predicted and photos rebuilt, "
-        "and its decoders.",
-        prog,
+        "and its decoders."
     )
+    parser = TrainingParser(description, prog, _USAGE, _EXAMPLES)
+    add = parser.add_argument_group("what is learned, and where it goes").add_argument
     teachers_help = "model files; each layer is learned from the first whose encoder has it"
-    parser.add_argument("--teachers", type=file_path, nargs="+", required=True, metavar="MODEL", help=teachers_help)
+    add("--teachers", type=file_path, nargs="+", required=True, metavar="MODEL", help=teachers_help)
     model_help = "a model file whose first blocks to keep; the file stays as it is"
-    parser.add_argument("--model", type=file_path, metavar="MODEL", help=model_help)
+    add("--model", type=file_path, metavar="MODEL", help=model_help)
     from_help = "with --model, the first layer to learn: the blocks before it are kept (default: %(default)s)"
-    parser.add_argument("--from", dest="first", choices=LAYERS, default=LAYERS[0], help=from_help)
-    parser.add_argument(
-        "--finetune", action="store_true", help="begin with the blocks and decoders that --model has for these layers"
-    )
+    add("--from", dest="first", choices=LAYERS, default=LAYERS[0], metavar="LAYER", help=from_help)
+    finetune_help = "begin with the blocks and decoders that --model has for these layers"
+    add("--finetune", action="store_true", help=finetune_help)
     widths = " ".join(map(str, _WIDTHS))
     widths_help = f"channels of the encoder's blocks, as many as it is to have (default: those of --model, or {widths})"
-    parser.add_argument("--widths", type=positive, nargs="+", metavar="N", help=widths_help)
+    add("--widths", type=positive, nargs="+", metavar="N", help=widths_help)
     out_help = "the folder of the run (default: %(default)s)"
-    parser.add_argument("--out", type=file_path, default=Path("runs/distill"), metavar="DIR", help=out_help)
+    add("--out", type=file_path, default=Path("runs/distill"), metavar="DIR", help=out_help)
+    parser.add_photos()
     parser.add_recipe(steps=15_000, crop=128, learning_rate=1e-2)
-    parser.add_weight("feature", 1.0, "the teachers' features count in the loss, where pixels count 1")
-    parser.add_weight("perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts")
-    parser.add_judges("--perceptual-weight compares")
-    parser.run(make, argv)
+    group = parser.add_argument_group("the loss")
+    for term, default, what in (
+        ("feature", 1.0, "the teachers' features count in the loss, where pixels count 1"),
+        ("perceptual", 0.0, "the relative error of the judges' features of the decoders' pictures counts"),
+    ):
+        help_text = f"what {what} (default: {default:g})"
+        group.add_argument(f"--{term}-weight", type=number, default=default, metavar="W", help=help_text)
+    add_judges(group, "--perceptual-weight compares")
+    parser.add_run()
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parse the command line and distill a model; None stands for the arguments and the name of the process."""
+    make_parser(prog).run(make, argv)
 
 
 def make(arguments: argparse.Namespace) -> None:

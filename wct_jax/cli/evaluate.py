@@ -22,24 +22,50 @@ _EPILOG = """\
 An interrupted evaluation goes on when it is started again with the same output, also with further methods.
 docs/comparison.md says what the figures mean."""
 
+_USAGE = "--content DIR --style DIR --output DIR [options]\n       %(prog)s --votes FILE ..."
+_EXAMPLES = (
+    ("both methods of the packaged model", "--content photos --style paintings --output report"),
+    ("the results of another program beside ours", "--content photos --style art -o report --results theirs"),
+    ("the strength of the cascade as a curve", "--content photos --style art -o report --alpha 0.2 0.6 1"),
+    ("the ranking that people's votes give", "--votes votes-*.json"),
+)
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and compare methods, or count votes.
 
-    Args:
-        argv: Arguments; None for the arguments of the process.
-        prog: Name of the command; None for the name of the process.
-    """
-    parser = Parser("Compare methods of style transfer.", _EPILOG, prog=prog)
-    parser.usage = (
-        "%(prog)s --content DIR --style DIR --output DIR [--method NAME ...] [--results DIR ...] [options]\n"
-        "       %(prog)s --votes FILE ..."
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    parser = Parser("Compare methods of style transfer.", _EPILOG, prog, usage=_USAGE, examples=_EXAMPLES)
+    _add_pictures(parser)
+    _add_methods(parser)
+    add = parser.add_argument_group("how results are judged").add_argument
+    add(
+        "--judge",
+        type=file_path,
+        metavar="FILE",
+        help="a model file of VGG-19, by whose features results are judged (default: the packaged encoder, whose "
+        "figures compare only settings of one model; the report says so)",
     )
-    add = parser.add_argument
+    add("--vote", action="store_true", help="add a page where people choose the better of two results")
+    add("--votes", **several(file_path, "FILE"), help="instead: rank the methods by the files of votes that page saved")
+    return parser
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what is painted, and where the report goes").add_argument
     add("--content", type=file_path, metavar="DIR", help="photos: a folder, a pattern in quotes, or one file")
     add("--style", type=file_path, metavar="DIR", help="styles, likewise; every photo is painted in every style")
     add("--pair", action="store_true", help="each photo in the style of its name, not in all")
+    add(
+        "--size",
+        type=whole(32, 10_000),
+        default=256,
+        metavar="N",
+        help="resize photos and styles to a short side of N pixels (default: %(default)s)",
+    )
     add("-o", "--output", type=file_path, metavar="DIR", help="the folder of the report, new or that of an earlier run")
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("methods that are compared").add_argument
     add(
         "--method",
         **several(str, "NAME[,OPTION=VALUE...]"),
@@ -48,24 +74,18 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     )
     add("--model", nargs="+", default=["compact"], help="model files or names to paint with (default: compact)")
     add("--results", **several(file_path, "DIR"), help="folders of results, named PHOTO__STYLE.png, as further methods")
-    add(
-        "--judge",
-        type=file_path,
-        metavar="FILE",
-        help="a model file of VGG-19, by whose features results are judged (default: the packaged encoder, whose "
-        "figures compare only settings of one model; the report says so)",
-    )
-    add(
-        "--size",
-        type=whole(32, 10_000),
-        default=256,
-        metavar="N",
-        help="resize photos and styles to a short side of N pixels (default: %(default)s)",
-    )
     add("--alpha", **several(fraction, "A"), default=[], help="draw a curve of the cascade over these alphas")
     add("--structure", **several(fraction, "K"), default=[], help="draw a curve of one pass over these structures")
-    add("--vote", action="store_true", help="add a page where people choose the better of two results")
-    add("--votes", **several(file_path, "FILE"), help="instead: rank the methods by the files of votes that page saved")
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parse the command line and compare methods, or count votes.
+
+    Args:
+        argv: Arguments; None for the arguments of the process.
+        prog: Name of the command; None for the name of the process.
+    """
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
 
     def body() -> None:

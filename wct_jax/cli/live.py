@@ -21,6 +21,29 @@ from wct_jax.system.heap import share_heap
 _EPILOG = """\
 Keys: a digit takes that style, n the next one, p the one before, q ends. Ctrl-C ends, too, and the film is whole."""
 
+_USAGE = "--style PICTURE ... [--serve] [--output FILE] [options]"
+_EXAMPLES = (
+    ("paint the first camera, in a page of the browser", "--style painting.jpg --serve"),
+    ("two styles to switch between, kept as a film", "--style painting.jpg mosaic.jpg --output party.mp4"),
+    ("a film in place of a camera", "--input film.mp4 --style painting.jpg --serve"),
+)
+
+
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    description = "Paint what a camera sees in the style of pictures."
+    parser = Parser(description, _EPILOG, prog, usage=_USAGE, examples=_EXAMPLES)
+    _add_cameras(parser)
+    _add_outlets(parser)
+    add = parser.add_argument_group("styles").add_argument
+    add("--style", **several(file_path, "PICTURE"), help="pictures or style files, to switch between; first the first")
+    add("--style-size", type=positive, metavar="N", help="resize pictures to a short side of N pixels (default: as is)")
+    add_looks(parser)
+    _add_pace(parser)
+    add_model(parser)
+    parser.set_defaults(mask=None, style_mask=None, style_weights=None)
+    return parser
+
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and paint what a camera sees.
@@ -29,17 +52,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         argv: Arguments; None for the arguments of the process.
         prog: Name of the command; None for the name of the process.
     """
-    parser = Parser("Paint what a camera sees in the style of pictures.", _EPILOG, prog=prog)
-    parser.usage = "%(prog)s --style PICTURE ... [--camera N | --input FILE] [--output FILE] [--serve] [options]"
-    _add_cameras(parser)
-    _add_outlets(parser)
-    _add_pace(parser)
-    add = parser.add_argument_group("styles").add_argument
-    add("--style", **several(file_path, "PICTURE"), help="pictures or style files, to switch between; first the first")
-    add("--style-size", type=positive, metavar="N", help="resize pictures to a short side of N pixels (default: as is)")
-    add_looks(parser)
-    add_model(parser)
-    parser.set_defaults(mask=None, style_mask=None, style_weights=None)
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(_live, arguments, parser.prog), " for a picture of this size: try --content-size 144")
 

@@ -36,7 +36,7 @@ class Photos:
     val: "Folder | None"
 
     def setup(self, arguments: argparse.Namespace, folder: Path) -> "Setup":
-        """Make the batches and the recipe of a run from the options of `add_recipe` and the run's folder."""
+        """Make the batches and the recipe of a run from the options of `TrainingParser` and the run's folder."""
         import jax
         import numpy as np
 
@@ -59,7 +59,7 @@ class Photos:
 
 
 def open_photos(arguments: argparse.Namespace) -> Photos:
-    """Find the photos that the options of `add_recipe` name, and list those that cannot be read.
+    """Find the photos that the options of `TrainingParser` name, and list those that cannot be read.
 
     Raises:
         ValueError: There are none, or the devices cannot share a batch.

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Open the address that it prints. Programs use the same server by HTTP: /docs describes how."""
+_USAGE = "[--port N] [--host ADDRESS] [options]"
+_EXAMPLES = (
+    ("the studio at http://127.0.0.1:8000/, for this machine alone", ""),
+    ("for other machines, which must show the token that it prints", "--host 0.0.0.0 --port 8080"),
+    ("with a larger model", "--model vgg19 --warm 768"),
+)
 _TOKEN = "WCT_JAX_TOKEN"
 _LOOPBACK = "127.0.0.1"
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and serve.
-
-    Args:
-        argv: Arguments; None for the arguments of the process.
-        prog: Name of the command; None for the name of the process.
-    """
-    parser = Parser("Serve a page on which photos are repainted, and an HTTP API.", _EPILOG, prog=prog)
-    parser.usage = "%(prog)s [--port N] [--host ADDRESS] [options]"
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    description = "Serve a page on which photos are repainted, and an HTTP API."
+    parser = Parser(description, _EPILOG, prog, usage=_USAGE, examples=_EXAMPLES)
     _add_address(parser)
     _add_bounds(parser)
     add = add_model(parser).add_argument
@@ -42,6 +43,17 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         help="before the first request compile for photos with a long side of N pixels (default: 512)",
     )
     add("--no-warm", dest="warm", action="store_const", const=(), help="compile when the first photo comes")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parse the command line and serve.
+
+    Args:
+        argv: Arguments; None for the arguments of the process.
+        prog: Name of the command; None for the name of the process.
+    """
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(_serve, arguments, parser.prog))
 

@@ -16,6 +16,26 @@ _EPILOG = """\
 Files named together after --style are mixed, or with --mask put where their masks are; each file of a folder, or of a
 pattern in quotes such as 'art/*.jpg', makes a result of its own."""
 
+_USAGE = "--content PHOTO ... --style PICTURE ... [options]"
+_EXAMPLES = (
+    ("a photo in the style of a painting", "--content photo.jpg --style painting.jpg"),
+    ("with more of the photo's structure", "--content photo.jpg --style painting.jpg --structure 0.3"),
+    ("a photograph in the colours of another", "--content photo.jpg --style dusk.jpg --photo"),
+    ("every photo of a folder in every style of another", "--content photos --style paintings --output results"),
+)
+
+
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    parser = Parser("Repaint photos in the style of pictures.", _EPILOG, prog, usage=_USAGE, examples=_EXAMPLES)
+    _add_files(parser)
+    _add_styles(parser)
+    _add_looks(parser)
+    _add_photographs(parser)
+    _add_many(parser)
+    _add_machine(parser)
+    return parser
+
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Parse the command line and repaint photos.
@@ -24,16 +44,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         argv: Arguments; None for the arguments of the process.
         prog: Name of the command; None for the name of the process.
     """
-    parser = Parser("Repaint photos in the style of pictures.", _EPILOG, prog=prog)
-    # By default argparse lists every option here, and again below.
-    parser.usage = "%(prog)s --content PHOTO ... --style PICTURE ... [--output FILE] [options]"
-    _add_files(parser)
-    _add_styles(parser)
-    _add_looks(parser)
-    _add_photographs(parser)
-    _add_many(parser)
-    _add_machine(parser)
-
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
     if arguments.like:
         run(parser, functools.partial(_take_options, parser, arguments.like))

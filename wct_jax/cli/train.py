@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wct_jax.cli.command import file_path, number, tell
 from wct_jax.cli.photos import Photos, open_photos
-from wct_jax.cli.training import SCORE, TrainingParser, explained, prepare, summary
+from wct_jax.cli.training import SCORE, TrainingParser, add_judges, explained, prepare, summary
 from wct_jax.networks.vgg import LAYERS
 
 if TYPE_CHECKING:
@@ -37,19 +37,31 @@ _WEIGHTS: dict[str, tuple[dict[str, float], str]] = {
 }
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and train decoders; None stands for the arguments and the name of the process."""
+_USAGE = "--layer LAYER [--model MODEL] [--data DIR] [options]\n       %(prog)s --painter --styles DIR [options]"
+_EXAMPLES = (
+    ("a decoder of VGG-19, on a folder of photos", "--layer relu4_1 --model vgg19.safetensors --data photos"),
+    ("all decoders, one after the other, on COCO", "--layer all --model vgg19.safetensors"),
+    (
+        "the painter of one pass",
+        "--painter --styles art --model vgg19.safetensors --data photos",
+    ),
+)
+
+
+def make_parser(prog: str | None = None) -> TrainingParser:
+    """The command's parser, for a command of this name or that of the process."""
     description = (
         "Train the decoder of a layer, which rebuilds photos from the encoder's feature, or the painter of one "
         "pass, and add it to the model."
     )
-    parser = TrainingParser(description, prog)
-    parser.add_argument(
-        "--layer",
-        choices=(*LAYERS, "all"),
-        help="the layer to invert, or all that the model has; the deepest layer of a painter (default there: relu4_1)",
+    parser = TrainingParser(description, prog, _USAGE, _EXAMPLES)
+    add = parser.add_argument_group("what is trained, and where it goes").add_argument
+    layer_help = (
+        "the layer to invert, of relu1_1 ... relu5_1, or all that the model has; the deepest layer of a painter "
+        "(default there: relu4_1)"
     )
-    parser.add_argument(
+    add("--layer", choices=(*LAYERS, "all"), metavar="LAYER", help=layer_help)
+    add(
         "--painter",
         dest="kind",
         action="store_const",
@@ -57,25 +69,30 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         default="decoder",
         help="train the painter of one pass, no decoder",
     )
-    styles_help = "a folder of pictures whose styles a painter learns to take"
-    parser.add_argument("--styles", type=file_path, metavar="DIR", help=styles_help)
-    parser.add_argument(
-        "--model", type=file_path, default="vgg19", help="a model file, or the name vgg19 (default: %(default)s)"
-    )
+    model_help = "a model file, or the name vgg19 (default: %(default)s)"
+    add("--model", type=file_path, default="vgg19", metavar="MODEL", help=model_help)
+    add("--finetune", action="store_true", help="begin with the network that the model has")
+    add("--overwrite", action="store_true", help="replace the network that the model has")
     out_help = "the folder of the run (default: runs/LAYER; with --layer all, DIR/LAYER for each)"
-    parser.add_argument("--out", type=file_path, metavar="DIR", help=out_help)
+    add("--out", type=file_path, metavar="DIR", help=out_help)
+    styles_help = "a folder of pictures whose styles a painter learns to take"
+    parser.add_photos().add_argument("--styles", type=file_path, metavar="DIR", help=styles_help)
     parser.add_recipe(steps=15_000, crop=256, learning_rate=5e-3)
+    group = parser.add_argument_group("the loss")
     for term, (weights, what) in _WEIGHTS.items():
         defaults = ", ".join(f"{weight:g} of a {kind}" for kind, weight in weights.items())
         help_text = f"how much the {what} counts in the loss (default: {defaults})"
-        parser.add_argument(f"--{term}-weight", type=number, metavar="W", help=help_text)
-    parser.add_judges("--perceptual-weight, --style-weight and --structure-weight compare", " (default: --model's)")
+        group.add_argument(f"--{term}-weight", type=number, metavar="W", help=help_text)
+    add_judges(group, "--perceptual-weight, --style-weight and --structure-weight compare", " (default: --model's)")
     layers_help = "where the judges compare (default: all the layers that they have)"
-    parser.add_argument("--judge-layers", nargs="+", choices=LAYERS, metavar="LAYER", help=layers_help)
-    parser.add_argument("--finetune", action="store_true", help="begin with the network that the model has")
-    overwrite_help = "replace the network that the model has"
-    parser.add_argument("--overwrite", action="store_true", help=overwrite_help)
-    parser.run(train, argv)
+    group.add_argument("--judge-layers", nargs="+", choices=LAYERS, metavar="LAYER", help=layers_help)
+    parser.add_run()
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parse the command line and train decoders; None stands for the arguments and the name of the process."""
+    make_parser(prog).run(train, argv)
 
 
 def train(arguments: argparse.Namespace) -> None:

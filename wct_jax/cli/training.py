@@ -13,6 +13,7 @@ from typing import Any
 
 from wct_jax.cli.command import Parser, file_path, number, positive, run, say, seed, start_jax
 from wct_jax.cli.distributed import join
+from wct_jax.cli.manual import Example
 
 _MOST_BYTES = 2**30  # Of a batch; the networks take about a hundred times as much.
 SCORE = "{psnr} dB PSNR and {ssim} SSIM on {photos} photos"
@@ -21,13 +22,14 @@ SCORE = "{psnr} dB PSNR and {ssim} SSIM on {photos} photos"
 class TrainingParser(Parser):
     """A parser with the options that every training has."""
 
-    def __init__(self, description: str, prog: str | None) -> None:
+    def __init__(self, description: str, prog: str | None, usage: str, examples: Sequence[Example]) -> None:
         epilog = "Ctrl-C and SIGTERM save first. The same command goes on with a training that was broken off."
-        super().__init__(description, epilog, prog)
+        super().__init__(description, epilog, prog, usage=usage, examples=examples)
 
-    def add_recipe(self, *, steps: int, crop: int, learning_rate: float) -> None:
-        """Add the photos, the recipe and the run, with these defaults."""
-        add = self.add_argument
+    def add_photos(self) -> Any:
+        """Add the photos to train and to measure on, and return their group."""
+        group = self.add_argument_group("photos")
+        add = group.add_argument
         add(
             "--data",
             type=file_path,
@@ -36,7 +38,14 @@ class TrainingParser(Parser):
             help="a folder of photos, or the name coco: the 40,670 test images of COCO 2017, which the first run "
             "downloads and prepares (default: %(default)s)",
         )
-        add("--steps", type=positive, default=steps, metavar="N", help="default: %(default)s")
+        val_help = "a folder of photos on which PSNR and SSIM are taken at the end, over their middle 256 x 256 pixels"
+        add("--val", type=file_path, metavar="DIR", help=val_help)
+        return group
+
+    def add_recipe(self, *, steps: int, crop: int, learning_rate: float) -> None:
+        """Add the recipe, with these defaults."""
+        add = self.add_argument_group("steps").add_argument
+        add("--steps", type=positive, default=steps, metavar="N", help="how many there are (default: %(default)s)")
         add(
             "--batch-size", type=positive, default=8, metavar="N", help="crops in a step, over all devices (default: 8)"
         )
@@ -52,8 +61,11 @@ class TrainingParser(Parser):
         precision_help = "of the convolutions (default: %(default)s)"
         add("--precision", choices=("float32", "bfloat16"), default="float32", help=precision_help)
         add("--seed", type=seed, default=0, metavar="N", help="of what is drawn at first and the crops (default: 0)")
-        val_help = "a folder of photos on which PSNR and SSIM are taken at the end, over their middle 256 x 256 pixels"
-        add("--val", type=file_path, metavar="DIR", help=val_help)
+
+    def add_run(self) -> Any:
+        """Add what happens to a run, and return the group."""
+        group = self.add_argument_group("the run")
+        add = group.add_argument
         add("--save-every", type=positive, default=500, metavar="N", help="steps between saves (default: %(default)s)")
         add("--resume", action="store_true", help="go on with a run, and refuse to begin one")
         add(
@@ -63,27 +75,24 @@ class TrainingParser(Parser):
             help="be one process of several: alone on SLURM, Open MPI and Cloud TPU, elsewhere with the address of the "
             "first one, their number, and which one this is, from 0",
         )
-
-    def add_weight(self, term: str, default: float, what: str) -> None:
-        """Add the weight of a term of the loss; `what` is the help before the default."""
-        help_text = f"what {what} (default: {default:g})"
-        self.add_argument(f"--{term}-weight", type=number, default=default, metavar="W", help=help_text)
-
-    def add_judges(self, compare: str, default: str = "") -> None:
-        """Add the model files that judge pictures; `compare` names the options that need them, with their verb."""
-        what = f"model files whose encoders {compare} pictures by, each layer in the first that has it{default}"
-        self.add_argument("--judges", type=file_path, nargs="+", metavar="MODEL", help=what)
+        return group
 
     def run(self, body: Callable[[argparse.Namespace], None], argv: Sequence[str] | None) -> None:
         """Parse the command line and run the command's body with it."""
         run(self, functools.partial(body, self.parse_args(argv)), ": try a smaller --batch-size or --crop")
 
 
+def add_judges(group: Any, compare: str, default: str = "") -> None:
+    """Add the model files that judge pictures; `compare` names the options that need them, with their verb."""
+    what = f"model files whose encoders {compare} pictures by, each layer in the first that has it{default}"
+    group.add_argument("--judges", type=file_path, nargs="+", metavar="MODEL", help=what)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Check that this process can train, and join the other processes if that was asked for.
 
     Args:
-        arguments: The options of `add_recipe`, and `out`, the folder of the run, or None for one in `runs`.
+        arguments: The options of `TrainingParser`, and `out`, the folder of the run, or None for one in `runs`.
 
     Raises:
         ValueError: Options out of range, a folder that cannot be written, packages that are not installed, or a cluster
@@ -128,7 +137,7 @@ def explained(what: str, folder: Path, arguments: argparse.Namespace, anew: str)
     Args:
         what: The name of what is trained.
         folder: The folder of its run.
-        arguments: The options of `add_recipe`.
+        arguments: The options of `TrainingParser`.
         anew: The options that begin another run.
 
     Raises:

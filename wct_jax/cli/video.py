@@ -20,18 +20,18 @@ _EPILOG = """\
 A run that was broken off goes on where it was when the same command is given again. Sound, subtitles, chapters and
 metadata are copied as they are."""
 
+_USAGE = "FILM --style PICTURE ... [--output FILE] [options]"
+_EXAMPLES = (
+    ("a film in the style of a painting; the result is film__painting.mp4", "film.mp4 --style painting.jpg"),
+    ("its first ten seconds, small and fast", "film.mp4 --style painting.jpg --to 10 --content-size 360"),
+    ("one style that turns into another", "film.mp4 --style day.jpg night.jpg --style-at 0 30"),
+)
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Parse the command line and repaint a film.
 
-    Args:
-        argv: Arguments; None for the arguments of the process.
-        prog: Name of the command; None for the name of the process.
-    """
-    parser = Parser("Repaint a film in the style of pictures.", _EPILOG, prog=prog)
-    parser.usage = "%(prog)s FILM --style PICTURE ... [--output FILE] [options]"
+def make_parser(prog: str | None = None) -> Parser:
+    """The command's parser, for a command of this name or that of the process."""
+    parser = Parser("Repaint a film in the style of pictures.", _EPILOG, prog, usage=_USAGE, examples=_EXAMPLES)
     _add_films(parser)
-    _add_steadiness(parser)
     styles = add_styles(parser).add_argument
     styles(
         "--mask-video",
@@ -44,7 +44,19 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         help="for each style the time when it is alone; it turns into the next by the time of that",
     )
     add_looks(parser)
+    _add_steadiness(parser)
     add_model(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Parse the command line and repaint a film.
+
+    Args:
+        argv: Arguments; None for the arguments of the process.
+        prog: Name of the command; None for the name of the process.
+    """
+    parser = make_parser(prog)
     arguments = parser.parse_args(argv)
     run(parser, functools.partial(_repaint, arguments, parser.prog), " for frames of this size: try --content-size 512")
 
