@@ -61,7 +61,7 @@ def test_help_begins_with_examples_that_can_be_given(run, monkeypatch, verb):
         (["evaluate", "--results", ""], {"results"}),
         (["--print-completion", "b"], {"bash"}),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value)),
 )
 def test_bash_completes_verbs_options_choices_and_files(run, tmp_path, words, completed):
     if not (bash := shutil.which("bash")) or os.name != "posix":
