@@ -2,6 +2,7 @@ import configparser
 import contextlib
 import doctest
 import functools
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -83,15 +84,26 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("name", wct_jax.__all__)
-def test_examples_run(name, tmp_path, monkeypatch):
+def examples_of(value, name, module=None):
+    return doctest.DocTestFinder().find(value, name, module=module, globs={})
+
+
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_main_names_have_an_example(name):
+    assert any(each.examples for each in examples_of(getattr(wct_jax, name), name, False))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted((ROOT / "wct_jax").rglob("*.py")) if ">>> " in path.read_text()],
+    ids=lambda path: path.stem,
+)
+def test_examples_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {public: getattr(wct_jax, public) for public in wct_jax.__all__}
-    examples = doctest.DocTestFinder(recurse=True).find(
-        getattr(wct_jax, name), name, module=False, globs={"np": np, "jax": jax, "jnp": jax.numpy} | names
-    )
-    assert any(each.examples for each in examples) or name not in SHOWN
-    for each in examples:
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    names = {"np": np, "jax": jax, "jnp": jax.numpy} | {name: getattr(wct_jax, name) for name in wct_jax.__all__}
+    for each in examples_of(module, module.__name__, module):
+        each.globs = vars(module) | names
         told = []
         doctest.DocTestRunner().run(each, out=told.append)
         assert not told, "".join(told)

@@ -3,6 +3,8 @@
 import decimal
 import functools
 import pathlib
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -290,3 +292,9 @@ def test_moments_are_asked_for(rng, name):
         for eps in ("a", np.ones(3), True):
             with pytest.raises(ValueError, match="eps must be a number, got"):
                 function(own, own, eps)
+
+
+def test_options_are_checked_while_another_thread_imports_jax(monkeypatch):
+    """As in the first second of the server."""
+    monkeypatch.setitem(sys.modules, "jax", types.ModuleType("jax"))
+    assert wct_jax.Options(alpha=[0.5, 1.0], strength=0.8).alpha == (0.5, 1.0)

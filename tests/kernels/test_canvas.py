@@ -138,7 +138,7 @@ def test_the_picture_is_that_of_the_image_alone(compact, monkeypatch, sides, wei
 
 
 @pytest.fixture
-def compiling(caplog, remembered):
+def compiling(caplog):
     """Call a function, and return the messages about what JAX compiled meanwhile."""
 
     def compiling(function, *args):

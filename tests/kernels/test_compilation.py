@@ -12,6 +12,7 @@ import pytest
 
 from wct_jax.kernels import compilation
 from wct_jax.kernels.compilation import compiled, compiler_options
+from wct_jax.system.recent import Recent
 
 
 @pytest.fixture
@@ -89,18 +90,49 @@ def test_programs_depend_on_contexts_of_the_caller():
     assert add(x)[0] == 1
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Three programs are kept."""
+    monkeypatch.setattr(compilation, "_programs", Recent(3))
+
+
 @pytest.mark.core
-def test_too_many_programs_are_forgotten(scaled, monkeypatch):
-    monkeypatch.setattr(compilation, "_MOST_PROGRAMS", 3)
-    monkeypatch.setattr(compilation, "_programs", 0)
+@pytest.mark.usefixtures("few")
+def test_the_least_recently_used_programs_are_forgotten(scaled):
     scale, traced = scaled
-    for n, times in [(1, 1), (2, 2), (1, 2), (3, 3), (3, 4), (1, 5), (3, 5), (2, 6), (2, 7)]:  # After 3, and after 2.
+    for n, times in [(1, 1), (2, 2), (3, 3), (1, 3), (4, 4), (1, 4), (3, 4), (2, 5), (4, 6), (3, 6), (1, 7)]:
         np.testing.assert_array_equal(scale(np.ones(n, np.float32), 2)["y"], np.full(n, 2))
         assert len(traced) == times
 
 
-def test_programs_may_be_forgotten_while_they_run(scaled, monkeypatch):
-    monkeypatch.setattr(compilation, "_MOST_PROGRAMS", 3)
+@pytest.mark.usefixtures("few")
+def test_what_the_caller_compiled_is_not_forgotten(scaled):
+    scale, _ = scaled
+    own = jax.jit(lambda x: x + 1)
+    own(np.zeros(2))
+    for n in range(1, 9):
+        scale(np.ones(n, np.float32))
+    assert own._cache_size() == 1
+
+
+@pytest.mark.usefixtures("few")
+def test_a_static_argument_may_have_its_name_or_not(scaled):
+    scale, traced = scaled
+    for times in (2, 3):
+        np.testing.assert_array_equal(scale(np.ones(3, np.float32), times)["y"], np.full(3, times))
+        np.testing.assert_array_equal(scale(np.ones(3, np.float32), times=times)["y"], np.full(3, times))
+    assert len(traced) == 4
+
+
+def test_numbers_share_a_program(scaled):
+    scale, traced = scaled
+    for shift in (0.5, 1.5):
+        np.testing.assert_array_equal(scale(np.ones(3, np.float32), shift=shift)["y"], np.full(3, 1 + shift))
+    assert len(traced) == 1
+
+
+@pytest.mark.usefixtures("few")
+def test_programs_may_be_forgotten_while_they_run(scaled):
     scale, _ = scaled
 
     def work(seed):
@@ -121,7 +153,8 @@ sys.path.insert(0, "tests")
 from conftest import random_model
 from wct_jax import extract_style, mix_styles, preserve_color, stylize
 from wct_jax.kernels import compilation
-compilation._MOST_PROGRAMS = 20
+from wct_jax.system.recent import Recent
+compilation._programs = Recent(20)
 model, rng = random_model((4,), ("relu1_1",)), np.random.default_rng(0)
 def picture(): return rng.random((*rng.integers(5, 20, 2), 3), np.float32)
 for number in range(12):

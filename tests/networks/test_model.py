@@ -115,7 +115,6 @@ def test_models_that_differ_in_their_documents_share_what_is_compiled(model):
     assert next(path[0].name for path, _ in jax.tree.leaves_with_path(other)) == "encoder"
 
 
-@pytest.mark.usefixtures("remembered")
 @pytest.mark.parametrize("jitted", [False, True])
 def test_models_of_equal_shapes_share_the_networks_and_not_the_digest(model, other, rng, caplog, jitted):
     extract, repaint = (

@@ -212,7 +212,6 @@ def test_progress_is_told_unless_jax_is_tracing(model, pictures, style, method):
     assert told[2:] == ["relu1_1"] * 2
 
 
-@pytest.mark.usefixtures("remembered")
 def test_nothing_is_compiled_again(model, pictures, style, caplog, method):
     weights = np.linspace(0, 1, 18, dtype=np.float32)
     how = {"layers": ["relu1_1"], "method": method}

@@ -125,7 +125,6 @@ def test_the_model_file_of_the_run_is_the_decoder_at_the_last_save(model, photos
     assert load_model(folder / "model.safetensors").metadata["decoders"]["relu1_1"]["steps"] == 4
 
 
-@pytest.mark.usefixtures("remembered")
 def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, caplog):
     with jax.log_compiles():
         go(model, tmp_path / "run", [rng.random((70, 70, 3), np.float32)], steps=3)

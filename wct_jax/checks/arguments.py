@@ -122,8 +122,8 @@ def as_path(name: str, value: Any) -> str:
 
 def is_jax(value: Any) -> bool:
     """Whether a value is a JAX array, traced or not. Does not import JAX."""
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(value, jax.Array)
+    # While another thread is importing JAX, it has no such name, and there are no such values.
+    return isinstance(value, getattr(sys.modules.get("jax"), "Array", ()))
 
 
 def is_traced(value: Any) -> bool:

@@ -119,9 +119,9 @@ def _as_array(name: str, value: Any, expected: str, remedy: str = "") -> Any:
 
 
 def _converted(value: Any) -> Any:
-    jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, (list, tuple)) and any(map(is_jax, jax.tree.leaves(value))):
-        return jax.numpy.asarray(value)
+    tree = getattr(sys.modules.get("jax"), "tree", None)
+    if tree is not None and isinstance(value, (list, tuple)) and any(map(is_jax, tree.leaves(value))):
+        return sys.modules["jax"].numpy.asarray(value)
     if hasattr(value, "__jax_array__"):
         return value.__jax_array__()
     return np.asarray(value)

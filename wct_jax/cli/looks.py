@@ -63,7 +63,7 @@ def add_looks(parser: argparse.ArgumentParser) -> Any:
         type=fraction_or_picture,
         metavar="S",
         help="from 0, the photo as it is, evenly to 1, the whole of the style; or a grey picture of it at each pixel "
-        "(default: 1; with --photo less where the colours are near the style's already)",
+        "(default: 1; for a photograph less where the colours are near the style's already)",
     )
     add(
         "--alpha",

@@ -1,21 +1,24 @@
 """Functions compiled for each combination of shapes, in bounded number, and XLA's options for that."""
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 from jax import lax
 
 from wct_jax.system.heap import trim_heap
+from wct_jax.system.recent import Recent
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 # JAX never forgets what it compiled, so photos of ever new sizes would fill the memory, and Linux allows a process only
 # 65,530 memory mappings. Measured: a program has 80 mappings and 4.5 MB, and a size of canvas has five programs.
-_MOST_PROGRAMS = 100
-_programs = 0
+_programs: Recent[Hashable, Any] = Recent(100)
+# The C library keeps the memory of forgotten programs. Giving it back takes milliseconds: that is done after so many.
+_TRIM_AFTER = 10
 
 # YNNPACK runs a batch of matrix products on one core, Eigen on all: Winograd would take 1.5 times as long.
 _FAST = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -48,7 +51,7 @@ def _known(options: dict[str, str]) -> bool:
 def compiled(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Compile a function for each combination of shapes, or as a part of what JAX is tracing.
 
-    JAX forgets everything it compiled whenever there are `_MOST_PROGRAMS` programs of such functions.
+    Of all such functions together, the hundred programs are kept that were used last.
 
     Args:
         static: Names of the arguments that are not arrays.
@@ -56,21 +59,29 @@ def compiled(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         inner = jax.jit(function, static_argnames=tuple(static))
+        numbers = {number for number, name in enumerate(inspect.signature(function).parameters) if name in static}
 
-        @functools.cache
-        def outermost() -> Any:  # Made when called, because the options depend on the backend.
-            return jax.jit(function, static_argnames=tuple(static), compiler_options=compiler_options(quick=True))
+        def outermost() -> Any:
+            # JAX frees a program with the function that was jitted, so each combination has a function of its own.
+            @functools.wraps(function)
+            def own(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+                return function(*args, **kwargs)
+
+            return jax.jit(own, static_argnames=tuple(static), compiler_options=compiler_options(quick=True))
 
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            fixed = [value for number, value in enumerate(args) if number in numbers]
+            fixed += [(name, value) for name, value in kwargs.items() if name in static]
+            arrays = [value for number, value in enumerate(args) if number not in numbers]
+            leaves, tree = jax.tree.flatten((arrays, {k: v for k, v in kwargs.items() if k not in static}))
             # Within jit all arguments may be constants; a new array tells whether JAX is tracing.
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in (*jax.tree.leaves((args, kwargs)), lax.full((), 0))):
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in (*leaves, lax.full((), 0))):
                 return inner(*args, **kwargs)
-            jitted = outermost()
-            before = jitted._cache_size()
-            result: _R = jitted(*args, **kwargs)
-            if jitted._cache_size() > before:
-                _count_program()
+            # Where arrays lie, and JAX's settings, are left to JAX, which has few programs of them for one key.
+            kinds = [(leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else type(leaf) for leaf in leaves]
+            program = _find((function, *fixed, tree, *kinds), outermost)
+            result: _R = program(*args, **kwargs)
             return result
 
         return call
@@ -78,13 +89,12 @@ def compiled(static: Sequence[str] = ()) -> Callable[[Callable[_P, _R]], Callabl
     return decorate
 
 
-def _count_program() -> None:
-    global _programs
-    _programs += 1
-    if _programs < _MOST_PROGRAMS:
-        return
-    _programs = 0
-    # This forgets the caller's functions, too, which are compiled again. JAX has no other way.
-    jax.clear_caches()
-    # And the C library would keep the free memory in between: a fifth of all, measured.
-    trim_heap()
+def _find(key: Hashable, jitted: Callable[[], Any]) -> Any:
+    program = _programs.get(key)
+    if program is None:
+        program = _programs.add(key, jitted())  # Compiles nothing yet.
+        before = _programs.dropped
+        _programs.trim()
+        if before // _TRIM_AFTER < _programs.dropped // _TRIM_AFTER:
+            trim_heap()
+    return program

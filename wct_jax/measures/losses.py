@@ -69,7 +69,7 @@ def covariance_error(x: Array, y: Array) -> Array:
 def covariance_distance(x: Array, y: Array) -> Array:
     """How far the statistics of images are from those of others.
 
-    ‖cov x - cov y‖ / ‖cov y‖ + 0.3 |mean x - mean y|² / tr cov y, image by image.
+    `‖cov x - cov y‖ / ‖cov y‖ + 0.3 |mean x - mean y|² / tr cov y`, image by image.
 
     Args:
         x: Features, `[..., H, W, C]`.

@@ -31,8 +31,8 @@ def weave(result: Array, photo: Array, style: Array) -> Array:
     """How far apart the power on the axes and on the diagonals is in the flat windows of a photo, on average.
 
     In each window of 32 x 32 pixels the ratio r is the mean power of the grey result at frequencies near the axes, over
-    that near the diagonals. The window's weave is |log r|, less the larger of |log r| of the photo's window and of the
-    whole style, or 0 if that is negative. A network that is asked for less on the axes alone learns to weave
+    that near the diagonals. The window's weave is `|log r|`, less the larger of `|log r|` of the photo's window and of
+    the whole style, or 0 if that is negative. A network that is asked for less on the axes alone learns to weave
     diagonally.
 
     Args:

@@ -204,7 +204,7 @@ class Options:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the options in hexadecimal: the same in every process."""
+        """SHA-256 of the options in hexadecimal, the same in every process."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
 
     @property

@@ -183,7 +183,7 @@ def mix_styles(styles: Sequence[Style], weights: Sequence[float] | None = None, 
         eps: Relative cut of the spectra in 0..1, see `wct`.
 
     Returns:
-        A style without features: patches of several pictures cannot be mixed.
+        A style without features, because patches of several pictures cannot be mixed.
 
     Raises:
         ValueError: There are no styles, weights differ in number from styles, are below 0, not finite or all 0, or the

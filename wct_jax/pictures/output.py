@@ -94,7 +94,7 @@ def read_settings(path: PathLike | BinaryIO) -> str:
         path: The PNG file, or an open binary file.
 
     Returns:
-        JSON: `options`, the names of the `styles` and of the `model`, and the version of `wct_jax`.
+        JSON with `options`, the names of the `styles` and of the `model`, and the version of `wct_jax`.
 
     Raises:
         ValueError: The file cannot be read, is not a PNG, or has no such chunk.

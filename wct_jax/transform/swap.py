@@ -26,7 +26,7 @@ def style_swap(
 ) -> Array:
     """Replace each patch of a feature by the most similar patch of another, and average where patches overlap.
 
-    A patch φ_c of the content becomes the style's patch φ_s with the largest <φ_c, φ_s> / |φ_s|: equations 2 and 3 of
+    A patch φ_c of the content becomes the style's patch φ_s with the largest `⟨φ_c, φ_s⟩ / |φ_s|`: equations 2 and 3 of
     Chen and Schmidt, "Fast Patch-based Style Transfer of Arbitrary Style", 2016. `whiten` both features first, as in
     section 4 of Li et al., NIPS 2017. Choose it over `wct` for styles whose shapes matter more than their statistics.
     Time grows with the number of pairs of patches, memory only with the number of pixels.

@@ -116,7 +116,7 @@ def wct(
 ) -> Array:
     """Whiten the content's feature, color it with the style's statistics, and blend the two.
 
-    With means m and covariances C of content and style, each pixel x becomes
+    With means m and covariances C of content and style, each pixel x becomes ::
 
         y = alpha (C_s^½ C_c^-½ (x - m_c) + m_s) + (1 - alpha) x,
 
