@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,8 @@ INSTRUCTIONS = {
     "arm64": {"arm64": []},
     "aarch64": {"arm64": []},
 }
+# Where the README's relative links and pictures are for readers of the package's page.
+PROJECT = "https://github.com/wct-jax/wct_jax"
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-Wall"]
 
 
@@ -97,7 +100,15 @@ def _linking(compiler: list[str]) -> list[str]:
     return [f"-Wl,--version-script={NATIVE / 'library.map'}", "-Wl,--gc-sections", *static]
 
 
+def _description() -> str:
+    """The README with absolute links."""
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?:)", rf"\1{PROJECT}/raw/main/", Path("README.md").read_text("utf-8"))
+    return re.sub(r"(\]\()(?!https?:|#)", rf"\1{PROJECT}/blob/main/", text)
+
+
 setup(
+    long_description=_description(),
+    long_description_content_type="text/markdown",
     ext_modules=[
         Extension(
             "wct_jax.kernels.native.libwct_jax",

@@ -4,6 +4,7 @@ python .ci/try_wheel.py DIST SCRATCH, in an environment where only the wheel is 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,10 @@ dist, scratch = (Path(argument).resolve() for argument in sys.argv[1:])
 (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
 with zipfile.ZipFile(wheel) as archive:
     tops = {name.split("/")[0].split("-")[0] for name in archive.namelist()}
+    (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
 assert tops == {"wct_jax"}, f"the wheel installs {tops}"
+relative = re.findall(r"\]\((?!https://|#)[^)]*\)", metadata)
+assert not relative, f"the description has links that lead nowhere outside of the checkout: {relative}"
 # One wheel for all versions of Python, and where there is a compiler, for one platform.
 compiled = sys.platform != "win32" and shutil.which(os.environ.get("CXX", "c++")) is not None
 assert "-py3-none-" in wheel.name, wheel.name
@@ -38,6 +42,8 @@ expected = {
     "wct_jax/server/styles/waves.jpg",
     "examples/content.jpg",
     "LICENSE",
+    "CITATION.cff",
+    "examples/wct_jax.ipynb",
 }
 assert expected <= names, f"the sdist lacks {expected - names}"
 
