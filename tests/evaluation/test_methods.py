@@ -50,6 +50,14 @@ def test_curves():
     ]
 
 
+def test_a_style_whose_name_looks_like_a_mark(tmp_path):
+    for name in ("photo__brushstrokes", "photo__waves__abcdefghijkl", "photo__waves"):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    method = found(tmp_path)
+    for style in ("brushstrokes", "waves"):
+        assert method.result_of(tmp_path / "photo.jpg", tmp_path / f"{style}.jpg").name == f"photo__{style}.png"
+
+
 def test_results_with_and_without_a_mark(tmp_path):
     for name in ("a__x", "b__x__abcdefghij23"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")

@@ -114,8 +114,11 @@ def found(folder: Path) -> Method:
         ValueError: There is no picture in the folder.
     """
     results: dict[str, Path] = {}
-    for path in scan(folder, PICTURE_SUFFIXES).files:
-        # Names of many results end in a mark, see `wct_jax.studio.jobs.named`.
+    files = scan(folder, PICTURE_SUFFIXES).files
+    for path in files:
+        results.setdefault(path.stem, path)
+    # Names of many results end in a mark, see `wct_jax.studio.jobs.named`; a style's own name may look like one.
+    for path in files:
         results.setdefault(re.sub(r"__[a-z2-7]{12}$", "", path.stem), path)
     return Method(os.path.basename(os.path.realpath(folder)), results=results)
 
