@@ -16,7 +16,7 @@ from wct_jax.networks.model_file import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = ["examples", "recipes", "benchmarks", "docs", "stylize.py", "train.py", "convert_vgg.py"]
-SIZE = (384, 256)
+SIZE = (240, 160)
 # Photos, each a view of examples/content.jpg: left, top, right and bottom.
 PHOTOS = {
     "photo.jpg": (0, 0, 768, 512),
@@ -24,7 +24,6 @@ PHOTOS = {
     "another.tif": (90, 60, 690, 460),
     "photos/harbour.jpg": (0, 0, 768, 512),
     "photos/boats.jpg": (300, 180, 768, 492),
-    "photos/shore.jpg": (0, 150, 480, 470),
     "photos/2026/sky.jpg": (0, 0, 450, 300),
     "val/hills.jpg": (150, 100, 600, 400),
 }
@@ -47,9 +46,9 @@ def draw(folder):
     for name, box in PHOTOS.items():
         content.resize(SIZE, box=box).save(folder / name)
     for name, painting in PAINTINGS.items():
-        Image.open(ROOT / "examples" / f"{painting}.jpg").resize((240, 240)).save(folder / name)
+        Image.open(ROOT / "examples" / f"{painting}.jpg").resize((160, 160)).save(folder / name)
     across, down = np.meshgrid(np.linspace(0, 1, SIZE[0]), np.linspace(1, 0, SIZE[1]))
-    masks = {"ramp": across, "far": down, "part": down[:240, :240], "left": across < 0.5, "right": across >= 0.5}
+    masks = {"ramp": across, "far": down, "part": down[:, :160], "left": across < 0.5, "right": across >= 0.5}
     for name, mask in masks.items():
         Image.fromarray(np.uint8(255 * mask)).save(folder / f"{name}.png")
 

@@ -79,6 +79,7 @@ def walk(page: Path) -> None:
     """Run the snippets of a page, and print the line of each with how long it took or why it was not run."""
     shell = Shell()
     document = parse(page, shell)
+    name = page.resolve().relative_to(Path(__file__).parents[2])
     document.namespace["__name__"] = "__main__"
     try:
         for example in document:
@@ -86,9 +87,9 @@ def walk(page: Path) -> None:
             try:
                 example.evaluate()
             except SkipTest as reason:
-                print(f"{page.name}:{example.line} not run: {reason}", flush=True)
+                print(f"{name}:{example.line} not run: {reason}", flush=True)
             else:
-                print(f"{page.name}:{example.line} {time.monotonic() - start:.1f} s", flush=True)
+                print(f"{name}:{example.line} {time.monotonic() - start:.1f} s", flush=True)
     finally:
         shell.close()
 
