@@ -7,7 +7,7 @@ PATH=$PWD/.venv/bin:$PATH
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-cp -r setup.py wct_jax "$scratch"
+cp -r setup.py README.md wct_jax "$scratch"
 
 # Compile the library in the copy as setup.py does, for a platform; then the driver with the same kernels.
 compile() {

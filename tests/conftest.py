@@ -123,7 +123,7 @@ def mapped():
     """Forget what the tests compiled before Linux refuses more mappings; the library forgets only its own."""
     yield
     with contextlib.suppress(OSError), open("/proc/self/maps") as file:
-        if sum(1 for _ in file) > 30_000:
+        if sum(1 for _ in file) > 10_000:
             jax.clear_caches()
 
 

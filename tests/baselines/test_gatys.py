@@ -25,6 +25,7 @@ def style(model, picture):
     return extract_style(model, picture)
 
 
+@pytest.mark.slow
 def test_losses_are_the_equations(model, photo, picture, style, rng):
     image = rng.random(photo.shape, np.float32)
     layers = style_layers(model)
@@ -47,6 +48,7 @@ def test_losses_are_the_equations(model, photo, picture, style, rng):
     np.testing.assert_allclose(found, [content, of_style, variation], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "start"), [("lbfgs", "photo"), ("adam", "photo"), ("lbfgs", "noise")])
 def test_loss_falls(random_model, photo, picture, optimizer, start):
     reports, model = [], random_model((4, 6), ())

@@ -76,6 +76,7 @@ def test_mistakes_are_one_sentence(refused, photos, look, tmp_path, monkeypatch,
     assert re.search(sentence, refused(main, *given[:1], *look, *given[1:]))
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_named(command, photos, look, tmp_path):
     pytest.importorskip("ray")
     flags = [*look, "--output", tmp_path / "out", "--address", "127.0.0.1:1"]

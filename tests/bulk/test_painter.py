@@ -36,6 +36,7 @@ def test_it_is_public_under_its_room():
     assert wct_jax.bulk.Painter is wct_jax.Painter is Painter
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_command_line(painter, photos, look, run, tmp_path):
     files = sorted(photos.rglob("*.png"))
     targets = np.array([str(tmp_path / "out" / f"{number}.png") for number in range(len(files))])
@@ -51,6 +52,7 @@ def test_results_are_those_of_the_command_line(painter, photos, look, run, tmp_p
     assert json.loads(read_settings(io.BytesIO(painted)))["styles"] == ["picture.png"]
 
 
+@pytest.mark.slow
 def test_looks_options_and_formats_are_chosen(kept, photos, monkeypatch):
     for name in ("PJRT_NPROC", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")  # Which a worker sets in its process.

@@ -197,6 +197,7 @@ def test_one_layer_is_taken_for_itself(model, content, style):
                 call(value)
 
 
+@pytest.mark.slow
 def test_one_alpha_for_each_layer_in_any_array(model, content, style):
     layers = ["relu1_1", "relu2_1"]
     expected = wct_jax.stylize(model, content, style, [0.25, 0.5], layers=layers)

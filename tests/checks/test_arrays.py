@@ -127,6 +127,7 @@ def test_images_and_features_that_are_taken(model, style, function, kind):
     assert_close(own, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("function", QUICK)
 @pytest.mark.parametrize("of", [jnp.asarray, np.asarray])
@@ -138,11 +139,13 @@ def test_half_precision(model, style, function, dtype, of):
         assert_close(a, b, atol=0.05 * np.abs(np.asarray(b)).max())
 
 
+@pytest.mark.slow
 def test_style_swap_is_in_the_dtype_of_the_content():
     result = wct_jax.style_swap(jnp.asarray(FEATURE, jnp.bfloat16), FEATURE.astype(np.float64), patch=1)
     assert result.dtype == jnp.bfloat16
 
 
+@pytest.mark.slow
 def test_half_precision_in_tiles(model, rng):
     image = rng.random((70, 90, 3), np.float32)
     mask = np.linspace(0, 1, 90, dtype=np.float32)[None].repeat(70, 0)
@@ -159,6 +162,7 @@ def test_half_precision_in_tiles(model, rng):
             assert_close(own, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_is_read_in_tiles(model, style, rng, tmp_path):
     image = np.lib.format.open_memmap(tmp_path / "photo.npy", "w+", np.float32, (70, 90, 3))
     image[:] = rng.random(image.shape)
@@ -201,6 +205,7 @@ def test_maps_that_are_refused(model, style, function, kind):
         MAPS[function](model, style, value if kind == "broken" else value[..., 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [name for name in MAPS if name != "style_swap"])
 def test_maps_that_are_taken(model, style, function):
     expected, row = MAPS[function](model, style, WHOLE), WHOLE[0]

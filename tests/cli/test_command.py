@@ -33,6 +33,7 @@ def process(few, tmp_path):
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs sh")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(process, closed):
@@ -43,6 +44,7 @@ def test_closed_streams(process, closed):
         assert out == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX")
 @pytest.mark.parametrize(
     ("encoding", "name"),
@@ -59,6 +61,7 @@ def test_names_that_the_terminal_cannot_show(process, encoding, name):
     assert b"Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a current folder stays there elsewhere")
 def test_a_current_folder_that_is_gone(process, tmp_path):
     gone = f'mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && "$@"'
@@ -70,6 +73,7 @@ def test_a_current_folder_that_is_gone(process, tmp_path):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cuda", "bogus", "bogus,cpu"])
 def test_a_platform_that_is_not_there(process, platform):
     status, out, err, made = process(env=os.environ | {"JAX_PLATFORMS": platform})

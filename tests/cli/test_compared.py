@@ -8,6 +8,7 @@ from wct_jax.cli.stylize import main
 pytestmark = pytest.mark.usefixtures("directly")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--method", "gatys", "--steps", 3], ["--method", "elad-milanfar"]])
 def test_baselines_paint(run, few, tmp_path, flags):
     status, out, _ = run(main, *few, *flags, "--output", tmp_path / "result.png")

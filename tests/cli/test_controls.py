@@ -85,6 +85,7 @@ def library(paths):
 ONE_PASS = {"method": "one-pass"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "arguments", "most"),
     [
@@ -125,6 +126,7 @@ def test_flags_are_arguments_of_the_library(repaint, library, flags, arguments, 
         assert np.abs(result - levels(plain)).mean() > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "same"),
     [
@@ -144,6 +146,7 @@ def test_flags_that_say_the_same(repaint, flags, same):
     np.testing.assert_array_equal(repaint(*flags.split()), repaint(*same.split()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "kept"),
     [
@@ -215,6 +218,7 @@ def test_colours_are_the_photos(repaint, paths, library, how):
     assert np.abs(result - levels(expected)).mean() < 0.5
 
 
+@pytest.mark.slow
 def test_a_texture_of_the_style_alone(run, repaint, paths, library, tmp_path):
     model, _, styles, _ = library
     flags = ["--style", paths["pictures"][0], "--synthesize", "40x30"]
@@ -424,6 +428,7 @@ def test_masks_with_preserved_colours_and_weights_of_a_style_kept(run, repaint, 
     assert close(result, preserve_color(np.asarray(both), photo, "luminance"), 3)
 
 
+@pytest.mark.slow
 def test_a_texture_from_a_style_file(repaint, paths, library, tmp_path):
     save_style(tmp_path / "s.safetensors", library[2][1])
     flags, kept = ["--synthesize", "30x20", "--seed", 4], tmp_path / "s.safetensors"

@@ -509,6 +509,7 @@ def program(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_program_converts_without_torch_and_refuses(normalised, decoders, output):
     process = program(normalised, "--decoder", *decoders, "--output", output)
     assert (process.returncode, process.stderr) == (0, "")

@@ -20,6 +20,7 @@ def given(files, tmp_path):
             "--size", 32]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_report_and_again(run, given, tmp_path):
     output = tmp_path / "report"
     methods = ["--method", "cascade,layers=relu1_1", "one-pass", "--vote"]

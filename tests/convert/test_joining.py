@@ -38,6 +38,7 @@ def models(single):
     }
 
 
+@pytest.mark.slow
 def test_each_layer_is_read_from_its_own_encoder(models, rng):
     joined = join(models)
     shallow, deep = models.values()

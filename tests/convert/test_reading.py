@@ -154,6 +154,7 @@ def test_damaged_files_are_refused_or_read(tmp_path, valid_files, kind, flips, k
                 assert np.isfinite(layer.bias).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["npz", "zip.pth", "legacy.pth", "safetensors", "t7", "mat"])
 def test_damaged_lengths_allocate_nothing(tmp_path, valid_files, kind):
     content = valid_files[kind].read_bytes()

@@ -9,6 +9,7 @@ from wct_jax import load_model, read_image
 from wct_jax.evaluation.judge import JUDGED, Judge, rebuilt
 
 
+@pytest.mark.slow
 def test_style_distance_is_that_of_covariances(pictures, rng):
     model = load_model(pictures / "model.safetensors")
     judge = Judge(model)

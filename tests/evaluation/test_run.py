@@ -42,6 +42,7 @@ def without_costs(records):
     return [{name: x for name, x in r.items() if name not in ("seconds", "memory", "first")} for r in records]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(evaluate, ways, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         evaluate(*ways, contents="ab", stop=5)
@@ -67,6 +68,7 @@ def test_a_lost_picture_is_made_again(evaluate, ways, tmp_path):
     assert (tmp_path / "report" / first.records[0]["picture"]).is_file()
 
 
+@pytest.mark.slow
 def test_results_that_are_there_have_the_same_figures(evaluate, ways, tmp_path):
     made = evaluate(ways[0])
     (tmp_path / "there").mkdir()
@@ -93,6 +95,7 @@ def test_a_folder_of_something_else_and_a_damaged_one_are_refused(evaluate, ways
         evaluate(ways[0])
 
 
+@pytest.mark.slow
 def test_the_files_of_a_report(evaluate, ways, tmp_path):
     outcome, folder = evaluate(*ways, contents="a"), tmp_path / "report"
     write_report(folder, outcome, About("judge", 32, ["<b>mind</b>"], vote=False))

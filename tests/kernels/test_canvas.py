@@ -41,6 +41,7 @@ def test_small_images_have_none(sides):
     assert canvas_sides(sides[::-1]) == sides[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", [(64, 80, 3), (65, 81, 3), (2, 100, 300, 3), (20, 300, 3)])
 def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
@@ -62,6 +63,7 @@ def test_what_is_laid_out_is_cut_out(rng, shape, weighted):
         assert float(jnp.abs(jnp.where(within, 0, counted)).max()) == 0
 
 
+@pytest.mark.slow
 def test_the_device_is_kept(model, rng):
     device = jax.devices()[2]
     image, mask = rng.random((67, 75, 3), np.float32), rng.random((67, 75), np.float32)
@@ -182,6 +184,7 @@ def test_nothing_is_compiled_for_an_exact_size(model, rng, compiling, case):
     assert not [message for message in again if "psnr" not in message and "ssim" not in message]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", [0, 2])
 def test_a_level_and_the_style_are_a_program_each(compact, rng, compiling, masks):
     content, drawing = rng.random((83, 90, 3), np.float32), rng.random((20, 30, 3), np.float32)

@@ -38,6 +38,7 @@ def function():
     return jax.jit(lambda x: x * 2 + 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.core
 def test_what_was_compiled_is_found(folder):
     run = function()

@@ -99,6 +99,7 @@ def test_it_is_linear_in_scale(random_kernel, assert_close, by_numpy, shape, way
     assert_close(np.asarray(actual, np.float64) / scale, expected / scale)
 
 
+@pytest.mark.slow
 @given(size=st.tuples(st.integers(2, 24), st.integers(2, 20)), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
 def test_an_image_on_a_canvas_is_convolved_as_if_alone(random_kernel, assert_close, by_numpy, size, seed):

@@ -108,7 +108,8 @@ def build(tmp_path):
     """Build the library from a copy of its sources: what was printed, and its path."""
     pytest.importorskip("setuptools")
     shutil.copytree(ROOT / NATIVE, tmp_path / NATIVE, ignore=shutil.ignore_patterns(library._PATH.name))
-    shutil.copy(ROOT / "setup.py", tmp_path)
+    for name in ("setup.py", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
 
     def build(**environment):
         command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]

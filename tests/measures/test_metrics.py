@@ -69,6 +69,7 @@ def test_edge_similarity_is_the_ssim_of_sobel_magnitudes(rng):
     assert jnp.isfinite(jax.grad(lambda image: edge_similarity(image, flat))(flat)).all()
 
 
+@pytest.mark.slow
 def test_large_values_are_not_lost_in_rounding(rng):
     """Edges in a small part of an image are large, divided by their mean; their variances could come out negative."""
     x, y = (jnp.asarray(200 + 0.01 * rng.standard_normal((1000, 11, 11)), jnp.float32) for _ in range(2))

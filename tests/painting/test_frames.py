@@ -76,6 +76,7 @@ def test_a_shot_of_equal_frames_is_painted_like_one(model, style, frames):
     np.testing.assert_allclose(again, alone, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_each_region_remembers_its_own(model, style, photo, frames):
     other = extract_style(model, photo[40:] ** 0.3, LAYERS)
     left = np.zeros(frames.shape[1:3], np.float32)

@@ -67,6 +67,7 @@ def test_on_a_canvas_as_alone(model, rng, style, paint, sides):
     assert paint(content[: sides[0], : sides[1]], style).shape == (*sides, 3)
 
 
+@pytest.mark.slow
 def test_without_alpha_it_rebuilds_the_photo(model, pictures, style, paint):
     features = model.encode(pictures[0])
     deepest = decode("relu4_1", model.painter, features["relu4_1"])

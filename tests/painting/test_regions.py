@@ -65,6 +65,7 @@ def test_a_full_mask_is_no_mask(model, content, styles):
         assert alike(stylize(model, content, style, mask=mask), plain)
 
 
+@pytest.mark.slow
 def test_two_halves_by_hand(model, content, styles):
     layer, (left, right) = "relu3_1", halves()
     feature = model.encode(content)[layer]
@@ -98,6 +99,7 @@ def test_a_region_without_style_stays_the_photo(model, content, styles):
     np.testing.assert_allclose(faded[:, 0], content[:, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [0, 1])
 def test_a_region_of_a_pixel_or_none_is_no_nan(model, content, styles, pixels, method):
     mask = np.zeros(content.shape[:2], np.float32)

@@ -89,6 +89,7 @@ def test_jit_vmap_and_batches_agree(model, pictures, style, method):
     np.testing.assert_allclose(stylize(model, content, style, **options), shallow, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_differentiable(model, pictures, method):
     options = {"method": method, "layers": ["relu3_1"]}
     if method == "one-pass":
@@ -192,6 +193,7 @@ def test_a_batch_spread_over_devices(model, pictures, style, method):
     np.testing.assert_allclose(result, stylize(model, content, style, **options), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_progress_is_told_unless_jax_is_tracing(model, pictures, style, method):
     told, content, how = [], pictures[0][:4, :4], {"method": method}
     how["progress"] = told.append

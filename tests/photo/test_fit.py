@@ -43,6 +43,7 @@ def fitted(scene):
     return own, cells, distance
 
 
+@pytest.mark.slow
 def test_the_fit_brings_features_nearer_than_matched_colours_do(fitted, scene):
     own, cells, distance = fitted
     assert cells.shape == no_change(own.pixels).shape

@@ -105,6 +105,7 @@ def test_a_photo_on_a_canvas_is_changed_as_by_itself(model, style, rng):
     assert (apart.mean(), apart.max()) < (2e-3, 2e-2)
 
 
+@pytest.mark.slow
 def test_large_photos_are_painted_small(model, style, rng):
     small = rng.random((5, 6, 3), np.float32)
     large = small.repeat(200, 0).repeat(200, 1)

@@ -143,6 +143,7 @@ def refusal(root=None, tell=lambda _: None):
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_photos_are_those_of_the_archive(prepared, monkeypatch):
     root, _, host = prepared
     monkeypatch.setenv("TFDS_DATA_DIR", str(root))

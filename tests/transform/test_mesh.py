@@ -25,6 +25,7 @@ def spread(image, *axes):
     return jax.device_put(image, NamedSharding(mesh, PartitionSpec(*axes)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("axes", "options"),
     [
@@ -62,6 +63,7 @@ def test_with_masks_and_a_gradient(model, image, style):
     np.testing.assert_allclose(gradient, there, atol=1e-3 * float(np.abs(there).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.core
 def test_features(model, image):
     apart = spread(image, None, "x")

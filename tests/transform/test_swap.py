@@ -74,6 +74,7 @@ def test_on_a_canvas_the_image_alone_counts(rng):
         np.testing.assert_allclose(result[:9, :7], style_swap(content, style, patch=patch, stride=stride), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_leading_dimensions(rng):
     contents, style = rng.normal(size=(2, 6, 6, 3)).astype(np.float32), rng.normal(size=(5, 5, 3)).astype(np.float32)
     together = jax.jit(style_swap)(contents, style)

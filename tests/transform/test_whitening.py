@@ -240,6 +240,7 @@ def test_vmap_equals_a_loop_and_leading_dimensions(rng):
     np.testing.assert_allclose(wct(content[0, 0], style), np.stack([one(content[0, 0], s) for s in style]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_alpha_per_pixel_and_per_image(rng):
     content, style = feature(rng, 5, 6, 4), feature(rng, 7, 4, 4)
     full, alpha = np.asarray(wct(content, style)), rng.uniform(size=(5, 6)).astype(np.float32)

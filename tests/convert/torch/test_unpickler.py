@@ -161,6 +161,7 @@ def test_repeated_copies_take_no_memory():
     assert not any(made[1:])
 
 
+@pytest.mark.slow
 def test_deep_nesting_is_no_crash():
     value = load(b"]" + b"]" * 100_000 + b"a" * 100_000 + b".")
     assert isinstance(value, list)

@@ -128,6 +128,7 @@ def test_layers_of_several_encoders_in_tiles(several, rng):
     assert choose_tile((10_000, 10_000), several, ["relu3_1"], 1.9e9) >= widest
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("directly")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_style_in_tiles_is_that_of_the_whole(compact, pictures, rng, weighted):
