@@ -23,8 +23,8 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer
 
-# Seconds until a block must have ended, or its server answer.
-PATIENCE = 120
+# Seconds after which a block or a server hangs; on a busy machine some take minutes.
+PATIENCE = 600
 
 
 class Shell:
