@@ -652,6 +652,7 @@ def test_a_folder_that_cannot_be_written_is_said_first(refuse, files, mounted, m
             assert refuse(out=out) == f"cannot write {out}: {os.strerror(30)}"
 
 
+@pytest.mark.slow
 def test_a_save_that_is_damaged(train, files):
     train(steps=2, save_every=1)
     lines, save = (files / "run" / "metrics.jsonl").read_text().splitlines(), files / "run" / "checkpoints" / "2"

@@ -88,6 +88,7 @@ def test_flat_features_lose_no_more_than_by_xla(rng, shape, mean, deviation):
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_gradients_are_those_of_the_sums(rng, assert_close):
     x = jnp.asarray(rng.normal(size=(2, 9, 7, 5)), jnp.float32)
     weights = jnp.asarray(rng.uniform(size=(2, 9, 7)), jnp.float32)

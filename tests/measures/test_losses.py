@@ -105,6 +105,7 @@ def test_covariance_error_does_not_see_where_things_are(rng):
     np.testing.assert_allclose(covariance_error(jnp.asarray(y[:, ::-1, ::-1] + 1), jnp.asarray(y)), 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_flat_image_in_the_batch_leaves_a_gradient(rng):
     x, y = (rng.normal(size=(2, 5, 4, 3)).astype(np.float32) for _ in range(2))
     x[0], y[0] = 0.5, 0.25

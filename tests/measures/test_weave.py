@@ -53,6 +53,7 @@ def test_sides_that_are_no_multiples_of_the_window(rng):
 
 
 @pytest.mark.parametrize("result", [SKY, GRID])
+@pytest.mark.slow
 def test_the_gradient_is_finite_and_leads_down(rng, result):
     style = jnp.asarray(noise(rng))
     value, gradient = jax.value_and_grad(lambda x: weave(x, SKY, style))(jnp.asarray(result))

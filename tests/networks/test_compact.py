@@ -66,6 +66,7 @@ def edges(image):
     return np.hypot(x, y).ravel()
 
 
+@pytest.mark.slow
 def test_structure_leads_from_painting_to_photograph(compact):
     photo, style = picture("content")[128:384, 256:512], wct_jax.extract_style(compact, picture("mosaic")[:256, :256])
     painted = [wct_jax.stylize(compact, photo, style, structure=k) for k in (0.0, 0.5, 1.0)]

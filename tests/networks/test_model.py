@@ -141,6 +141,7 @@ def test_layers_are_deepest_first(model, several):
     assert [several.widths_at(layer) for layer in several.layers] == [(4, 6, 8), (3, 5), (7,)]
 
 
+@pytest.mark.slow
 def test_pool_weights_averages_the_pixels_of_each_cell():
     weights = jnp.arange(15.0).reshape(3, 5)
     np.testing.assert_allclose(pool_weights(weights, "relu1_1"), weights)

@@ -88,6 +88,7 @@ def test_a_structure_map_is_the_structure_of_each_pixel(pictures, style, paint, 
     assert np.abs(some - none).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_full_mask_is_no_mask(pictures, style, paint):
     full = np.ones(pictures[0].shape[:2], np.float32)
     for structure in (0, 0.5):
@@ -133,6 +134,7 @@ def test_a_model_with_a_painter_alone(model, pictures, paint):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.slow
 def test_with_double_precision(model, pictures, style, rng, dtype):
     options = {name: rng.random((24, 40)) for name in ("structure_map", "alpha_map", "strength", "content_weights")}
     options |= {"method": "one-pass", "structure": 0.5, "shrinkage": 0.1, "layers": ["relu2_1", "relu1_1"]}

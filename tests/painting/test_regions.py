@@ -112,6 +112,7 @@ def test_a_region_of_a_pixel_or_none_is_no_nan(model, content, styles, pixels, m
         assert alike(regions, stylize(model, content, styles[1], method=method))
 
 
+@pytest.mark.slow
 def test_an_alpha_map_is_a_strength_per_pixel(model, content, styles):
     left, _ = halves(24)
     layer = "relu2_1"
@@ -134,6 +135,7 @@ def test_weights_count_within_regions(model, content, styles):
     np.testing.assert_allclose(first[:16], second[:16], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_in_jit_and_batches(model, content, styles, method):
     batch = np.stack([content, content[::-1]])
     together = jax.jit(lambda images: stylize(model, images, styles, mask=halves(), method=method))(batch)

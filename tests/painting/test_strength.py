@@ -62,6 +62,7 @@ def test_a_map_is_the_strength_of_each_pixel(model, photo, style):
     np.testing.assert_allclose(half, stylize(model, photo, style, strength=0.5), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_pure_function_of_it(model, photo, style):
     image, strengths = photo[:20, :30], np.asarray([0.0, 0.3, 1.0], np.float32)
     expected = np.stack([stylize(model, image, style, strength=s) for s in strengths])

@@ -56,12 +56,14 @@ def test_plans_pair_layers_with_their_alpha():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 2)])
+@pytest.mark.slow
 def test_the_result_has_the_contents_size(model, style, size, method):
     result = stylize(model, np.full((*size, 3), 0.3, np.float32), style, method=method)
     assert result.shape == (*size, 3)
     assert np.isfinite(result).all()
 
 
+@pytest.mark.slow
 def test_flat_photos_all_become_the_styles_mean(model, pictures, style, method):
     last = model.painter if method == "one-pass" else model.decoders["relu1_1"]
     mean = decode_block("relu1_1", last, jnp.broadcast_to(style.moments["relu1_1"].mean, (1, 1, 4)))

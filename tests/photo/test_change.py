@@ -21,6 +21,7 @@ def cells(rng):
     return rng.normal(0, 0.1, (-(-530 // CELL), -(-1030 // CELL), 3, TERMS)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_grading_is_the_change_of_its_coefficients(large, cells, rng):
     toning = Toning.of(moments(large), moments(rng.random((9, 9, 3), np.float32) ** 2))
     expected = jax.jit(lambda x, cells: into_gamut(Photo(x, toning).graded(cells)))(large, cells)

@@ -52,6 +52,7 @@ def test_the_fit_brings_features_nearer_than_matched_colours_do(fitted, scene):
     assert edge_similarity(result[64:], scene[0][64:]) > 0.8
 
 
+@pytest.mark.slow
 def test_a_flat_sky_stays_flat(fitted):
     own, cells, _ = fitted
     sky = np.asarray(into_gamut(own.graded(cells)))[:40]

@@ -29,6 +29,7 @@ def test_flat_and_grey_pictures_have_a_toning():
         assert all(np.isfinite(each).all() for each in (toning.whiten, toning.color))
 
 
+@pytest.mark.slow
 def test_gamut_keeps_luma_and_hue(rng):
     colors = rng.normal(0.5, 0.4, (1000, 3)).astype(np.float32)
     result = np.asarray(into_gamut(colors))

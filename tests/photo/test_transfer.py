@@ -57,6 +57,7 @@ def test_of_near_colours_little_changes_unless_told(model, photo):
     np.testing.assert_allclose(tinted - photo, 4 * luma * (1 - luma) * cast, atol=0.02)
 
 
+@pytest.mark.slow
 def test_masks(model, photo, style):
     left = np.zeros(photo.shape[:2], np.float32)
     left[:, :40] = 1
@@ -69,6 +70,7 @@ def test_masks(model, photo, style):
     assert np.abs(both[:, 40:] - photo[:, 40:]).mean() > 0.01
 
 
+@pytest.mark.slow
 def test_a_constant_photo_stays_calm(model, style):
     result = transfer_photo(model, np.full((40, 50, 3), 0.5, np.float32), style)
     assert np.isfinite(result).all()

@@ -33,6 +33,7 @@ def options(method, **more):
 
 
 @pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.slow
 def test_paints_and_reports(model, photo, picture, method):
     session, reports = Session(model), []
     result = session.paint(photo, picture, options(method), progress=lambda *report: reports.append(report)).pixels

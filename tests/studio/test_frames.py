@@ -55,6 +55,7 @@ def test_a_map_of_structure(session, pictures):
     np.testing.assert_allclose(painted, np.clip(session.serve(request).pixels, 0, 1), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_shot_is_learned_from_some_of_its_frames(session, pictures, rng):
     painter = session.frames(Request(pictures[0], Look((pictures[1],)), Options(layers=LAYERS)), (40, 50))
     frames = rng.random((3, 40, 50, 3), np.float32)

@@ -139,6 +139,7 @@ def test_one_pass(model, pictures):
         Session(dataclasses.replace(model, painter={})).paint(photo, style, options)
 
 
+@pytest.mark.slow
 def test_tiles(model, pictures):
     photo, told = np.random.default_rng(0).random((90, 70, 3), np.float32), []
     room, style = Session(model, Limits(tile=48)), extract_style(model, read_image(pictures[0]), ["relu1_1"])

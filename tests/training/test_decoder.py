@@ -131,6 +131,7 @@ def test_the_losses_of_the_judges(model, batch):
 
 
 @pytest.mark.parametrize("weights", [LossWeights(1e-3, 0, 0, 1), LossWeights(1e-3, 0, 0, 0, 1)])
+@pytest.mark.slow
 def test_steps_lower_what_the_judges_see(model, batch, lenient, weights):
     layer, optimizer = "relu2_1", lenient(make_optimizer(0.05, 20))
     judges, step = choose_taps((model,), LAYERS[:3]), jitted(layer, optimizer, weights)

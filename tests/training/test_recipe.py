@@ -153,6 +153,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_bit(model, photos, tmp_p
     assert third == again
 
 
+@pytest.mark.slow
 def test_what_changes_is_said_and_what_may_not_is_refused(model, photos, tmp_path):
     folder = tmp_path / "run"
     _, _, said = go(model, folder, photos, steps=1)

@@ -131,6 +131,7 @@ def test_a_student_learns_all_of_it(teachers, batch, lenient):
     assert int(state.step) == 60
 
 
+@pytest.mark.slow
 def test_the_last_layers_are_learned_alone(teachers, batch, model, lenient):
     """The blocks before them stay, and what is learned goes on from the model or begins anew."""
     state = init_student(WIDTHS, teachers, optax.sgd(0.1), 0)

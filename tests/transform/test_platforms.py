@@ -43,6 +43,7 @@ OF_TPU = {"Qr", "ProductOfElementaryHouseholderReflectors"}  # Parts of its sing
     ("transform", "further"),
     [("zca", {}), ("ot", {"cpu": {"lapack_sgesdd_ffi"}, "cuda": {"cusolver_gesvdj_ffi"}, "tpu": OF_TPU}), ("wct", {})],
 )
+@pytest.mark.slow
 def test_each_platform_gets_a_program_of_its_own(model, rng, transform, further):
     """The CPU decomposes one matrix after the other in double precision, other platforms decompose batches."""
     layers, image = ("relu2_1", "relu1_1"), rng.random((2, 24, 20, 3), np.float32)

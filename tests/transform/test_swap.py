@@ -82,6 +82,7 @@ def test_leading_dimensions(rng):
         np.testing.assert_allclose(result, style_swap(content, style), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_flat_and_single_pixels_are_no_nan():
     assert np.isfinite(style_swap(np.zeros((4, 4, 3), np.float32), np.zeros((5, 5, 3), np.float32))).all()
     one = np.ones((1, 1, 3), np.float32)

@@ -196,6 +196,7 @@ def test_no_pixels_are_the_identity_of_merge(rng):
 
 
 @pytest.mark.parametrize("without", [slice(0, 0), slice(2, 4)])
+@pytest.mark.slow
 def test_parts_of_rows_are_the_whole(rng, monkeypatch, without):
     content, style = feature(rng, 8, 12, 10), moments(feature(rng, 9, 9, 10))
     weights = rng.uniform(size=(8, 12)).astype(np.float32)

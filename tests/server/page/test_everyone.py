@@ -66,6 +66,7 @@ def test_keys_alone(visit, photo):
     expect(page.locator("#zoom")).to_have_text("100 %")
 
 
+@pytest.mark.slow
 def test_everything_is_within_reach_at_any_width(visit, photo):
     page = visit(has_touch=True)
     page.open(photo)

@@ -37,6 +37,7 @@ def test_a_batch_with_a_failure_is_saved_as_a_zip(visit, photo, tmp_path):
     expect(page.locator("#history li")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_the_camera(visit):
     page = visit()
     page.click("#photograph")

@@ -135,6 +135,7 @@ def test_the_handle_and_the_zoom(visit, photo):
     assert picture.bounding_box() == pytest.approx(box)
 
 
+@pytest.mark.slow
 def test_cancelling_a_long_painting(visit, photo, tmp_path):
     # Fields that the page does not have travel with the settings, too.
     from PIL.PngImagePlugin import PngInfo
