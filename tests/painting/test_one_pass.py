@@ -79,6 +79,7 @@ def test_without_alpha_it_rebuilds_the_photo(model, pictures, style, paint):
     np.testing.assert_allclose(alone, paint(pictures[0], style, layers=["relu1_1"]), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_structure_map_is_the_structure_of_each_pixel(pictures, style, paint, rng):
     photo, sides = pictures[0], pictures[0].shape[:2]
     none, some = paint(photo, style), paint(photo, style, structure=0.6)

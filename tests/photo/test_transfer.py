@@ -24,6 +24,7 @@ def style(model, rng):
     return extract_photo_style(model, (rng.random((40, 50, 3), np.float32) * (0.8, 0.5, 0.3)).astype(np.float32))
 
 
+@pytest.mark.slow
 def test_colours_move_to_the_style(model, photo, style):
     result = transfer_photo(model, photo, style)
     assert result.shape == photo.shape

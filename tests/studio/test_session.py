@@ -71,6 +71,7 @@ def pipe(path):
     return open(reading, "rb")
 
 
+@pytest.mark.slow
 def test_a_picture_is_what_the_library_makes(model, pictures):
     photo, a, b = read_image(pictures[4]), *pictures[:2]
     styles = [extract_style(model, read_image(path)) for path in (a, b)]

@@ -17,6 +17,7 @@ def faults(page):
     return faults
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_serious(visit, photo):
     # Without motion, colours do not change gradually.
     page = visit(reduced_motion="reduce")
@@ -32,6 +33,7 @@ def test_axe_finds_nothing_serious(visit, photo):
     assert faults(page) == []
 
 
+@pytest.mark.slow
 def test_keys_alone(visit, photo):
     page = visit()
     expect(page.get_by_role("button", name="ink", exact=True)).to_be_visible()
