@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import runpy
 import shutil
 import stat
@@ -25,6 +26,7 @@ PHOTOS = {
     "photos/harbour.jpg": (0, 0, 768, 512),
     "photos/boats.jpg": (300, 180, 768, 492),
     "photos/2026/sky.jpg": (0, 0, 450, 300),
+    "train/boats.jpg": (300, 180, 768, 492),
     "val/hills.jpg": (150, 100, 600, 400),
 }
 # Paintings, each one of examples/.
@@ -112,6 +114,32 @@ def cast(tmp_path_factory, random_model):
     return folder
 
 
+@pytest.fixture
+def store(cast):
+    """An object store in place of Amazon's for programs that the test starts: its bucket `bucket` has the photos."""
+    server = pytest.importorskip("moto.server")
+    import boto3
+
+    store = server.ThreadedMotoServer("127.0.0.1", 0)
+    store.start()
+    host, port = store.get_host_and_port()
+    environment = {
+        "AWS_ACCESS_KEY_ID": "reader",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        for photo in (cast / "photos").rglob("*.jpg"):
+            client.upload_file(photo, "bucket", photo.relative_to(cast).as_posix())
+        yield
+    store.stop()
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory, cast):
     """A reader's home folder, with VGG-19 where the name `vgg19` is looked for, and a folder of programs."""
@@ -138,7 +166,7 @@ def folder(tmp_path, cast):
                 shutil.copy(path, tmp_path)
         text = page.read_text()
         for path in cast.iterdir():
-            if f"--output {path.name}" in text:
+            if re.search(rf"--output {re.escape(path.name)}(?![\w.])", text):
                 continue
             if path.is_dir():
                 shutil.copytree(path, tmp_path / path.name)

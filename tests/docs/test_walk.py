@@ -39,7 +39,9 @@ def test_snippets_are_walked_or_only_shown(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if kinds(page) & WALKED])
-def test_walk(page, folder, home, subtests):
+def test_walk(page, folder, home, request, subtests):
+    if "s3://" in read(page):
+        request.getfixturevalue("store")
     # Without what the tests set for themselves.
     ours = {"XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
     environment = {name: value for name, value in os.environ.items() if name not in ours} | {

@@ -4,18 +4,21 @@ python tests/docs/walk.py PAGE, in a folder that has the files that the page nam
 namespace, and `sh` in Bash. These comments in the page say what is special about the snippet after them:
 
     <!-- skip: next "needs a camera" -->
+    <!-- shorten: --steps 2 --crop 32 -->
     <!-- background: http://127.0.0.1:8000/ -->
 
-The second starts a server, goes on as soon as it answers at that address, and stops it at the end of the page.
+The second adds arguments to each command, which would take hours as it is typed. The third starts a server, goes on as
+soon as it answers at that address, and stops it before the next server or at the end of the page.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import SkipTest
 
@@ -31,48 +34,53 @@ class Shell:
     """Runs the commands of a page; what a reader would do at a second terminal, too."""
 
     def __init__(self) -> None:
-        self.address: str | None = None
-        self.servers: list[subprocess.Popen[bytes]] = []
+        self.notes: dict[str, str] = {}
+        self.server: subprocess.Popen[bytes] | None = None
 
     def run(self, example: Example) -> None:
-        """Run a block of commands, or start it if the block before said so."""
-        command = ["bash", "-euo", "pipefail", "-c", example.parsed]
-        if self.address is None:
+        """Run a block of commands, as the comments before it say."""
+        added, address = self.notes.pop("shorten", None), self.notes.pop("background", None)
+        typed = example.parsed if added is None else re.sub(r"(?m)(?<=[^\\\n])$", f" {added}", example.parsed)
+        command = ["bash", "-euo", "pipefail", "-c", typed]
+        if address is None:
             subprocess.run(["timeout", str(PATIENCE), *command], check=True)
             return
-        address, self.address = self.address, None
-        self.servers.append(subprocess.Popen(command, start_new_session=True))
+        self.close()
+        self.server = subprocess.Popen(command, start_new_session=True)
         until = time.monotonic() + PATIENCE
         while True:
             try:
                 urllib.request.urlopen(address).close()
                 return
             except OSError:
-                if self.servers[-1].poll() is not None or time.monotonic() > until:
+                if self.server.poll() is not None or time.monotonic() > until:
                     raise
             time.sleep(0.1)
 
-    def background(self, document: Document) -> Iterator[Region]:
-        """Find the comments that have the next block run in the background."""
-        for region in DirectiveInHTMLCommentLexer("background")(document):
-            region.parsed, region.evaluator = region.lexemes["arguments"], self.note
-            yield region
+    def comments(self, kind: str) -> Callable[[Document], Iterator[Region]]:
+        """Find the comments of a kind, which say something about the next block."""
 
-    def note(self, example: Example) -> None:
-        """Have the next block run in the background."""
-        self.address = example.parsed
+        def note(example: Example) -> None:
+            self.notes[kind] = example.parsed
+
+        def find(document: Document) -> Iterator[Region]:
+            for region in DirectiveInHTMLCommentLexer(kind)(document):
+                region.parsed, region.evaluator = region.lexemes["arguments"], note
+                yield region
+
+        return find
 
     def close(self) -> None:
         """Stop what runs in the background."""
-        for server in self.servers:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
+        if self.server is not None:
+            os.killpg(self.server.pid, signal.SIGTERM)
+            self.server.wait()
 
 
 def parse(page: Path, shell: Shell) -> Document:
     """Find a page's snippets, and the comments about them."""
     blocks = [CodeBlockParser("sh", shell.run), PythonCodeBlockParser()]
-    return Sybil([SkipParser(), shell.background, *blocks]).parse(page)
+    return Sybil([SkipParser(), shell.comments("background"), shell.comments("shorten"), *blocks]).parse(page)
 
 
 def walk(page: Path) -> None:

@@ -95,4 +95,8 @@ class Folder:
             raise ValueError(f"cannot write to {self._path}: {reason}") from None
         with lock:
             discard_leftovers(self._path)
-            yield
+            try:
+                yield
+            finally:
+                # The workers of a run that stopped were ended in the middle of their work.
+                discard_leftovers(self._path)
