@@ -1,4 +1,7 @@
-"""Check a built site: links lead somewhere, nothing comes from elsewhere, pages work in a browser, wide and narrow."""
+"""Check a built site: links lead somewhere, nothing comes from elsewhere, pages work in a browser, wide and narrow.
+
+Pages of each kind are also checked for what screen readers and the keyboard need, by axe.
+"""
 
 import functools
 import http.server
@@ -11,12 +14,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
 # Attributes by which a page loads something; links only lead there.
 LOADING = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("video", "src"), ("source", "src")}
 # A phone by day, a desktop by night.
 SCREENS = [(390, 844, "light"), (1440, 900, "dark")]
+# One of each kind: text, tables, formulas, a notebook, functions, a command.
+AXED = {"index.html", "options.html", "guide/how.html", "guide/jax.html", "reference/api/transform.html"}
 
 
 class Document(HTMLParser):
@@ -90,6 +96,8 @@ def faults_in_browser(site: Path) -> Iterator[str]:
             for name in pages_of(site):
                 page.goto(address + name)
                 found += _faults_of_layout(page, scheme)
+                if name in AXED:
+                    found += _faults_of_access(page)
                 yield from (f"{name}, {width} pixels wide, {scheme}: {fault}" for fault in found)
                 found.clear()
         browser.close()
@@ -102,6 +110,13 @@ def _faults_of_layout(page: Page, scheme: str) -> Iterator[str]:
         yield f"the page is {beyond} pixels wider than the screen"
     if (theme := page.evaluate("document.documentElement.dataset.theme")) != scheme:
         yield f"the theme is {theme}"
+
+
+def _faults_of_access(page: Page) -> Iterator[str]:
+    # What cells print has the colours of other libraries. Without a preload axe asks for no style sheets of its own.
+    result = Axe().run(page, {"exclude": [[".cell_output"]]}, {"preload": False})
+    for fault in result.response["violations"]:
+        yield f"{fault['help']}: {fault['nodes'][0]['html']}"
 
 
 def _is_own(url: str, address: str) -> bool:

@@ -24,9 +24,10 @@ extensions = [
     "commands",
     "elsewhere",
     "mathml",
+    "readable",
     "routes",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "_templates"]
 nitpicky = True
 highlight_language = "none"  # Where a docstring or a directive names no language.
 smartquotes_action = "D"  # Dashes alone: quotes are there to be copied.
@@ -58,6 +59,9 @@ html_copy_source = False
 html_show_sphinx = False
 html_favicon = "../wct_jax/server/page/icon.svg"
 html_context = {"default_mode": "auto"}
+templates_path = ["_templates"]
+# The theme's, but for logo.html.
+html_sidebars = {"**": ["logo.html", "icon-links.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {

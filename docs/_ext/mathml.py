@@ -19,7 +19,9 @@ def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
         translator.body.append(f'<span class="eqno">({number})')
         translator.add_permalink_ref(node, "Link to this equation")
         translator.body.append("</span>")
-    translator.body.append(convert(node.astext(), display="block") + "</div>\n")
+    # The arrow keys scroll what is too wide.
+    math = convert(node.astext(), display="block").replace("<math ", '<math tabindex="0" ', 1)
+    translator.body.append(f"{math}</div>\n")
     raise nodes.SkipNode
 
 
