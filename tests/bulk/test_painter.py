@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import wct_jax
 from wct_jax.bulk.attempts import MOST, Attempts
 from wct_jax.bulk.painter import Painter
 from wct_jax.bulk.photos import Photo, Photos
-from wct_jax.bulk.scratch import scratch_folder
 from wct_jax.cli import stylize
 from wct_jax.painting.options import Options
 from wct_jax.pictures.output import read_settings
@@ -222,23 +220,3 @@ def test_a_film_is_repainted_as_a_whole(kept, tmp_path):
     with open_film(tmp_path / "out" / "a" / "film.mp4") as film:
         assert len(list(film)) == 3
     assert [path.name for path in (tmp_path / "out" / "a").iterdir()] == ["film.mp4"]
-
-
-def test_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
-    class Owner:
-        pass
-
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    owner = Owner()
-    kept = scratch_folder(owner)
-    killed, new = tmp_path / "wct_jax-bulk-killed", tmp_path / "wct_jax-bulk-new"
-    for folder in (killed, new):
-        folder.mkdir()
-        (folder / ".lock").touch()
-    for folder in (killed, kept):
-        os.utime(folder, (1, 1))
-    other = Owner()
-    made = scratch_folder(other)
-    assert set(tmp_path.iterdir()) == {kept, new, made}
-    del owner
-    assert not kept.exists()

@@ -52,9 +52,9 @@ def test_a_film_is_a_job(client, paint, film, tmp_path):
         assert len(list(result)) == 4
     archive = client.post("/v1/archive", json={"jobs": [job["id"]]})
     assert answer.content in archive.content
-    assert list(client.service.folder.iterdir())
+    assert list(client.service.folder.glob("[!.]*"))
     client.delete(f"/v1/jobs/{job['id']}")
-    assert not list(client.service.folder.iterdir())
+    assert not list(client.service.folder.glob("[!.]*"))
 
 
 def test_a_damaged_film_says_why_without_our_paths(client, paint, film):
@@ -62,7 +62,7 @@ def test_a_damaged_film_says_why_without_our_paths(client, paint, film):
     assert job["status"] == "failed"
     assert str(client.service.folder) not in job["error"]
     assert "holiday.mov" in job["error"]
-    assert not list(client.service.folder.iterdir())
+    assert not list(client.service.folder.glob("[!.]*"))
 
 
 def test_large_frames_are_refused(paint):

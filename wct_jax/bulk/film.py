@@ -1,12 +1,12 @@
 """Films of a collection, repainted as wholes."""
 
-import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from wct_jax.bulk.photos import Photo, Photos
 from wct_jax.bulk.place import Place
 from wct_jax.studio.request import Request
 from wct_jax.studio.session import Session
+from wct_jax.system.scratch import scratch_folder
 
 
 def repaint_film(
@@ -24,9 +24,10 @@ def repaint_film(
     from wct_jax.video.repainting import stylize_video
 
     place, source = photos.parted(photo)
-    with tempfile.TemporaryDirectory(prefix="wct_jax-film-") as folder:
-        copy = Path(folder, PurePosixPath(source).name)
-        result = Path(folder, "result", PurePosixPath(name).name)
+    with scratch_folder() as folder:
+        copy = folder / "source" / PurePosixPath(source).name
+        copy.parent.mkdir()
+        result = folder / "result" / PurePosixPath(name).name
         result.parent.mkdir()
         place.fetch(source, copy)
         maps = {each: getattr(request, each) for each in ("alpha_map", "strength", "structure")}

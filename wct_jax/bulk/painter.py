@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,13 +18,13 @@ from wct_jax.bulk.attempts import MOST, Counting
 from wct_jax.bulk.kit import Kit
 from wct_jax.bulk.photos import Photo, Photos
 from wct_jax.bulk.place import Place
-from wct_jax.bulk.scratch import scratch_folder
 from wct_jax.painting.options import Options
 from wct_jax.pictures.output import write_picture
 from wct_jax.studio.limits import Limits
 from wct_jax.studio.request import Look
 from wct_jax.studio.session import Session
 from wct_jax.system.machine import usable_cores, usable_memory
+from wct_jax.system.scratch import scratch_folder
 from wct_jax.system.shortage import is_out_of_memory
 
 DONE, FAILED = "done", "failed"
@@ -83,7 +84,9 @@ class Painter:
             os.environ["PJRT_NPROC"] = str(cores)
             os.environ.setdefault("OMP_NUM_THREADS", str(cores))
         kit = _kit(style, options, model=model, limits=limits, suffix=suffix)
-        folder = scratch_folder(self)
+        scratch = contextlib.ExitStack()
+        folder = scratch.enter_context(scratch_folder())
+        weakref.finalize(self, scratch.close)
         name, self.kit = kit.model, kit.unpack(folder)
         limits = _share(kit.limits, cores)
         self.session = Session(self.kit.model, limits, folder=folder, keep_compiled=True)

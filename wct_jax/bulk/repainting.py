@@ -1,11 +1,9 @@
 """Repainting a collection on the workers of a cluster."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from wct_jax.bulk.address import place_of
@@ -17,6 +15,7 @@ from wct_jax.bulk.manifest import Manifest
 from wct_jax.bulk.painter import DONE, FAILED, Painter
 from wct_jax.studio.progress import Progress
 from wct_jax.studio.session import Session
+from wct_jax.system.scratch import scratch_folder
 
 # So many results in a row that cannot be written are no accident: the disk is full, or a permission gone.
 _MOST_UNWRITTEN = 20
@@ -129,14 +128,14 @@ def _check(kit: Kit) -> None:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-    with tempfile.TemporaryDirectory(prefix="wct_jax-bulk-") as folder:
-        moved = kit.unpack(Path(folder))
+    with scratch_folder() as folder:
+        moved = kit.unpack(folder)
         try:
             session = Session(moved.model, kit.limits)
             for request in moved.requests():
                 session.check(request)
         except ValueError as error:
-            raise ValueError(kit.said(error, Path(folder))) from None
+            raise ValueError(kit.said(error, folder)) from None
 
 
 class _Run:

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +22,7 @@ from wct_jax.server.uploads import Form, Headers, Upload, read_form
 from wct_jax.server.workers import Workers
 from wct_jax.studio.progress import Progress
 from wct_jax.system.recent import Recent
+from wct_jax.system.scratch import scratch_folder
 
 _T = TypeVar("_T")
 _SWEEPING = 30.0
@@ -43,6 +42,7 @@ class Service:
         # Films take minutes, for which nobody should wait with a photo.
         self.films = Workers(workers.wait, lambda session: iter(()), bounds.queue, devices=1)
         self._folder: Path | None = None
+        self._scratch = contextlib.ExitStack()
         self.jobs, self.styles, self.headers = Jobs(bounds), Styles(bounds), Headers(bounds)
         self.answers: Recent[str, Result] = Recent(bounds.answers, lambda result: result.size)
         self.failed: Callable[[], None] = lambda: None
@@ -216,13 +216,12 @@ class Service:
     def folder(self) -> Path:
         """A private folder for films, which `tidy` removes."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="wct_jax-serve-"))
+            self._folder = self._scratch.enter_context(scratch_folder())
         return self._folder
 
     def tidy(self) -> None:
         """Remove the private folder, at the very end."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
 
 async def _gone(request: Request) -> None:

@@ -4,19 +4,23 @@ import contextlib
 import shutil
 import tempfile
 import time
-import weakref
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import filelock
 
-_PREFIX = "wct_jax-bulk-"
+_PREFIX = "wct_jax-scratch-"
 # A folder that has just been made may not be locked yet.
 _NEW = 60.0
 
 
-def scratch_folder(owner: Any) -> Path:
-    """Make a folder that is removed with its owner, and remove those of processes that were killed."""
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder among the system's temporary ones, and remove it at the end; also those of killed processes.
+
+    Yields:
+        Its path.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Others may remove it, too, or it may be another user's.
         with contextlib.suppress(OSError):
@@ -24,12 +28,11 @@ def scratch_folder(owner: Any) -> Path:
                 with filelock.FileLock(folder / ".lock", blocking=False):
                     shutil.rmtree(folder, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    lock = filelock.FileLock(made / ".lock")
+    # Another thread may be the one that ends it.
+    lock = filelock.FileLock(made / ".lock", thread_local=False)
     lock.acquire()
-
-    def remove() -> None:
-        shutil.rmtree(made, ignore_errors=True)
+    try:
+        yield made
+    finally:
         lock.release()
-
-    weakref.finalize(owner, remove)
-    return made
+        shutil.rmtree(made, ignore_errors=True)
