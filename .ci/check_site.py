@@ -22,7 +22,14 @@ LOADING = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"
 # A phone by day, a desktop by night.
 SCREENS = [(390, 844, "light"), (1440, 900, "dark")]
 # One of each kind: text, tables, formulas, a notebook, functions, a command.
-AXED = {"index.html", "options.html", "guide/how.html", "guide/jax.html", "reference/api/transform.html"}
+AXED = {
+    "index.html",
+    "options.html",
+    "guide/how.html",
+    "guide/jax.html",
+    "reference/api/transform.html",
+    "reference/commands/stylize.html",
+}
 
 
 class Document(HTMLParser):

@@ -21,7 +21,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 # Ray forks this process, in which other tests may have started JAX.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
 
-COUNT = 90
+COUNT = 300
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = ["--style", ROOT / "examples" / "waves.jpg", "--method", "cascade"]
 
@@ -224,7 +224,7 @@ def test_a_bucket_is_repainted_into_another(command, collection, expected, store
 
 def test_a_full_disk_ends_the_run_in_a_sentence(command, collection, tmp_path):
     (tmp_path / "small").mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path / "small"], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path / "small"], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a file system")
     try:

@@ -1,5 +1,6 @@
 """The worker: rows in, rows out, whatever the files are."""
 
+import gc
 import io
 import json
 from pathlib import Path
@@ -220,3 +221,12 @@ def test_a_film_is_repainted_as_a_whole(kept, tmp_path):
     with open_film(tmp_path / "out" / "a" / "film.mp4") as film:
         assert len(list(film)) == 3
     assert [path.name for path in (tmp_path / "out" / "a").iterdir()] == ["film.mp4"]
+
+
+def test_its_folder_goes_with_it(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    painter = Painter(kept / "picture.png", model=kept / "model.safetensors")
+    assert list(tmp_path.glob("wct_jax-scratch-*"))
+    del painter
+    gc.collect()
+    assert not list(tmp_path.glob("wct_jax-scratch-*"))

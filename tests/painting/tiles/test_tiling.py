@@ -95,29 +95,23 @@ def test_regions_in_tiles_are_those_of_the_whole(model, rng):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("directly", "quick")
-@pytest.mark.parametrize(
-    ("layers", "options"),
-    [
-        (None, {}),
-        (None, {"structure": 0.8, "passes": 2, "margin": 5, "transform": "ot"}),
-        (["relu4_1", "relu1_1"], {"structure": 0.5, "shrinkage": 0.1}),
-        (["relu2_1", "relu1_1"], {"structure": 0.8, "passes": 2, "margin": 5, "transform": "ot"}),
-        (["relu3_1"], {}),
-    ],
-)
-def test_one_pass_in_tiles_is_that_of_the_whole(model, rng, on_disk, tmp_path, layers, options):
+@pytest.mark.parametrize("layers", [None, ["relu4_1", "relu1_1"], ["relu2_1", "relu1_1"], ["relu3_1"]])
+def test_one_pass_in_tiles_is_that_of_the_whole(model, rng, on_disk, tmp_path, layers):
     content = rng.random((150, 119, 3), np.float32)
     style = extract_style(model, content[:90] ** 2)
-    if options.get("passes"):
-        maps = {name: rng.random((150, 119)) for name in ("structure_map", "alpha_map", "strength", "content_weights")}
-        options = {"mask": [maps["alpha_map"]], **maps, **options}
-    options = {"method": "one-pass", "layers": layers, **options}
-    told, tell = listener()
-    tiled = stylize_tiled(model, content, [style], 0.9, tile=96, folder=tmp_path, progress=tell, **options)
-    whole = np.asarray(stylize(model, content, [style], 0.9, **options))
-    assert_alike(tiled, whole, 90)
-    assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
-    assert list(dict.fromkeys(layer for layer, _, _ in told)) == list(layers or model.painter_layers)
+    maps = {name: rng.random((150, 119)) for name in ("structure_map", "alpha_map", "strength", "content_weights")}
+    for options in (
+        {},
+        {"structure": 0.5, "shrinkage": 0.1},
+        {"structure": 0.8, "mask": [maps["alpha_map"]], "passes": 2, "margin": 5, "transform": "ot", **maps},
+    ):
+        options = {"method": "one-pass", "layers": layers, **options}
+        told, tell = listener()
+        tiled = stylize_tiled(model, content, [style], 0.9, tile=96, folder=tmp_path, progress=tell, **options)
+        whole = np.asarray(stylize(model, content, [style], 0.9, **options))
+        assert_alike(tiled, whole, 90)
+        assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+        assert list(dict.fromkeys(layer for layer, _, _ in told)) == list(layers or model.painter_layers)
     assert os.listdir(tmp_path) == []
 
 
