@@ -26,8 +26,8 @@ from wct_jax.networks.digest import encoder_digest
 from wct_jax.networks.model import Model
 from wct_jax.networks.vgg import LAYERS, decoder_shapes, encoder_shapes
 
-# Nothing is timed in a test.
-hypothesis.settings.register_profile("untimed", deadline=None)
+# Nothing is timed in a test. In CI, Hypothesis draws the same examples every time; elsewhere always new ones.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -128,7 +128,7 @@ def test_cut_short_anywhere(tmp_path, valid_files, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
     keep=st.one_of(st.just(1.0), st.floats(0, 1)),
