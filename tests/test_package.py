@@ -93,6 +93,7 @@ def test_main_names_have_an_example(name):
     assert any(each.examples for each in examples_of(getattr(wct_jax, name), name, False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [path for path in sorted((ROOT / "wct_jax").rglob("*.py")) if ">>> " in path.read_text()],

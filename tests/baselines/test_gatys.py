@@ -63,6 +63,7 @@ def test_loss_falls(random_model, photo, picture, optimizer, start):
     np.testing.assert_allclose(reports[-1][1], target.loss(jnp.asarray(image)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_content_alone_leaves_the_photo(random_model, photo, picture):
     model = random_model((4, 6), ())
     style = extract_style(model, picture, style_layers(model))

@@ -287,6 +287,7 @@ def finished(train, files):
     return files / "run"
 
 
+@pytest.mark.slow
 def test_a_finished_run_gives_its_decoder_again_and_more_steps_go_on(train, finished, files, save_encoder):
     model, metrics = files / "model.safetensors", finished / "metrics.jsonl"
     decoder, lines = load_model(model).decoders["relu1_1"], metrics.read_text()

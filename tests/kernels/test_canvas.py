@@ -118,9 +118,8 @@ def border(image):
     return np.concatenate([image[:4], image[-4:], image[:, :4].swapaxes(0, 1), image[:, -4:].swapaxes(0, 1)], axis=1)
 
 
-@pytest.mark.parametrize(
-    ("sides", "weighted"), [((65, 81), True), pytest.param((161, 207), False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("sides", "weighted"), [((65, 81), True), ((161, 207), False)])
 def test_the_picture_is_that_of_the_image_alone(compact, monkeypatch, sides, weighted):
     content, drawing = picture("content", sides), picture("waves", (83, 75))
     weights = np.linspace(0, 1, sides[0] * sides[1], dtype=np.float32).reshape(sides)

@@ -110,6 +110,7 @@ def test_the_result_has_the_colours_of_the_style(compact):
     assert to_style < min(0.05, to_photo)
 
 
+@pytest.mark.slow
 def test_a_photograph_keeps_its_drawing(compact):
     photo, style = picture("content")[128:320, 256:512], picture("ink")[:256, :256]
     result = wct_jax.transfer_photo(compact, photo, wct_jax.extract_photo_style(compact, style))

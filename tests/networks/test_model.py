@@ -149,7 +149,8 @@ def test_pool_weights_averages_the_pixels_of_each_cell():
     np.testing.assert_allclose(pool_weights(jnp.ones((9, 7)), "relu5_1"), [[1]])
 
 
-@pytest.mark.parametrize("size", [(9, 13), (2, 3), pytest.param((16, 16), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(9, 13), (2, 3), (16, 16)])
 def test_pooling_ends_where_the_image_does(rng, size):
     height, width = size
     canvas = np.full((16, 16, 3), 7, np.float32)  # Larger than anything in the image.

@@ -35,6 +35,7 @@ def test_colours_move_to_the_style(model, photo, style):
     assert after < 0.7 * before  # Noise as a style asks for more than means.
 
 
+@pytest.mark.slow
 def test_strength(model, photo, style, rng):
     whole = transfer_photo(model, photo, style, strength=1)
     np.testing.assert_array_equal(transfer_photo(model, photo, style, strength=0), photo)
@@ -84,6 +85,7 @@ def test_tiny_photos(model, style, size):
     assert np.isfinite(result).all()
 
 
+@pytest.mark.slow
 def test_pixels_without_weight_do_not_count(model, photo, style):
     other, weights = photo.copy(), np.ones(photo.shape[:2], np.float32)
     weights[:, 60:], other[:, 60:] = 0, 1 - photo[:, 60:]

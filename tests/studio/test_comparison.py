@@ -47,6 +47,7 @@ def test_paints_and_reports(model, photo, picture, method):
     np.testing.assert_allclose(kept, preserve_color(result, photo, "coral"), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gatys_takes_layers_and_style_files(model, photo, picture, tmp_path):
     style = extract_style(model, picture, ["relu1_1", "relu2_1"])
     save_style(tmp_path / "style.safetensors", style)

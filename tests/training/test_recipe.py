@@ -71,7 +71,7 @@ def assert_equal(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-@pytest.mark.parametrize("layer", [*LAYERS[:2], *(pytest.param(layer, marks=pytest.mark.slow) for layer in LAYERS[2:])])
+@pytest.mark.parametrize("layer", [LAYERS[0], *(pytest.param(layer, marks=pytest.mark.slow) for layer in LAYERS[1:])])
 def test_a_decoder_of_each_layer(model, photos, tmp_path, layer):
     folder = tmp_path / "run"
     trained, record, said = go(model, folder, photos, layer, save_every=2)
@@ -132,6 +132,7 @@ def test_a_save_compiles_nothing_that_the_one_before_did(model, rng, tmp_path, c
     assert sum("Compiling jit(_on_canvas)" in message for message in caplog.messages) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.core
 def test_a_training_that_was_interrupted_goes_on_to_the_bit(model, photos, tmp_path):
     whole, record, _ = go(model, tmp_path / "whole", photos, steps=5, save_every=3)
@@ -207,6 +208,7 @@ def test_evaluation_is_of_pictures_of_8_bits(model):
         assert result["psnr"] == round(-20 * np.log10(abs(expected - painted)), 2)
 
 
+@pytest.mark.slow
 def test_a_decoder_goes_on_from_the_models(model, photos, tmp_path):
     """With judges, whose losses are logged, drawn and recorded."""
     options = dict(weights=LossWeights(1, 0, 0, 2, 3), judges=choose_taps((model,), LAYERS[:2]), finetune=True)

@@ -48,6 +48,7 @@ def test_rows_and_columns_may_be_apart(model, image, style, axes, options):
     np.testing.assert_allclose(own.mean, expected.mean, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_masks_and_a_gradient(model, image, style):
     mask = np.linspace(0, 1, 24, dtype=np.float32)
     options = {"layers": "relu1_1", "mask": [mask], "alpha_map": mask, "content_weights": mask, "passes": 2}

@@ -55,6 +55,7 @@ def test_a_feature_swapped_with_itself_comes_back(rng):
         np.testing.assert_allclose(style_swap(feature, feature, patch=patch, stride=stride), feature, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_has_no_weight_is_not_used(rng):
     content, style = (rng.normal(size=(8, 8, 4)).astype(np.float32) for _ in range(2))
     weights = np.zeros((8, 8), np.float32)

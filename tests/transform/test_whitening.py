@@ -282,8 +282,10 @@ def test_float64_is_computed_in_float64(rng):
     "spec",
     [
         (None, "data"),
-        (None, None, None, "data"),
-        *(pytest.param(spec, marks=pytest.mark.slow) for spec in [("data",), (None, None, "data")]),
+        *(
+            pytest.param(spec, marks=pytest.mark.slow)
+            for spec in [("data",), (None, None, "data"), (None, None, None, "data")]
+        ),
     ],
 )
 def test_sharded_inputs(rng, kind, spec):
@@ -434,7 +436,8 @@ for _ in range(20):
 """
 
 
-@pytest.mark.parametrize("function", [pytest.param("wct", marks=pytest.mark.slow), "jax.vmap(wct)"])
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["wct", "jax.vmap(wct)"])
 def test_batches_at_the_same_time_do_not_wait_for_each_other(function):
     """Run more batches than there are threads."""
     code = CONCURRENT.format(function=function)

@@ -118,7 +118,7 @@ def test_a_shot_is_painted_by_its_own_statistics_alone(repaint, session, film, p
 
 
 @STEADY
-@pytest.mark.parametrize("broken_at", [3, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4, 21))])
+@pytest.mark.parametrize("broken_at", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 4, 13, 21))])
 def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, broken_off, steadiness, broken_at):
     _, whole = repaint("whole.mkv", steadiness=steadiness)
     report, frames = broken_off(broken_at, steadiness=steadiness)
@@ -126,6 +126,7 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_frames(repaint, broken_
     assert report.painted == 22 - {0: 0, 3: 0, 4: 4, 13: 11, 21: 19}[broken_at]
 
 
+@pytest.mark.slow
 def test_devices_share_the_frames(repaint):
     _, alone = repaint(steadiness=Steadiness(follow=False))
     _, shared = repaint("shared.mkv", steadiness=Steadiness(follow=False), devices=jax.devices()[:3])

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from wct_jax import read_image
 
 
+@pytest.mark.slow
 def test_a_batch_with_a_failure_is_saved_as_a_zip(visit, photo, tmp_path):
     other = tmp_path / "other" / photo.name
     other.parent.mkdir()
@@ -67,6 +68,7 @@ def test_files_that_are_pasted_and_dropped(visit, photo):
         page.style("ink")
 
 
+@pytest.mark.slow
 def test_a_photo_that_browsers_do_not_show(visit, photo, tmp_path):
     with Image.open(photo) as image:
         image.save(tmp_path / "scan.tiff")

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -76,6 +77,7 @@ def test_erasing_and_clearing(visit, photo):
     assert covered(page) == [0, 255]
 
 
+@pytest.mark.slow
 def test_a_mask_for_each_style_by_keys(visit, photo):
     page = begin(visit, photo)
     page.keyboard.press("Escape")
