@@ -2,16 +2,20 @@
 
 import importlib.util
 import json
+import os
 import re
 import runpy
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 from PIL import Image
+from uv import find_uv_bin
 
 from wct_jax.networks.model_file import save_model
 
@@ -146,11 +150,50 @@ def home(tmp_path_factory, cast):
     home = tmp_path_factory.mktemp("home")
     (home / "models").mkdir()
     shutil.copy(cast / "vgg19.safetensors", home / "models")
-    pip = home / "bin" / "pip"
-    pip.parent.mkdir()
-    pip.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("installed.py")} "$@"\n')
-    pip.chmod(pip.stat().st_mode | stat.S_IXUSR)
     return home
+
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory, worker_id):
+    """A folder of this run, which all its processes share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(together):
+    """The wheel that .ci/run tried, or one that is built."""
+    if given := os.environ.get("WCT_JAX_WHEEL"):
+        return Path(given)
+    with filelock.FileLock(together / "wheel.lock"):
+        if not list((together / "dist").glob("*.whl")):
+            subprocess.run(
+                [find_uv_bin(), "build", "--quiet", "--wheel", "--out-dir", together / "dist", ROOT], check=True
+            )
+    (wheel,) = (together / "dist").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture
+def environment(together, wheel, tmp_path):
+    """Make a virtual environment that has the wheel and what walks pages, and a `pip` that installs more into it.
+
+    A page that installs more has one of its own, so that it finds what it names and nothing else.
+    """
+
+    def environment(own):
+        folder = (tmp_path if own else together) / "environment"
+        with filelock.FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                python = ["--quiet", "--no-python-downloads", "--python"]
+                subprocess.run([find_uv_bin(), "venv", *python, sys.executable, folder], check=True)
+                subprocess.run([find_uv_bin(), "pip", "install", *python, folder, wheel, "sybil >= 9.0"], check=True)
+                pip = folder / "bin" / "pip"
+                pip.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("pip.py")} "$@"\n')
+                pip.chmod(pip.stat().st_mode | stat.S_IXUSR)
+        return folder
+
+    return environment
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import filelock
 import pytest
+from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -16,6 +16,8 @@ PAGES = [
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 ]
 FENCE = re.compile(r"(?ms)^ *```+(?P<kind>[^\n`]*)\n.*?^ *```+$")
+# More than wct_jax itself.
+INSTALLS = re.compile(r"(?m)^pip install (?!(-q )?(-e \.|wct_jax)$)")
 WALKED = {"sh", "python"}
 # Only shown.
 SHOWN = {"bat", "console", "html", "js", "json", "text", "yaml"}
@@ -39,23 +41,27 @@ def test_snippets_are_walked_or_only_shown(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if kinds(page) & WALKED])
-def test_walk(page, folder, home, request, subtests):
+def test_walk(page, folder, home, environment, wheel, together, request, subtests):
     if "s3://" in read(page):
         request.getfixturevalue("store")
     # Without what the tests set for themselves.
     ours = {"XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
-    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
+    reader = environment(INSTALLS.search(read(page)) is not None)
+    variables = {name: value for name, value in os.environ.items() if name not in ours} | {
         "HOME": str(home),
         "WCT_JAX_HOME": str(home / "models"),
-        "PATH": os.pathsep.join([str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "WCT_JAX_WHEEL": str(wheel),
+        "VIRTUAL_ENV": str(reader),
+        "PATH": os.pathsep.join([str(reader / "bin"), os.environ["PATH"]]),
+        "UV_CACHE_DIR": subprocess.check_output([find_uv_bin(), "cache", "dir"], text=True).strip(),
     }
     # Two pages do not serve at one address at once.
     serves = "<!-- background:" in read(page)
-    with filelock.FileLock(home.parents[1] / "served.lock") if serves else contextlib.nullcontext():
+    with filelock.FileLock(together / "served.lock") if serves else contextlib.nullcontext():
         process = subprocess.run(
-            [sys.executable, Path(__file__).with_name("walk.py"), ROOT / page],
+            [reader / "bin" / "python", Path(__file__).with_name("walk.py"), ROOT / page],
             cwd=folder(ROOT / page),
-            env=environment,
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
