@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:Runti
 
 COUNT = 300
 ROOT = Path(__file__).resolve().parents[2]
-LOOK = ["--style", ROOT / "examples" / "waves.jpg", "--method", "cascade"]
+LOOK = ["--style", ROOT / "examples" / "waves.jpg", "--method", "cascade", "--layers", "relu2_1", "relu1_1"]
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_anybody_can_map_batches(collection, expected, monkeypatch):
         "ray.init('local', num_cpus=1, include_dashboard=False, log_to_driver=False)\n"
         "files = sorted(glob.glob(sys.argv[1] + '/d0/*.jpg'))[:6]\n"
         "ds = ray.data.from_items([{'source': file, 'id': n} for n, file in enumerate(files)])\n"
-        "named = {'style': sys.argv[2], 'options': Options(method='cascade')}\n"
+        "named = {'style': sys.argv[2], 'options': Options(method='cascade', layers=('relu2_1', 'relu1_1'))}\n"
         "pool = ray.data.ActorPoolStrategy(size=1)\n"
         "ds = ds.map_batches(wct_jax.bulk.Painter, fn_constructor_kwargs=named, batch_size=4, compute=pool)\n"
         "for row in ds.sort('id').take_all():\n"

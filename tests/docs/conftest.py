@@ -189,7 +189,7 @@ def environment(together, wheel, tmp_path):
                 subprocess.run([find_uv_bin(), "venv", *python, sys.executable, folder], check=True)
                 subprocess.run([find_uv_bin(), "pip", "install", *python, folder, wheel, "sybil >= 9.0"], check=True)
                 pip = folder / "bin" / "pip"
-                pip.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("pip.py")} "$@"\n')
+                pip.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("installer.py")} "$@"\n')
                 pip.chmod(pip.stat().st_mode | stat.S_IXUSR)
         return folder
 

@@ -1,6 +1,6 @@
 """Stands for pip where pages are walked: installs with uv, which keeps packages, and from the wheel, not a checkout.
 
-python tests/docs/pip.py install [-q] [-e] REQUIREMENT ...
+python tests/docs/installer.py install [-q] [-e] REQUIREMENT ...
 """
 
 import os
