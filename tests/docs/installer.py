@@ -10,6 +10,6 @@ import sys
 from uv import find_uv_bin
 
 ours = re.compile(r"^(\.|wct_jax)(?=\[|$)")
-wheel = os.environ["WCT_JAX_WHEEL"].replace("\\", r"\\")
-arguments = [ours.sub(wheel, argument) for argument in sys.argv[1:] if argument != "-e"]
+wheel = os.environ["WCT_JAX_WHEEL"]
+arguments = [ours.sub(lambda _: wheel, argument) for argument in sys.argv[1:] if argument != "-e"]
 os.execv(find_uv_bin(), ["uv", "pip", *arguments])
